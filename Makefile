@@ -1,0 +1,62 @@
+# Every target sets up what it needs by itself, in .venv, from requirements.lock.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STATE := .state
+
+.PHONY: run up test attack bench check docs format lock clean
+
+run: .venv/installed  ## the main job: the sample data set, delivered into the embedded store as a Prefect flow run
+	$(BIN)/python -m flows.quickstart $(STATE)
+
+up: .venv/installed  ## store, Prefect server, worker and deployments, until Ctrl-C; all that they keep is in .state
+	$(BIN)/python -m flows.up $(STATE) prefect.yaml
+
+test: .venv/installed  ## all tests and checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -m "not attack"
+
+attack: .venv/installed  ## the long attacks: kills at many moments (KILLS=25 for each lane), and whatever else takes minutes
+	$(BIN)/pytest -s -m attack
+
+check: .venv/installed  ## what `make test` runs, but for the slow tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -m "not slow and not prefect and not attack"
+
+# The peers live in an environment of their own: awscli wants another botocore than s3fs does.
+bench: .venv/installed .venv-bench/installed  ## imagehaul and its peers on the same work; writes benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.run $(PARTS)
+
+.venv-bench/installed: .venv/installed
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check awscli pyvips-binary pyvips
+	touch $@
+
+docs: .venv/installed  ## the tables of the documentation that are made from the code
+	$(BIN)/python -m flows.reference docs
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The lock holds plain requirement lines with hashes, for every platform, and no index address.
+lock: .venv/installed
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-annotate --no-header --extra dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv $(STATE)
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "imagehaul needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@# --no-deps: the lock is whole, and an older pip takes the extras of a locked package for a package of its own.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@

@@ -1,0 +1,38 @@
+"""A person looks at the plan in the Prefect UI, and says whether it is carried out."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prefect.exceptions import FlowPauseTimeout
+from prefect.flow_runs import pause_flow_run
+from prefect.input import RunInput
+from pydantic import Field
+
+from flows.artifacts import publish_plan, summary_markdown
+from flows.errors import HaulError
+from flows.summary import Summary
+
+HOURS = 24
+
+
+class Answer(RunInput):
+    """What the form asks that opens with Resume."""
+
+    decision: Literal["deliver", "stop"] = Field(
+        default="deliver", title="Decision", description="deliver: the plan is carried out. stop: nothing is sent."
+    )
+
+
+def approve_in_ui(plan: Summary) -> bool:
+    """Pauses the flow run until somebody resumes it. Raises `HaulError` after `HOURS`."""
+    publish_plan(plan)
+    asked = Answer.with_initial_data(description=summary_markdown(plan), decision="deliver")
+    try:
+        answer = pause_flow_run(wait_for_input=asked, timeout=HOURS * 3600, poll_interval=2)
+    except FlowPauseTimeout:
+        raise HaulError(
+            f"Nobody accepted the plan within {HOURS} hours, and nothing was sent. Run again, and press Resume in the "
+            "Prefect UI."
+        ) from None
+    return answer.decision == "deliver"

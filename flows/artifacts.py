@@ -1,0 +1,150 @@
+"""What a flow run leaves in the Prefect UI for a person to look at."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+
+from prefect import get_run_logger
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from flows.contact_sheet import delivered_sheet
+from flows.form import form_of
+from flows.layout import Layout
+from flows.legible import legible
+from flows.progress import human_bytes
+from flows.settings import Settings
+from flows.store import Store
+from flows.summary import Summary
+
+
+def artifact_key(kind: str, dataset: str) -> str:
+    """Lower-case letters, digits and dashes, as Prefect asks; data sets whose names differ have other keys."""
+    name = re.sub(r"[^a-z0-9]+", "-", dataset.lower()).strip("-")
+    if name != dataset:
+        name += f"-{hashlib.sha256(dataset.encode()).hexdigest()[:6]}"
+    return f"{kind}-{name}"
+
+
+def publish_plan(plan: Summary) -> None:
+    """What a dry run would do, for somebody to look at before it is done."""
+    create_markdown_artifact(
+        markdown=summary_markdown(plan), key=artifact_key("plan", plan.dataset), description=plan.headline
+    )
+
+
+def publish_artifacts(summary: Summary, settings: Settings, store: Store) -> None:
+    """The summary; and where there is something to show, a table of problems and a contact sheet."""
+    create_markdown_artifact(
+        markdown=summary_markdown(summary, settings),
+        key=artifact_key("summary", summary.dataset),
+        description=summary.headline,
+    )
+    if summary.problems:
+        create_table_artifact(
+            table=[
+                {
+                    "file": cell(problem.path),
+                    "kind": problem.kind,
+                    "status": problem.status,
+                    "code": problem.code,
+                    "message": cell(problem.message),
+                }
+                for problem in summary.problems
+            ],
+            key=artifact_key("problems", summary.dataset),
+            description=f"The first {len(summary.problems):,} rejected and failed files. The ledger has them all.",
+        )
+    sheet = _sheet(summary, settings, store)
+    if sheet:
+        create_markdown_artifact(
+            markdown=f"![contact sheet](data:image/jpeg;base64,{base64.b64encode(sheet).decode()})",
+            key=artifact_key("contact-sheet", summary.dataset),
+            description=f"{len(summary.pictures)} thumbnails or crops of {summary.dataset}, spread over the data set.",
+        )
+
+
+def _sheet(summary: Summary, settings: Settings, store: Store) -> bytes | None:
+    bucket = Layout.of(settings.remote_save, summary.dataset).bucket
+    try:
+        return delivered_sheet(store.client(), bucket, summary.pictures)
+    except Exception as error:
+        # It is there to be looked at; whether the delivery succeeded does not hang on it.
+        get_run_logger().warning("No contact sheet could be made: %s", legible(str(error)))
+        return None
+
+
+def summary_markdown(summary: Summary, settings: Settings | None = None) -> str:
+    counts = summary.counts
+    lines = [
+        f"# {cell(summary.dataset)}: {'plan' if summary.dry_run else 'delivery'}",
+        "",
+        cell(summary.headline) + ".",
+        "",
+        "| | | |",
+        "|---|---:|---|",
+        f"| planned | {counts.planned:,} | images in {cell(summary.source)} |",
+    ]
+    if summary.dry_run:
+        lines += [
+            f"| to send | {counts.pending:,} | {human_bytes(summary.pending_bytes)}: {summary.new:,} new, "
+            f"{summary.changed:,} changed |",
+            f"| unchanged | {counts.unchanged:,} | sent by an earlier run |",
+            f"| rejected | {counts.rejected:,} | for a reason in the name |",
+        ]
+    else:
+        lines += [
+            f"| delivered | {counts.delivered:,} | {summary.new:,} new, {summary.changed:,} changed |",
+            f"| unchanged | {counts.unchanged:,} | proven now, sent by an earlier run |",
+            f"| rejected | {counts.rejected:,} | not sent, for a reason in the file itself |",
+            f"| failed | {counts.failed:,} | should have been sent, and not proven |",
+            f"| objects | {counts.objects:,} | images, thumbnails and crops sent: {human_bytes(counts.bytes)} |",
+        ]
+    if summary.vanished:
+        lines.append(f"| gone | {summary.vanished:,} | published before, and no longer in the source |")
+    lines += [f"| seconds | {summary.seconds:,.1f} | {_rates(summary)} |", ""]
+    if summary.ledger:
+        lines.append(f"- Ledger: {cell(summary.ledger)}")
+    if summary.export:
+        lines.append(f"- Export: {cell(summary.export)}metadata.json and metadata.parquet")
+    if summary.current_run:
+        lines.append(f"- Current run: {cell(summary.current_run)}")
+    lines.append("")
+    if summary.reasons:
+        lines += ["## Rejected and failed", "", "| status | code | images | renditions | example | what to do |"]
+        lines += ["|---|---|---:|---:|---|---|"]
+        lines += [
+            f"| {reason.status} | {reason.code} | {reason.images:,} | {reason.renditions:,} | {cell(reason.example)} "
+            f"| {cell(reason.advice)} |"
+            for reason in summary.reasons
+        ]
+        lines.append("")
+    for title, remarks in (("Warnings", summary.warnings), ("Examples", summary.notes)):
+        if remarks:
+            lines += [f"## {title}", "", *(f"- {cell(remark)}" for remark in remarks), ""]
+    if settings:
+        lines += ["## Settings", "", *_settings_lines(settings)]
+    return "\n".join(lines)
+
+
+def _rates(summary: Summary) -> str:
+    if summary.dry_run or not summary.seconds:
+        return "nothing was sent"
+    images = (summary.counts.planned - summary.counts.failed) / summary.seconds
+    return f"{images:,.0f} images/s, {human_bytes(summary.counts.bytes / summary.seconds)}/s, sent by {summary.engine}"
+
+
+def _settings_lines(settings: Settings) -> list[str]:
+    defaults = form_of(Settings(remote_save="s3://bucket/"))
+    changed = {name: value for name, value in form_of(settings).items() if value != defaults[name]}
+    rows = [f"| {name.upper()} | {cell(str(value))} |" for name, value in changed.items()]
+    return ["| | |", "|---|---|", *rows, "", "All others have their defaults."]
+
+
+def cell(text: str) -> str:
+    """Text of others as plain words in Markdown: no HTML, no links, no pictures, no new cells.
+
+    The UI takes the cells of table artifacts for Markdown, too.
+    """
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", legible(text))

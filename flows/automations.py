@@ -1,0 +1,76 @@
+"""`imagehaul automations`: who is told of a failed delivery or of many rejected images, and what marks a lost run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect.automations import Automation
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from flows.errors import SettingsError
+from flows.prefect_server import reach_api, ui_url
+
+
+def install(file: Path, notify: str, rejected: float) -> list[str]:
+    """The names of what was installed or brought up to date.
+
+    `notify`: a notification block, such as "slack-webhook/team". `rejected`: the share of rejected images, 0 to 1,
+    beyond which people are told. Raises `HaulError`.
+    """
+    percent = math.floor(100 * rejected) + 1
+    if not 0 <= rejected < 1:
+        raise SettingsError(f"--rejected {rejected:g} is no share: give a number from 0 to below 1, such as 0.05.")
+    entries = _read(file)
+    reach_api()
+    values = {"NOTIFY": _block_id(notify), "REJECTED": [str(number) for number in range(percent, 101)]}
+    asyncio.run(_save([Automation(**_filled_in(entry, values)) for entry in entries]))
+    return [str(entry["name"]) for entry in entries]
+
+
+async def _save(automations: Sequence[Automation]) -> None:
+    """Those that are there already, by their names, are brought up to date."""
+    for automation in automations:
+        try:
+            automation.id = (await Automation.aread(name=automation.name)).id
+        except ValueError:
+            await automation.acreate()
+        else:
+            await automation.aupdate()
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    try:
+        entries = YAML(typ="safe", pure=True).load(file.read_text("utf-8"))["automations"]
+        return [dict(entry) for entry in entries]
+    except OSError as error:
+        raise SettingsError(f"The automations in {file} cannot be read: {error.strerror}.") from None
+    except (YAMLError, KeyError, TypeError, ValueError) as error:
+        raise SettingsError(f"{file} holds no list of automations: {error}") from None
+
+
+def _filled_in(entry: Any, values: dict[str, Any]) -> Any:
+    if isinstance(entry, dict):
+        return {key: _filled_in(value, values) for key, value in entry.items()}
+    if isinstance(entry, list):
+        return [_filled_in(value, values) for value in entry]
+    return values.get(entry, entry) if isinstance(entry, str) else entry
+
+
+def _block_id(slug: str) -> str:
+    kind, _, name = slug.partition("/")
+    try:
+        with get_client(sync_client=True) as client:
+            return str(client.read_block_document_by_name(name, kind, include_secrets=False).id)
+    except (ObjectNotFound, ValueError):
+        raise SettingsError(
+            f"There is no notification block {json.dumps(slug)}. Make one at {ui_url()}/blocks/catalog, of the type "
+            "Custom Webhook, Slack or another, and name it as TYPE/NAME, such as custom-webhook/team."
+        ) from None

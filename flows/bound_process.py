@@ -1,0 +1,55 @@
+"""A child process that ends when this process does, however that happens: a SIGKILL leaves no orphan."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+_DIE_WITH_PARENT = (
+    "import ctypes, os, sys\n"
+    "ctypes.CDLL(None).prctl(1, 9)\n"  # PR_SET_PDEATHSIG, SIGKILL
+    "if os.getppid() == int(sys.argv[1]): os.execv(sys.argv[2], sys.argv[2:])"
+)
+"""Becomes the program, after asking the kernel to kill it when the thread that started it ends.
+
+A program of its own, since code between fork and exec is not safe in a process with threads."""
+
+
+def bound(command: Sequence[str]) -> list[str]:
+    """The command so that it ends with the *thread* that starts it (prctl(2), PR_SET_PDEATHSIG).
+
+    `command[0]` is a path. Other systems than Linux have no such signal: the command stays as it is.
+    """
+    if sys.platform != "linux":
+        return list(command)
+    return [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *command]
+
+
+def start_bound(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Starts the command so that it ends with this process: a thread of its own starts it, and stays as long.
+
+    It gets a session of its own; `options` are those of `subprocess.Popen`.
+    """
+    outcome: list[subprocess.Popen[bytes] | Exception] = []
+    started = threading.Event()
+
+    def keep() -> None:
+        try:
+            process = subprocess.Popen(bound(command), start_new_session=True, **options)
+        except Exception as error:
+            outcome.append(error)
+            started.set()
+            return
+        outcome.append(process)
+        started.set()
+        process.wait()
+
+    threading.Thread(target=keep, name=f"keeps {command[0]}", daemon=True).start()
+    started.wait()
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+    return outcome[0]

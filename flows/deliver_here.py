@@ -1,0 +1,69 @@
+"""`imagehaul deliver` as a flow run in its own process. The store stays here: no parameter of the run holds a key.
+
+Prefect reads its environment when it is imported, so what it should know is set here, before.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict
+from typing import Any
+
+from flows.clock import leave_out
+from flows.errors import HaulError
+from flows.progress import Progress
+from flows.records import Request
+from flows.settings import Settings
+from flows.store import Store
+from flows.summary import Summary
+
+for _name, _value in {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    # The terminal has our own lines; Prefect's go to the run's log alone.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+
+def deliver_here(request: Request, settings: Settings, store: Store, progress: Progress) -> Summary:
+    """Raises `HaulError`: as the chain does, or where the Prefect API does not answer."""
+    from prefect import flow
+    from prefect.client.schemas.objects import State
+    from prefect.exceptions import TerminationSignal
+
+    from flows.deliver import outcome_of, run_in_flow
+    from flows.flow_progress import Both, FlowProgress
+    from flows.form import form_of
+    from flows.prefect_server import reach_api
+
+    ended: list[Summary | HaulError] = []
+
+    @flow(name="deliver", flow_run_name="deliver {dataset}", validate_parameters=False)
+    def deliver(dataset: str, source: str, settings: dict[str, Any], request: dict[str, Any]) -> State[Any]:
+        def delivery() -> Summary:
+            try:
+                summary = run_in_flow(asked, resolved, store, Both(progress, FlowProgress(dataset)))
+            except HaulError as error:
+                ended.append(error)
+                raise
+            ended.append(summary)
+            return summary
+
+        return outcome_of(delivery)
+
+    asked, resolved = request, settings
+    began = time.monotonic()
+    reach_api()
+    leave_out(time.monotonic() - began)
+    try:
+        deliver(request.dataset, request.source, form_of(settings), asdict(request), return_state=True)
+    except TerminationSignal:
+        raise KeyboardInterrupt from None
+    if not ended:
+        raise HaulError("The flow run ended before the delivery began. Its state in the Prefect UI says why.")
+    if isinstance(ended[0], HaulError):
+        raise ended[0]
+    return ended[0]

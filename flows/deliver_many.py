@@ -1,0 +1,170 @@
+"""Many data sets through one deployment, a few at a time: a backfill."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_table_artifact
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelling, Completed, Failed
+from pydantic import BaseModel, Field
+
+from flows.artifacts import cell
+from flows.errors import HaulError, SettingsError
+from flows.form import DatasetName, Source, form_of, settings_of_form
+from flows.records import Rerun
+from flows.settings import Settings
+
+POLL_SECONDS = 2.0
+COLUMNS = ("dataset", "source", "annotations")
+
+
+class DataSet(BaseModel):
+    """One data set to deliver."""
+
+    dataset: DatasetName
+    source: Source = Field(description="A folder that the worker sees, or s3://bucket/prefix.")
+    annotations: str = Field(default="", description="A file, a folder or an s3:// URI. Empty: beside the images.")
+
+
+@flow(name="deliver-many", flow_run_name="deliver many through {deployment}")
+def deliver_many(
+    datasets: list[DataSet] = [],  # noqa: B006 - the form shows it, and nobody changes it
+    catalog: str = "",
+    deployment: str = "deliver/minio",
+    at_once: Annotated[int, Field(ge=1, le=100)] = 2,
+    rerun: Rerun = "changed",
+) -> State[Any]:
+    """Delivers many data sets, a few at a time, through a deployment of the delivery.
+
+    Args:
+        datasets: The data sets.
+        catalog: A CSV file on the worker, with the columns dataset, source, annotations, and one for each setting.
+        deployment: Through which they are delivered: its store and its settings.
+        at_once: So many run at the same time; the deployment's own limit holds besides.
+        rerun: changed: what is new, changed or missing. failed: what failed before. all: everything.
+    """
+    try:
+        with get_client(sync_client=True) as client:
+            through = _deployment(client, deployment)
+            asked = _asked(datasets, catalog, through, rerun)
+            runs = _run_all(client, through, asked, at_once)
+    except HaulError as error:
+        return Failed(message=str(error))
+    _show(asked, runs)
+    bad = [asked[place]["dataset"] for place, run in enumerate(runs) if run.state_name != "Completed"]
+    said = f"{len(runs):,} data sets: {len(runs) - len(bad):,} completed, {len(bad):,} not"
+    if bad:
+        return Failed(message=f"{said}: {', '.join(bad[:10])}{' …' if len(bad) > 10 else ''}")
+    return Completed(message=said)
+
+
+def _deployment(client: SyncPrefectClient, name: str) -> DeploymentResponse:
+    try:
+        return client.read_deployment_by_name(name)
+    except (ObjectNotFound, ValueError):
+        raise SettingsError(f"There is no deployment {name!r}. Make it with imagehaul deploy.") from None
+
+
+def _asked(
+    datasets: Sequence[DataSet], catalog: str, through: DeploymentResponse, rerun: Rerun
+) -> list[dict[str, Any]]:
+    """The parameters of each run. Raises `SettingsError` before any of them begins."""
+    rows = [dataset.model_dump() for dataset in datasets] + (_rows(Path(catalog)) if catalog else [])
+    if not rows:
+        raise SettingsError("There is no data set to deliver: name some, or a catalog.")
+    names = [row["dataset"] for row in rows]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise SettingsError(f"{', '.join(sorted(twice))}: named more than once. Each data set has one source.")
+    asked = []
+    for row in rows:
+        own = {name: value for name, value in row.items() if name not in COLUMNS and value}
+        try:
+            DataSet(**{name: row.get(name) or "" for name in COLUMNS})
+            settings = form_of(settings_of_form({**through.parameters.get("settings", {}), **own}))
+        except ValueError:
+            raise SettingsError(f"{row['dataset']!r} is no name for a data set, or its source is empty.") from None
+        except SettingsError as error:
+            raise SettingsError(f"{row['dataset']}: {error}") from None
+        asked.append({name: row.get(name) or "" for name in COLUMNS} | {"settings": settings, "rerun": rerun})
+    return asked
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    """The settings' columns may be named as the flags are, in upper or lower case."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines, strict=True)
+            rows = [{(name or "").lower(): value for name, value in row.items()} for row in reader]
+            columns = [name.lower() for name in reader.fieldnames or ()]
+    except OSError as error:
+        raise SettingsError(f"The catalog {file} cannot be read: {error.strerror}.") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise SettingsError(f"The catalog {file} is no CSV in UTF-8: {error}.") from None
+    if missing := [name for name in COLUMNS[:2] if name not in columns]:
+        raise SettingsError(f"The catalog {file} has no column {missing[0]}. It has {', '.join(columns) or 'none'}.")
+    known = {*COLUMNS, *Settings.model_fields} - {"object_store_url"}
+    if unknown := [name for name in columns if name not in known]:
+        raise SettingsError(f"The catalog {file} has a column {unknown[0]!r}, which is no setting of a delivery.")
+    return rows
+
+
+def _run_all(
+    client: SyncPrefectClient, through: DeploymentResponse, asked: Sequence[dict[str, Any]], at_once: int
+) -> list[FlowRun]:
+    """The ended runs, in the order of what was asked. Ended from outside, it ends the runs that it began."""
+    logger = get_run_logger()
+    waiting = deque(range(len(asked)))
+    at_work: dict[int, FlowRun] = {}
+    ended: dict[int, FlowRun] = {}
+    try:
+        while waiting or at_work:
+            while waiting and len(at_work) < at_once:
+                place = waiting.popleft()
+                run = run_deployment(through.id, parameters=asked[place], timeout=0)
+                assert isinstance(run, FlowRun)
+                at_work[place] = run
+            time.sleep(POLL_SECONDS)
+            for place, begun in list(at_work.items()):
+                run = client.read_flow_run(begun.id)
+                if run.state and run.state.is_final():
+                    ended[place] = at_work.pop(place) and run
+                    logger.info(
+                        "%d of %d: %s %s. %s",
+                        len(ended),
+                        len(asked),
+                        asked[place]["dataset"],
+                        run.state_name,
+                        run.state.message or "",
+                    )
+    except BaseException:
+        for run in at_work.values():
+            client.set_flow_run_state(run.id, Cancelling())
+        raise
+    return [ended[place] for place in range(len(asked))]
+
+
+def _show(asked: Sequence[dict[str, Any]], runs: Sequence[FlowRun]) -> None:
+    create_table_artifact(
+        table=[
+            {
+                "data set": cell(parameters["dataset"]),
+                "state": run.state_name,
+                "seconds": round(run.total_run_time.total_seconds(), 1),
+                "outcome": cell((run.state and run.state.message) or ""),
+            }
+            for parameters, run in zip(asked, runs, strict=True)
+        ],
+        key="deliver-many",
+        description=f"{len(runs):,} data sets",
+    )

@@ -1,0 +1,86 @@
+"""Where a flow run shows how far it is: lines in its log, and an artifact that moves."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import get_run_logger
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+from flows.artifacts import artifact_key
+from flows.legible import legible_lines
+from flows.progress import LogProgress, Progress
+
+UPDATE_SECONDS = 1.0
+
+
+class FlowProgress:
+    """Lines in the run's log, and a progress artifact."""
+
+    def __init__(self, dataset: str) -> None:
+        logger = get_run_logger()
+        self._lines = LogProgress(
+            lambda text: logger.info("%s", legible_lines(text)), lambda text: logger.warning("%s", legible_lines(text))
+        )
+        self._key = artifact_key("progress", dataset)
+        self._artifact: Any = None
+        self._images = self._done = 0
+        self._shown = 0.0
+
+    def stage(self, name: str) -> None:
+        self._lines.stage(name)
+
+    def say(self, line: str) -> None:
+        self._lines.say(line)
+
+    def warn(self, line: str) -> None:
+        self._lines.warn(line)
+
+    def expect(self, images: int, size: int) -> None:
+        self._lines.expect(images, size)
+        self._images, self._done = images, 0
+        self._artifact = create_progress_artifact(
+            progress=0.0, key=self._key, description=f"{images:,} images to deliver"
+        )
+
+    def advance(self, images: int, size: int) -> None:
+        self._lines.advance(images, size)
+        self._done += images
+        now = time.monotonic()
+        if now - self._shown >= UPDATE_SECONDS or self._done == self._images:
+            self._shown = now
+            update_progress_artifact(
+                artifact_id=self._artifact,
+                progress=round(100 * self._done / self._images, 1) if self._images else 100.0,
+                description=f"{self._done:,} of {self._images:,} images",
+            )
+
+
+@dataclass(frozen=True)
+class Both:
+    """Progress in two places: the terminal and the flow run."""
+
+    first: Progress
+    second: Progress
+
+    def stage(self, name: str) -> None:
+        self.first.stage(name)
+        self.second.stage(name)
+
+    def say(self, line: str) -> None:
+        self.first.say(line)
+        self.second.say(line)
+
+    def warn(self, line: str) -> None:
+        self.first.warn(line)
+        self.second.warn(line)
+
+    def expect(self, images: int, size: int) -> None:
+        self.first.expect(images, size)
+        self.second.expect(images, size)
+
+    def advance(self, images: int, size: int) -> None:
+        self.first.advance(images, size)
+        self.second.advance(images, size)

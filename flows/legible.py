@@ -1,0 +1,26 @@
+"""Text of others, such as a file's name, made harmless to show."""
+
+from __future__ import annotations
+
+import unicodedata
+
+LONGEST = 300
+_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def legible(text: str) -> str:
+    """One line without control characters, terminal escapes or marks that turn the direction of writing."""
+    shown = _seen(text[: LONGEST + 1])
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…"
+
+
+def legible_lines(text: str) -> str:
+    """The same for sentences of our own with such text in them: at their full length, and with their line breaks."""
+    return "\n".join(map(_seen, text.split("\n")))
+
+
+def _seen(text: str) -> str:
+    return "".join(
+        character.encode("unicode_escape").decode() if unicodedata.category(character) in _UNSEEN else character
+        for character in text
+    )

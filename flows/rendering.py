@@ -1,0 +1,211 @@
+"""One image file to its facts, thumbnail, crops and normalized picture: read once, decoded at most once."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image, ImageFile, JpegImagePlugin
+
+from flows.crops import Region, region_of, turned, turned_back
+from flows.digests import digest
+from flows.facts import OpenPicture, count_frames, open_picture
+from flows.picture_source import PictureFault, Source, opened
+from flows.pixels import eight_bits, encoded, fitted, in_srgb, shrunk, upright
+from flows.records import Box, Facts, Kind, Picture, PictureJob, RenderOptions, Rendition
+
+NORMALIZED_QUALITY = 95
+HUNGRIEST_DECODER = 24
+"""Bytes of memory for a pixel: JPEG 2000 takes 20 at its peak, and no other decoder takes more."""
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_COLOURS_AT_HALF_SIZE = 2
+
+
+def render(job: PictureJob, options: RenderOptions) -> Picture:
+    """Writes the files that `job` asks for. What is wrong with a picture becomes its code, and is not raised.
+
+    The renditions come in this order: thumbnail, normalized picture, and the crops as the job has them.
+    """
+    try:
+        with opened(job) as source:
+            return _render(source, job, options)
+    except PictureFault as fault:
+        return Picture(None, code=fault.code, message=str(fault))
+    except MemoryError:
+        return Picture(None, code="MEMORY_LIMIT", message=_too_hungry(options))
+
+
+def fingerprint(job: PictureJob) -> Picture:
+    """Size and hashes alone, for a picture on which a decoder died."""
+    try:
+        with opened(job) as source:
+            return Picture(source.facts)
+    except PictureFault as fault:
+        return Picture(None, code=fault.code, message=str(fault))
+
+
+def _render(source: Source, job: PictureJob, options: RenderOptions) -> Picture:
+    if not job.size:
+        return Picture(source.facts, code="EMPTY", message="The file has no bytes.")
+    pixels = 0
+    try:
+        picture = open_picture(source, options.pixel_limit)
+        pixels = picture.facts.width * picture.facts.height
+        if pixels > options.pixel_limit:
+            return Picture(picture.facts, code="PIXEL_LIMIT", message=_too_large(picture.facts, options))
+        if job.partial:
+            return Picture(picture.facts)
+        renditions = tuple(_renditions(picture, job, options))
+        checked: Literal["header", "decoded"] = "decoded" if renditions or options.full_check else "header"
+        return Picture(replace(picture.facts, frames=count_frames(picture.image), checked=checked), renditions)
+    except PictureFault as fault:
+        return Picture(source.facts, code=fault.code, message=str(fault))
+    except MemoryError:
+        return Picture(source.facts, code="MEMORY_LIMIT", message=_too_hungry(options))
+    except Exception as error:  # decoders raise a dozen kinds of it on broken files
+        if isinstance(error, OSError) and error.errno:
+            raise
+        if job.partial:
+            return Picture(None, header_incomplete=True)
+        if pixels * HUNGRIEST_DECODER > options.picture_memory * 2**20:
+            # Few decoders say that it was memory they lacked.
+            return Picture(source.facts, code="MEMORY_LIMIT", message=f"{_too_hungry(options)} ({_line(error)})")
+        return Picture(source.facts, code="UNDECODABLE", message=f"It cannot be decoded: {_line(error)}.")
+
+
+def _renditions(picture: OpenPicture, job: PictureJob, options: RenderOptions) -> Iterator[Rendition]:
+    image, facts = picture.image, picture.facts
+    if not (job.thumbnail or job.normalized or job.crops or options.full_check):
+        return
+    size = fitted(image.size, options.thumbnail_size)
+    within = None
+    if job.normalized or job.crops:
+        _load(image)
+    else:
+        within = _load_small(image, size if job.thumbnail else (1, 1))
+    if not (job.thumbnail or job.normalized or job.crops):
+        return
+    canvas = _Canvas(eight_bits(image), picture.turn, _profile(image))
+    if job.thumbnail:
+        small = canvas.finished(shrunk(canvas.image, size, within))
+        kind = options.thumbnail_format
+        yield _written("thumbnail", job.thumbnail, small, kind, options.thumbnail_quality)
+    regions = [_region(crop.box, facts, options) for crop in job.crops]
+    cut = sum(_area(region) for region in regions if not isinstance(region, PictureFault))
+    if job.normalized or cut > facts.width * facts.height:
+        canvas = _Canvas(canvas.finished(canvas.image), turn=1, profile=None)
+    if job.normalized:
+        yield _written("image", job.normalized, canvas.image, "jpeg", NORMALIZED_QUALITY)
+    for crop, region in zip(job.crops, regions, strict=True):
+        if isinstance(region, PictureFault):
+            yield Rendition("crop", crop.file, code=region.code, message=str(region))
+            continue
+        stored = turned_back(region, canvas.turn, (facts.width, facts.height))
+        part = canvas.finished(canvas.image.crop(stored))
+        yield _written("crop", crop.file, part, "jpeg", options.thumbnail_quality, region)
+
+
+@dataclass(frozen=True, slots=True)
+class _Canvas:
+    """A decoded picture, as it is stored: to turn and convert what is cut from it costs less than all of it."""
+
+    image: Image.Image
+    turn: int
+    profile: bytes | None
+
+    def finished(self, part: Image.Image) -> Image.Image:
+        return in_srgb(upright(part, self.turn), self.profile)
+
+
+def _load(image: ImageFile.ImageFile) -> None:
+    """Raises where the picture is broken off, or is of another size than its header says."""
+    size = image.size
+    image.load()
+    if image.size != size:
+        raise ValueError(f"the header says {size[0]} x {size[1]} pixels, and there are {image.width} x {image.height}")
+
+
+def _load_small(image: ImageFile.ImageFile, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
+    """Decodes no more pixels than twice `size` needs, where the format can. Gives the picture's region in them."""
+    if not isinstance(image, JpegImagePlugin.JpegImageFile):
+        _load(image)
+        return None
+    width, height = 2 * size[0], 2 * size[1]
+    scaled = image.width >= 2 * width and image.height >= 2 * height
+    in_bands = not scaled and JpegImagePlugin.get_sampling(image) == _COLOURS_AT_HALF_SIZE
+    drafted = image.draft("YCbCr" if in_bands else None, (width, height))
+    image.load()
+    return drafted[1] if drafted else None
+
+
+def _profile(image: Image.Image) -> bytes | None:
+    profile = image.info.get("icc_profile")
+    return profile if isinstance(profile, bytes) and profile else None
+
+
+def _region(box: Box, facts: Facts, options: RenderOptions) -> Region | PictureFault:
+    """The pixels of the upright picture that the box stands for."""
+    size = facts.size_in(options.box_space)
+    try:
+        region = region_of(box, size, options.crop_margin)
+    except PictureFault as fault:
+        return fault
+    return turned(region, facts.orientation, size) if options.box_space == "stored" else region
+
+
+def _area(region: Region) -> int:
+    left, top, right, bottom = region
+    return (right - left) * (bottom - top)
+
+
+def _written(
+    kind: Kind,
+    file: str,
+    image: Image.Image,
+    encoding: Literal["jpeg", "webp"],
+    quality: int,
+    region: Region | None = None,
+) -> Rendition:
+    try:
+        data = encoded(image, encoding, quality)
+    except PictureFault as fault:
+        return Rendition(kind, file, code=fault.code, message=str(fault))
+    try:
+        Path(file).write_bytes(data)
+    except OSError as error:
+        Path(file).unlink(missing_ok=True)
+        code = "DISK_FULL" if error.errno in _NO_ROOM else "SCRATCH_UNWRITABLE"
+        return Rendition(kind, file, code=code, message=f"Writing to the scratch folder failed: {error.strerror}.")
+    digests = digest(data)
+    left, top, right, bottom = region or (0, 0, 0, 0)
+    return Rendition(
+        kind,
+        file,
+        content_type=f"image/{encoding}",
+        width=image.width,
+        height=image.height,
+        size=len(data),
+        md5=digests.md5,
+        sha256=digests.sha256,
+        etag=digests.etag,
+        box=(left, top, right - left, bottom - top) if region else None,
+    )
+
+
+def _too_large(facts: Facts, options: RenderOptions) -> str:
+    millions = facts.width * facts.height / 1e6
+    return f"{facts.width} x {facts.height} are {millions:,.0f} million pixels; PIXEL_LIMIT is {options.pixel_limit:,}."
+
+
+def _too_hungry(options: RenderOptions) -> str:
+    return f"Work on the picture needed more than the {options.picture_memory} MiB of PICTURE_MEMORY."
+
+
+def _line(error: Exception) -> str:
+    """What a decoder said, as one short line that a terminal can show."""
+    text = str(error) or type(error).__name__
+    return "".join(char if char.isprintable() else " " for char in text)[:160].rstrip(". ")

@@ -1,0 +1,182 @@
+"""The runs of a data set in the store: what earlier ones left, and how a new one becomes current.
+
+A run that works leaves a journal under `.imagehaul/journal/<run>/`, part by part as its batches finish, so that a
+killed run loses the batches in flight at most. At its end the proven rows become `runs/<run>/ledger/`, and the
+journal goes. Readers never see a row that is not final.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.errors import StoreError
+from flows.inventory import EarlierRun
+from flows.layout import RUN_NAME, Layout
+from flows.ledger import SCHEMA_NUMBER
+from flows.store_errors import is_missing
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from s3fs import S3FileSystem
+
+UPLOAD_CHUNK = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What `current.json` says: the run that readers should use.
+
+    `ledger` and `export` are URIs that end in `/`. `fingerprint`: what the export was made from.
+    `created`: when the data set was first published, in ISO 8601.
+    """
+
+    run: str
+    ledger: str
+    export: str
+    fingerprint: str
+    counts: dict[str, int]
+    created: str = ""
+
+
+def read_current(client: S3Client, layout: Layout) -> Current | None:
+    """None where nothing was published yet. Raises `StoreError` where it is there and is not ours."""
+    import orjson
+
+    try:
+        body = client.get_object(Bucket=layout.bucket, Key=layout.current)["Body"].read()
+    except client.exceptions.ClientError as error:
+        if is_missing(error):
+            return None
+        raise
+    try:
+        said = orjson.loads(body)
+        if said["schema"] != SCHEMA_NUMBER:
+            raise StoreError(
+                f"{layout.uri(layout.current)} has schema {said['schema']!r}, and this imagehaul reads "
+                f"{SCHEMA_NUMBER}.\nUse the version that wrote it, or a newer one."
+            )
+        texts = [said["run"], said["ledger"], said["exports"]["json"], said["fingerprint"], said["time"]]
+        if not all(isinstance(text, str) for text in texts) or not RUN_NAME.fullmatch(said["run"]):
+            raise TypeError
+        return Current(
+            run=said["run"],
+            ledger=said["ledger"],
+            export=said["exports"]["json"].removesuffix("metadata.json"),
+            fingerprint=said["fingerprint"],
+            counts=dict(said["counts"]),
+            created=said.get("created", said["time"]),
+        )
+    except orjson.JSONDecodeError as error:
+        raise _foreign(layout, "it is no JSON") from error
+    except KeyError as error:
+        raise _foreign(layout, f"it does not say {error}") from error
+    except (TypeError, ValueError) as error:
+        raise _foreign(layout, "a value in it has another form") from error
+
+
+def _foreign(layout: Layout, why: str) -> StoreError:
+    return StoreError(
+        f"{layout.uri(layout.current)} is not what imagehaul writes: {why}.\n"
+        "If another program wrote it, choose another data set name; else delete it: the next run writes it anew."
+    )
+
+
+class Runs:
+    """The small files of a data set: ledgers, journals, reports and exports, carried by s3fs."""
+
+    def __init__(self, layout: Layout, client: S3Client, filesystem: S3FileSystem) -> None:
+        self.layout = layout
+        self._client = client
+        self._files = filesystem
+
+    def earlier(self, current: Current | None, scratch: Path) -> list[EarlierRun]:
+        """The current run's ledger, and what later runs left that were not published. Downloads them.
+
+        Without a current run all that are there; one that left no rows has no `files`.
+        """
+        since = current.run if current else ""
+        journals = self._run_names(self.layout.journals)
+        names = {name for name in self._run_names(self.layout.runs) | journals if name >= since}
+        found: list[EarlierRun] = []
+        for name in sorted(names):
+            files = self._download(self.layout.ledger(name), scratch / "earlier" / name)
+            if not files and name in journals:
+                files = self._download(self.layout.journal(name), scratch / "earlier" / name)
+            found.append(EarlierRun(name, tuple(files), published=name == since))
+        return found
+
+    def upload(self, file: Path, key: str, bucket: str = "") -> str:
+        """The URI of the object."""
+        target = f"{bucket or self.layout.bucket}/{key}"
+        # s3fs holds all the parts that it sends side by side in memory.
+        self._files.put_file(str(file), target, chunksize=UPLOAD_CHUNK, max_concurrency=4)
+        return f"s3://{target}"
+
+    def write_json(self, key: str, content: dict[str, Any]) -> None:
+        import orjson
+
+        body = orjson.dumps(content, option=orjson.OPT_INDENT_2)
+        self._client.put_object(
+            Bucket=self.layout.bucket,
+            Key=key,
+            Body=body,
+            ContentMD5=base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode(),
+            ContentType="application/json",
+            CacheControl="no-cache",
+        )
+
+    def publish(self, current: Current) -> None:
+        """The last thing that a run writes: from here on readers see it."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self.write_json(
+            self.layout.current,
+            {
+                "schema": SCHEMA_NUMBER,
+                "dataset": self.layout.dataset,
+                "run": current.run,
+                "ledger": current.ledger,
+                "exports": {
+                    "json": f"{current.export}metadata.json",
+                    "parquet": f"{current.export}metadata.parquet",
+                },
+                "counts": current.counts,
+                "fingerprint": current.fingerprint,
+                "created": current.created or now,
+                "time": now,
+            },
+        )
+
+    def drop_journals(self, until: str) -> None:
+        """Of runs up to `until`, whose rows are in a ledger now. A key that may not delete leaves them."""
+        for name in self._run_names(self.layout.journals):
+            if name > until:
+                continue
+            for item in self._keys(self.layout.journal(name)):
+                try:
+                    self._client.delete_object(Bucket=self.layout.bucket, Key=item)
+                except self._client.exceptions.ClientError:
+                    return
+
+    def _run_names(self, prefix: str) -> set[str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.layout.bucket, Prefix=prefix, Delimiter="/"
+        )
+        found = (entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ()))
+        return {name for key in found if RUN_NAME.fullmatch(name := key.removeprefix(prefix).rstrip("/"))}
+
+    def _keys(self, prefix: str) -> list[str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.layout.bucket, Prefix=prefix)
+        return [item["Key"] for page in pages for item in page.get("Contents", ())]
+
+    def _download(self, prefix: str, folder: Path) -> list[Path]:
+        keys = [key for key in self._keys(prefix) if key.endswith(".parquet")]
+        files = [folder / f"{number:05d}.parquet" for number in range(len(keys))]
+        if keys:
+            folder.mkdir(parents=True)
+            self._files.get([f"{self.layout.bucket}/{key}" for key in keys], [str(file) for file in files])
+        return files

@@ -1,0 +1,24 @@
+"""Flow runs whose worker died: nobody else will ever say that they have ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import State, StateType
+from prefect.states import Crashed
+
+AT_WORK = [StateType.RUNNING, StateType.PENDING, StateType.PAUSED, StateType.CANCELLING]
+
+
+def mark_stranded(reason: str) -> list[str]:
+    """Marks every run that is said to be at work as crashed, and gives their names. For a server without a worker."""
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=AT_WORK)))
+        )
+        state: State[Any] = Crashed(message=f"{reason} A retry goes on from what is proven.")
+        for run in found:
+            client.set_flow_run_state(run.id, state, force=True)
+    return [run.name for run in found]

@@ -1,0 +1,117 @@
+"""The lane that is always there: one `put_object` for each file, in threads, and parts for large ones."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from flows.records import PART_SIZE, ObjectOptions, Sent, Upload
+from flows.store import Store
+from flows.store_errors import classify
+from flows.transfer_file import Slice, changed, has_planned_bytes, local_fault, new_md5, source_fault, unreadable
+from flows.transfer_parts import PartsUpload
+from flows.transfer_rounds import Watch, failure, in_threads, silence
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_IN_MEMORY = 1024 * 1024
+"""Up to here the body is sent from memory."""
+_DIGEST_ERRORS = {"BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
+
+
+@dataclass(frozen=True)
+class Boto3Sender:
+    store: Store
+    bucket: str
+    options: ObjectOptions
+    threads: int
+
+    def send(self, uploads: Sequence[Upload], watch: Watch) -> list[Sent]:
+        """One answer for each upload. Raises StoreError: what stops the whole run, as soon as it is known."""
+        client = self.store.client(2 * self.threads)
+        client.meta.events.register_last("before-call.s3", _ask_no_leave, unique_id="imagehaul-no-leave")
+        settings = object_settings(self.options)
+        return in_threads(uploads, lambda upload: self._send(client, settings, upload, watch), self.threads, watch)
+
+    def _send(self, client: S3Client, settings: dict[str, str], upload: Upload, watch: Watch) -> Sent:
+        described: dict[str, Any] = {
+            "Bucket": self.bucket,
+            "Key": upload.key,
+            "ContentType": upload.content_type,
+            **settings,
+        }
+        try:
+            upload.key.encode()
+            with Path(upload.file).open("rb") as file:
+                if os.fstat(file.fileno()).st_size != upload.size:
+                    return changed(upload)
+                if upload.size > PART_SIZE:
+                    return _put_in_parts(client, described, upload, file, watch)
+                _put(client, described, upload, file, watch)
+        except UnicodeEncodeError as error:
+            return Sent(upload.key, "rejected", "NAME_NOT_UTF8", str(error))
+        except Exception as error:
+            return self._fault(upload, error)
+        return Sent(upload.key, "sent")
+
+    def _fault(self, upload: Upload, error: Exception) -> Sent:
+        if fault := source_fault(upload):
+            return fault
+        if local := local_fault(error):
+            return unreadable(upload, local)
+        sent = failure(upload.key, error, f"write s3://{self.bucket}/{upload.key}", self.store)
+        if classify(error).reported in _DIGEST_ERRORS and not has_planned_bytes(upload):
+            return changed(upload)
+        return sent
+
+
+def object_settings(options: ObjectOptions) -> dict[str, str]:
+    """The options as boto3 takes them for an upload or a copy; s5cmd has the same as its own options."""
+    settings = {
+        "CacheControl": options.cache_control,
+        "StorageClass": options.storage_class,
+        "ServerSideEncryption": options.sse,
+        "SSEKMSKeyId": options.sse_kms_key_id,
+    }
+    return {name: value for name, value in settings.items() if value}
+
+
+def _ask_no_leave(params: dict[str, Any], **_: Any) -> None:
+    """Without `Expect: 100-continue`, which costs a small body a round trip of its own."""
+    if isinstance(params.get("body"), BytesIO):
+        params["headers"].pop("Expect", None)
+
+
+def _put(client: S3Client, described: dict[str, Any], upload: Upload, file: IO[bytes], watch: Watch) -> None:
+    body: Any = Slice(file, 0, upload.size, watch.moved)
+    request = {**described, "ContentMD5": _base64(upload.md5)}
+    if described.get("ServerSideEncryption", "").startswith("aws:kms"):
+        # An ETag is no MD5 there: this is what the proof asks for.
+        request["ChecksumSHA256"] = _base64(upload.sha256)
+    client.put_object(**request, Body=BytesIO(body.read()) if upload.size <= _IN_MEMORY else body)
+
+
+def _put_in_parts(client: S3Client, described: dict[str, Any], upload: Upload, file: IO[bytes], watch: Watch) -> Sent:
+    whole = new_md5()
+    with PartsUpload(client, described) as parts:
+        for start in range(0, upload.size, PART_SIZE):
+            if watch.over:
+                return silence(upload.key)
+            body: Any = Slice(file, start, min(PART_SIZE, upload.size - start), watch.moved)
+            md5 = body.md5(whole)
+            sent = client.upload_part(**parts.names, PartNumber=parts.number, Body=body, ContentMD5=md5)
+            parts.add(sent.get("ETag", ""))
+        if whole.hexdigest() != upload.md5:
+            return changed(upload)
+        parts.complete()
+    return Sent(upload.key, "sent")
+
+
+def _base64(hexadecimal: str) -> str:
+    return base64.b64encode(bytes.fromhex(hexadecimal)).decode()

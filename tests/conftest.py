@@ -1,0 +1,92 @@
+"""The real S3 server that all tests share, and an environment without this machine's keys."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import uuid
+from collections.abc import Iterator
+
+import pytest
+import trustme
+
+from flows.credentials import AccessKey
+from flows.embedded_store import Certificate, EmbeddedStore
+from flows.store import Store
+from prefect_runs import Prefect, running_prefect
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No key, URL or CA of this machine reaches a test, neither by a variable nor from ~/.aws."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "S3_", "FSSPEC_S3")):
+            monkeypatch.delenv(name)
+    nowhere = str(tmp_path_factory.getbasetemp() / "no such folder")
+    monkeypatch.setenv("AWS_CONFIG_FILE", nowhere + "/config")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", nowhere + "/credentials")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """The private CA that signed the embedded store's certificate."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def identities() -> dict[str, AccessKey]:
+    """Keys that the embedded store knows, by what they may: all, read (and list), or read and write but not list."""
+    return {name: AccessKey(secrets.token_hex(10), secrets.token_hex(20)) for name in ("all", "read", "no list")}
+
+
+@pytest.fixture(scope="session")
+def embedded_store(
+    tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA, identities: dict[str, AccessKey]
+) -> Iterator[EmbeddedStore]:
+    """One SeaweedFS for the whole run: http at `url`, https with the private CA at `tls_url`."""
+    folder = tmp_path_factory.mktemp("store")
+    actions = {"all": ["Admin"], "read": ["Read", "List"], "no list": ["Read", "Write"]}
+    known = [
+        {
+            "name": name,
+            "credentials": [{"accessKey": keys.access_key, "secretKey": keys.secret_key}],
+            "actions": actions[name],
+        }
+        for name, keys in identities.items()
+    ]
+    (folder / "keys.json").write_text(json.dumps({"identities": known}))
+    issued = authority.issue_cert("localhost", "127.0.0.1")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    certificate.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
+    issued.private_key_pem.write_to_path(str(key))
+    with EmbeddedStore(folder, certificate=Certificate(certificate, key)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def store(embedded_store: EmbeddedStore) -> Store:
+    return embedded_store.store()
+
+
+@pytest.fixture(scope="session")
+def tls_store(embedded_store: EmbeddedStore, authority: trustme.CA) -> Store:
+    """The same server by https, with the private CA as PEM text."""
+    keys = AccessKey(embedded_store.access_key, embedded_store.secret_key)
+    return Store(url=embedded_store.tls_url, credentials=keys, ca=authority.cert_pem.bytes().decode())
+
+
+@pytest.fixture
+def bucket(store: Store) -> str:
+    """A new bucket, for this test alone."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    store.client().create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture(scope="session")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
+    """One Prefect server for the whole run."""
+    with running_prefect(tmp_path_factory.mktemp("prefect server")) as server:
+        yield server
