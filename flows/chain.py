@@ -38,7 +38,7 @@ def deliver(
 
     `approve` is shown the plan, and says whether it is carried out.
     """
-    with ExitStack() as stack, _in_words(settings, store):
+    with ExitStack() as stack, in_words("deliver", settings, store):
         folder = tempfile.TemporaryDirectory(prefix="imagehaul-", dir=settings.scratch or None)
         scratch = Path(stack.enter_context(folder))
         delivery = Delivery(request, settings, store, progress, new_run_name(), scratch, stack)
@@ -58,8 +58,11 @@ def deliver(
 
 
 @contextmanager
-def _in_words(settings: Settings, store: Store) -> Iterator[None]:
-    """What the store or the scratch disk did, as a sentence. What was sent by then stays, and a rerun finds it."""
+def in_words(doing: str, settings: Settings, store: Store) -> Iterator[None]:
+    """What the store or the scratch disk did, as a sentence. What was sent by then stays, and a rerun finds it.
+
+    `doing`: "deliver" or "verify".
+    """
     try:
         yield
     except HaulError:
@@ -68,7 +71,7 @@ def _in_words(settings: Settings, store: Store) -> Iterator[None]:
         import duckdb
 
         try:
-            raise explain(error, "deliver", store.url) from error
+            raise explain(error, doing, store.url) from error
         except (OSError, duckdb.OperationalError):
             # No error of the store's, so it is the disk's.
             folder = settings.scratch or tempfile.gettempdir()

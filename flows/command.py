@@ -125,6 +125,9 @@ def verify(
     ] = False,
     source: Annotated[str, Parameter(help="For --repair: a folder, or s3://bucket/prefix.")] = "",
     annotations: Annotated[str, Parameter(help="For --repair: as in `deliver`.")] = "",
+    findings: Annotated[
+        str, Parameter(help="A file for the list of all that is missing, changed, unread or extra, as Parquet.")
+    ] = "",
     json: Json = False,
     settings: Every = None,
 ) -> int:
@@ -140,7 +143,7 @@ def verify(
         for warning in warnings:
             progress.warn(warning)
         found, _ = verify_and_repair(
-            dataset, resolved, _store(resolved, store), progress, in_threads, content, source, annotations
+            dataset, resolved, _store(resolved, store), progress, in_threads, content, source, annotations, findings
         )
     found = replace(found, seconds=seconds_since_entry())
     if json:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import configparser
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,7 +18,7 @@ from flows.errors import SettingsError
 from flows.store_errors import explain
 
 if TYPE_CHECKING:
-    from botocore.credentials import Credentials
+    from botocore.credentials import Credentials, ReadOnlyCredentials
     from botocore.session import Session
     from mypy_boto3_sts import STSClient
 
@@ -160,13 +160,38 @@ class RoleKeys:
 Keys = AccessKey | ProfileKeys | RoleKeys | MachineKeys
 
 
-def freeze(credentials: Credentials) -> AccessKey:
+class RenewableCredentials:
+    """What all clients of a store sign with, in the shape of botocore's credentials.
+
+    Keys that were read or asked for anew hold for the clients too that are at work already.
+    """
+
+    def __init__(self, resolve: Callable[[], Credentials]) -> None:
+        self._resolve = resolve
+        self._credentials = resolve()
+
+    @property
+    def method(self) -> str:
+        return str(self._credentials.method)
+
+    def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        return self._credentials.get_frozen_credentials()
+
+    def get_deferred_property(self, name: str) -> Callable[[], str | None]:
+        return self._credentials.get_deferred_property(name)
+
+    def renew(self) -> None:
+        """Reads or asks for the keys anew."""
+        self._credentials = self._resolve()
+
+
+def freeze(credentials: RenewableCredentials) -> AccessKey:
     """The keys as they are now; those that can be renewed are so 10 minutes before they run out, at the latest."""
     now = credentials.get_frozen_credentials()
     return AccessKey(now.access_key or "", now.secret_key or "", now.token or "")
 
 
-def isolated_session(credentials: Credentials) -> Session:
+def isolated_session(credentials: Credentials | RenewableCredentials) -> Session:
     """A botocore session that looks at nothing but these keys: no variable, no file of settings."""
     from botocore.session import Session
 
@@ -195,10 +220,10 @@ def isolated_variables(session_class: type[Session]) -> dict[str, tuple[Any, Any
 class _Given:
     """Stands where botocore would look for keys."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Credentials | RenewableCredentials) -> None:
         self._credentials = credentials
 
-    def load_credentials(self) -> Credentials:
+    def load_credentials(self) -> Credentials | RenewableCredentials:
         return self._credentials
 
 

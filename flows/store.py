@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 
 from flows.authority import authority_file
-from flows.credentials import AccessKey, Keys, MachineKeys, Place, freeze, keys_from_environment
+from flows.credentials import AccessKey, Keys, MachineKeys, Place, RenewableCredentials, freeze, keys_from_environment
 from flows.errors import HaulError, SettingsError, StoreError
 from flows.store_clients import TO_CHECK, boto3_client, s3fs_filesystem
 from flows.store_errors import classify, explain
 
 if TYPE_CHECKING:
-    from botocore.credentials import Credentials
     from mypy_boto3_s3 import S3Client
     from s3fs import S3FileSystem
 
@@ -69,8 +68,10 @@ class Store:
             return freeze(self._credentials())
 
     def renew(self) -> None:
-        """Forgets keys and clients, so that the next use reads or asks for the keys anew."""
-        _made.forget(self)
+        """Reads or asks for the keys anew, for the clients at work too; the next client is a new one."""
+        with self.explaining("read the keys"):
+            self._credentials().renew()
+        _made.forget_clients(self)
 
     def environment(self) -> dict[str, str]:
         """The whole environment of an s5cmd: these keys, region and CA, and no other of the machine's."""
@@ -152,9 +153,9 @@ class Store:
         except Exception as error:
             raise explain(error, doing, self.url) from error
 
-    def _credentials(self) -> Credentials:
+    def _credentials(self) -> RenewableCredentials:
         place = Place(self.url, self.region, authority_file(self.ca))
-        return _made.get(self, "keys", lambda: self.credentials.resolve(place))
+        return _made.get(self, "keys", lambda: RenewableCredentials(lambda: self.credentials.resolve(place)))
 
 
 def store_from_environment(object_store_url: str, environ: Mapping[str, str], folder: Path) -> Store:
@@ -190,9 +191,11 @@ class _Made:
                 made[what] = make()
             return cast(Thing, made[what])
 
-    def forget(self, store: Store) -> None:
+    def forget_clients(self, store: Store) -> None:
         with self._lock:
-            self._made.pop((os.getpid(), store), None)
+            made = self._made.get((os.getpid(), store), {})
+            for what in [what for what in made if what != "keys"]:
+                del made[what]
 
 
 _made = _Made()

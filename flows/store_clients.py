@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from flows.authority import authority_file
-from flows.credentials import isolated_session, isolated_variables
+from flows.credentials import RenewableCredentials, isolated_session, isolated_variables
+from flows.store_errors import classify
 
 if TYPE_CHECKING:
-    from botocore.credentials import Credentials, ReadOnlyCredentials
+    from botocore.credentials import ReadOnlyCredentials
     from mypy_boto3_s3 import S3Client
     from s3fs import S3FileSystem
 
@@ -27,7 +28,9 @@ TO_WORK = Patience()
 TO_CHECK = Patience(connect=5, read=8, attempts=1)
 
 
-def boto3_client(store: Store, credentials: Credentials, connections: int, patience: Patience = TO_WORK) -> S3Client:
+def boto3_client(
+    store: Store, credentials: RenewableCredentials, connections: int, patience: Patience = TO_WORK
+) -> S3Client:
     import boto3
     from botocore.config import Config
 
@@ -38,10 +41,20 @@ def boto3_client(store: Store, credentials: Credentials, connections: int, patie
         config=Config(**_settings(store, connections, patience)),
     )
     client.meta.events.register("before-call.s3", _stay_in_region)
+
+    def renew_expired(response: tuple[Any, dict[str, Any]] | None, attempts: int, **_: Any) -> int | None:
+        """Has a request whose keys had run out signed and sent once more, after 0 seconds, with new keys."""
+        code = response[1].get("Error", {}).get("Code", "") if response else ""
+        if attempts > 1 or classify(str(code)).code != "CREDENTIALS_EXPIRED":
+            return None
+        credentials.renew()
+        return 0
+
+    client.meta.events.register_first("needs-retry.s3", cast(Any, renew_expired))
     return client
 
 
-def s3fs_filesystem(store: Store, credentials: Credentials) -> S3FileSystem:
+def s3fs_filesystem(store: Store, credentials: RenewableCredentials) -> S3FileSystem:
     import asyncio
 
     from aiobotocore.credentials import AioCredentials

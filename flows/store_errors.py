@@ -133,9 +133,11 @@ def classify(problem: str | BaseException) -> Verdict:
     """
     if isinstance(problem, str):
         status = _GO_STATUS.search(problem)
-        words = [problem] if problem.isalnum() else _GO_CODE.findall(problem)
+        # s5cmd's own line on a file that has gone: all that looks like a code in it is the file's name.
+        gone = problem.startswith("given object ")
+        words = [problem] if problem.isalnum() else [] if gone else _GO_CODE.findall(problem)
         known = [word for word in words if word in _BY_CODE]
-        if known or status or problem.isalnum():
+        if known or (status and not gone) or problem.isalnum():
             return _of_answer((known or words or [""])[0], status[1] if status else "")
         for part, action, code in _BY_PART:
             if part in problem:

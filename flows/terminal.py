@@ -72,6 +72,8 @@ def print_verification(found: Verification, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from flows.verification import PROBLEMS
+
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(justify="left")
     table.add_column(justify="right")
@@ -89,6 +91,9 @@ def print_verification(found: Verification, console: Console) -> None:
     console.print(table)
     for example in found.examples:
         console.print(Text(f"{example.problem}: {legible(example.key)}  {legible(example.message)}"))
+    more = sum(getattr(found, problem) for problem in PROBLEMS) - len(found.examples)
+    if more:
+        console.print(Text(f"and {more:,} more: `--findings FILE` writes them all."))
     if found.by_etag:
         console.print(Text(f"{found.by_etag:,} objects have no known hash, and were proven by their ETag alone."))
     for warning in found.warnings:

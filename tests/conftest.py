@@ -16,6 +16,8 @@ from flows.embedded_store import Certificate, EmbeddedStore
 from flows.store import Store
 from prefect_runs import Prefect, running_prefect
 
+ACTIONS = {"all": ["Admin"], "next": ["Admin"], "read": ["Read", "List"], "no list": ["Read", "Write"]}
+
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -37,8 +39,8 @@ def authority() -> trustme.CA:
 
 @pytest.fixture(scope="session")
 def identities() -> dict[str, AccessKey]:
-    """Keys that the embedded store knows, by what they may: all, read (and list), or read and write but not list."""
-    return {name: AccessKey(secrets.token_hex(10), secrets.token_hex(20)) for name in ("all", "read", "no list")}
+    """Keys that the embedded store knows, by what they may: all (the next too), read (and list), all but list."""
+    return {name: AccessKey(secrets.token_hex(10), secrets.token_hex(20)) for name in ACTIONS}
 
 
 @pytest.fixture(scope="session")
@@ -47,12 +49,11 @@ def embedded_store(
 ) -> Iterator[EmbeddedStore]:
     """One SeaweedFS for the whole run: http at `url`, https with the private CA at `tls_url`."""
     folder = tmp_path_factory.mktemp("store")
-    actions = {"all": ["Admin"], "read": ["Read", "List"], "no list": ["Read", "Write"]}
     known = [
         {
             "name": name,
             "credentials": [{"accessKey": keys.access_key, "secretKey": keys.secret_key}],
-            "actions": actions[name],
+            "actions": ACTIONS[name],
         }
         for name, keys in identities.items()
     ]

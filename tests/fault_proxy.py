@@ -41,6 +41,7 @@ class Exchange:
         parts = urlsplit(handler.path)
         self.key = unquote(parts.path).lstrip("/").partition("/")[2]
         self.query = parse_qs(parts.query, keep_blank_values=True)
+        self.access_key = handler.headers.get("Authorization", "").partition("Credential=")[2].partition("/")[0]
         self.body = b""
         self.over = handler.server.over
 

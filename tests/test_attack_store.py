@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from fault_proxy import (
     silence,
 )
 from flows import store_clients
+from flows.credentials import AccessKey, ProfileKeys
 from flows.embedded_store import EmbeddedStore
 from flows.errors import HaulError
 from flows.store import Store
@@ -128,6 +129,40 @@ class Attack:
         self.holds(again)
         assert set(self.direct.listed("images/") + self.direct.listed("thumbnails/")) >= before
         assert self.deliver(lambda _: None).nothing_changed  # type: ignore[union-attr]
+
+
+@LANES
+def test_keys_that_run_out_in_the_middle_are_read_anew_for_all_that_is_left(
+    lane: str, store: Store, bucket: str, source: Path, tmp_path: Path, identities: dict[str, AccessKey]
+) -> None:
+    """Not for sending alone: journal, lease, proof and publication need them too."""
+    file = tmp_path / "aws_credentials"
+
+    def write(keys: AccessKey) -> None:
+        file.write_text(f"[default]\naws_access_key_id={keys.access_key}\naws_secret_access_key={keys.secret_key}\n")
+
+    first, second = identities["all"], identities["next"]
+    write(first)
+    refused: list[str] = []
+    replaced = threading.Event()
+
+    def choose(exchange: Exchange) -> Fault | None:
+        if exchange.sends and not replaced.is_set():
+            write(second)
+            replaced.set()
+        if not replaced.is_set() or exchange.access_key != first.access_key:
+            return None
+        refused.append(exchange.method)
+        return says(400, "ExpiredToken")
+
+    with FaultProxy(store) as proxy:
+        renewable = replace(proxy.store, credentials=ProfileKeys("default", str(file)))
+        attack = Attack(proxy, Target(renewable, bucket), Target(store, bucket), source, lane)
+        outcome = attack.deliver(choose)
+        attack.holds(outcome)
+        assert isinstance(outcome, Summary), outcome
+        assert (outcome.counts.delivered, outcome.exit_status) == (IMAGES, 0), (outcome, attack.target.lines)
+        assert refused
 
 
 @pytest.fixture

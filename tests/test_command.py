@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from delivering import Target, draw
@@ -310,6 +311,30 @@ def test_verify_finds_what_is_missing_and_changed_and_repair_mends_it(
     assert target.stored() == before
     assert imagehaul("verify", "--dataset", "cli", environment=environment).returncode == 0
     assert target.current()["run"] >= run
+
+
+def test_verify_writes_all_that_it_found_where_it_shows_the_first(
+    tmp_path: Path, environment: dict[str, str], store: Store, bucket: str
+) -> None:
+    for number in range(15):
+        draw(tmp_path / "many" / f"{number}.jpg", seed=number)
+    imagehaul("deliver", tmp_path / "many", "--dataset", "cli", environment=environment)
+    root = Target(store, bucket, dataset="cli").root
+    for number in range(15):
+        store.client().delete_object(Bucket=bucket, Key=f"{root}images/{number}.jpg")
+    done = imagehaul("verify", "--dataset", "cli", "--findings", tmp_path / "all.parquet", environment=environment)
+    assert done.returncode == 1
+    assert "and 5 more: `--findings FILE` writes them all." in done.stdout
+    keys = pq.read_table(tmp_path / "all.parquet").column("key").to_pylist()
+    assert sorted(keys) == sorted(f"{root}images/{number}.jpg" for number in range(15))
+    done = imagehaul("verify", "--dataset", "cli", "--findings", tmp_path / "no" / "all", environment=environment)
+    assert "15 missing" in refused(done, 1)
+    assert "No such file or directory" in done.stderr
+
+
+def test_verify_without_room_for_scratch_is_told(environment: dict[str, str]) -> None:
+    done = imagehaul("verify", "--dataset", "cli", "--scratch", "/proc", environment=environment)
+    assert "SCRATCH" in refused(done, 1)
 
 
 def test_verify_of_a_data_set_that_is_not_there_is_told(environment: dict[str, str]) -> None:

@@ -58,6 +58,7 @@ def client_error(code: str, status: int = 400, message: str = "") -> ClientError
         ("RequestError: send request failed caused by: tls: bad record MAC", "retry", "STORE_UNAVAILABLE"),
         ("LoadCustomCABundleError: failed to load custom CA bundle PEM file", "stop", "CERTIFICATE"),
         ("given object /a/b.jpg not found", "reject", "SOURCE_GONE"),
+        ("given object /AccessDenied: status code: 403.jpg not found", "reject", "SOURCE_GONE"),
         ("something that nobody has ever seen", "fail", "STORE_REFUSED"),
         ("", "fail", "STORE_REFUSED"),
         # Exceptions.
