@@ -71,6 +71,8 @@ def in_words(doing: str, settings: Settings, store: Store) -> Iterator[None]:
         import duckdb
 
         try:
+            if isinstance(error, OSError) and error.filename:
+                raise  # A file of this machine's; s3fs names none.
             raise explain(error, doing, store.url) from error
         except (OSError, duckdb.OperationalError):
             # No error of the store's, so it is the disk's.
