@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -240,9 +241,11 @@ def test_an_error_with_json_is_a_json_line_too(environment: dict[str, str], tmp_
     assert "cannot be read" in last_json(done)["error"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "lane"), [(signal.SIGINT, "s5cmd"), (signal.SIGTERM, "s5cmd"), (signal.SIGTERM, "boto3")]
+)
 def test_a_signal_ends_the_run_without_a_traceback_and_leaves_no_child(
-    number: signal.Signals, environment: dict[str, str], tmp_path: Path
+    number: signal.Signals, lane: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
     for image in range(400):
         draw(tmp_path / "many" / f"{image}.jpg", size=(1600, 1200), seed=image)
@@ -250,7 +253,7 @@ def test_a_signal_ends_the_run_without_a_traceback_and_leaves_no_child(
     scratch.mkdir()
     process = subprocess.Popen(
         [IMAGEHAUL, "deliver", tmp_path / "many", "--dataset", "cli", "--scratch", str(scratch)],
-        env=environment,
+        env={**environment, "USE_S5CMD_WHEN_AVAILABLE": str(lane == "s5cmd")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -264,15 +267,22 @@ def test_a_signal_ends_the_run_without_a_traceback_and_leaves_no_child(
         line = process.stderr.readline()
         assert line, seen
         seen += line
-    time.sleep(0.1)
+    run = psutil.Process(process.pid)
+    deadline = time.monotonic() + 20
+    children = run.children(recursive=True)
+    wanted = "s5cmd" if lane == "s5cmd" else "python"
+    while not any(child.name().startswith(wanted) for child in children):
+        assert time.monotonic() < deadline, f"no {wanted} was seen"
+        time.sleep(0.005)
+        children = run.children(recursive=True)
     process.send_signal(number)
     _, rest = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "Interrupted" in rest
     assert "Traceback" not in rest
     assert list(scratch.iterdir()) == []
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
+    # An s5cmd has a session of its own, so that no look at the process group finds it.
+    assert psutil.wait_procs(children, timeout=5)[1] == []
 
 
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
