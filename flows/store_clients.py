@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from flows.authority import authority_file
-from flows.credentials import RenewableCredentials, isolated_session, isolated_variables
+from flows.credentials import RenewableCredentials, isolated_session, isolated_variables, service_descriptions
 from flows.store_errors import classify
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def s3fs_filesystem(store: Store, credentials: RenewableCredentials) -> S3FileSy
     asynchronous.get_frozen_credentials = renewed
     session = AioSession(session_vars=isolated_variables(AioSession))
     session.register_component("credential_provider", _Given(asynchronous))
+    session.register_component("data_loader", service_descriptions())
     return S3FileSystem(
         session=session,
         endpoint_url=store.url or None,
