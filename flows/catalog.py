@@ -5,6 +5,7 @@ DuckDB joins and sorts them out of core, so that memory does not grow with the d
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -70,6 +71,10 @@ class Catalog:
                 "autoinstall_known_extensions": False,
             },
         )
+        # Nobody opens the file again: to wait until each change is on the disk would be for nothing.
+        self._connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+        with contextlib.suppress(duckdb.CatalogException):  # Before DuckDB 2 there is no such setting.
+            self._connection.execute("SET fsync_mode = 'none'")
         for name, columns in _TABLES.items():
             self.create(name, columns)
         # A crop's key ends in `/<16 hex digits>.jpg`.
