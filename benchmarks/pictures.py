@@ -7,6 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
+_WIDTH_OF_20_KB, _WIDTH_OF_120_KB = 255, 620
+
 
 def _noise(size: tuple[int, int], seed: int) -> Image.Image:
     """Clouds: noise at several scales, as a photograph has detail at several."""
@@ -20,12 +22,13 @@ def _noise(size: tuple[int, int], seed: int) -> Image.Image:
 
 
 def small_files(folder: Path, count: int) -> None:
-    """`count` JPEGs of 20 to 120 kB in 20 folders."""
+    """`count` JPEGs of 20 to 120 kB, evenly spread, in 20 folders."""
     if folder.is_dir():
         return
     base, chance = _noise((3200, 2400), 1), random.Random(2)
     for number in range(count):
-        width = chance.randint(330, 900)
+        # Bytes go with the area: these widths are 20 and 120 kB.
+        width = round(chance.uniform(_WIDTH_OF_20_KB**2, _WIDTH_OF_120_KB**2) ** 0.5)
         left, top = chance.randint(0, 3200 - width), chance.randint(0, 2400 - width * 3 // 4)
         file = folder / f"d{number % 20:02d}" / f"{number:06d}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ import re
 import ssl
 import tempfile
 import threading
+from functools import lru_cache
 from pathlib import Path
 
 from flows.errors import SettingsError
@@ -45,12 +46,20 @@ def authority_file(ca: str) -> str:
     try:
         if path.is_dir():
             raise SettingsError(f"The CA file {path} is a folder. Name the PEM file in it that the store's CA is in.")
-        checked_pem(path.read_text("utf-8", "replace"), f"The CA file {path}", keys_allowed=True)
+        status = path.stat()
+        _check_file(path, (status.st_ino, status.st_size, status.st_mtime_ns))
     except OSError as error:
         raise SettingsError(f"The CA file {path} cannot be read: {error.strerror or error}.") from error
     return str(path)
 
 
+@lru_cache(maxsize=8)
+def _check_file(path: Path, state: tuple[int, int, int]) -> None:
+    """Once for each `state` of the file: each client and each s5cmd asks, and a system's list has 150 certificates."""
+    checked_pem(path.read_text("utf-8", "replace"), f"The CA file {path}", keys_allowed=True)
+
+
+@lru_cache(maxsize=8)
 def checked_pem(text: str, what: str, keys_allowed: bool = False) -> str:
     """The certificates in `text`, and nothing else that stands there. `what` begins the error's sentence."""
     if "PRIVATE KEY-----" in text and not keys_allowed:
@@ -64,14 +73,21 @@ def checked_pem(text: str, what: str, keys_allowed: bool = False) -> str:
     if not blocks:
         empty = "is empty" if not text.strip() else "holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)"
         raise SettingsError(f"{what} {empty}.")
-    for number, block in enumerate(blocks, 1):
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=block + "\n")
-        except (ssl.SSLError, ValueError) as error:
+    pem = "\n".join(blocks) + "\n"
+    for number, block in enumerate(blocks if _damage(pem) else [], 1):
+        if error := _damage(block + "\n"):
             raise SettingsError(
                 f"{what} cannot be used: certificate {number} of {len(blocks)} in it is damaged."
             ) from error
-    return "\n".join(blocks) + "\n"
+    return pem
+
+
+def _damage(pem: str) -> Exception | None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
+    except (ssl.SSLError, ValueError) as error:
+        return error
+    return None
 
 
 def _system_file() -> str:

@@ -77,8 +77,8 @@ class Delivery:
         self.catalog = Catalog(self.scratch)
         self.stack.callback(self.catalog.close)
         self.wanted = wanted_of(self.request, self.settings)
-        self.client = self.store.client(self.settings.transfer_workers + 4)
-        self.runs = Runs(self.layout, self.client, self.store.filesystem())
+        self.client = self.store.client()
+        self.runs = Runs(self.layout, self.client)
         self.stop = threading.Event()
 
     def check_store(self) -> None:

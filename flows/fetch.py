@@ -55,7 +55,8 @@ class FolderFetcher:
     root: Path
 
     def fetch(self, images: Sequence[PlannedImage], whole: Sequence[bool], folder: Path) -> list[Fetched]:
-        return [Fetched(str(self.root / image.path), image.version) for image in images]
+        root = f"{self.root}".rstrip("/")
+        return [Fetched(f"{root}/{image.path}", image.version) for image in images]
 
     def in_store(self, image: PlannedImage) -> tuple[str, str] | None:
         return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -115,7 +116,12 @@ def arrow_schema() -> pa.Schema:
 def table_of(rows: Sequence[LedgerRow]) -> pa.Table:
     import pyarrow as pa
 
-    return pa.Table.from_pydict({name: [getattr(row, name) for row in rows] for name in COLUMNS}, schema=arrow_schema())
+    schema = arrow_schema()
+    if not rows:
+        return schema.empty_table()
+    columns = zip(*map(attrgetter(*COLUMNS), rows), strict=True)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def write_part(rows: Iterable[LedgerRow], file: Path) -> None:

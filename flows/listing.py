@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 from flows.records import StoredObject
 
@@ -16,3 +18,32 @@ def list_objects(client: S3Client, bucket: str, prefix: str) -> Iterator[StoredO
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for item in page.get("Contents", ()):
             yield StoredObject(item["Key"], item["Size"], item.get("ETag", "").strip('"'))
+
+
+def read_contents(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
+    """Takes the objects out of a page of a listing, and leaves the rest of it to botocore, errors too.
+
+    A handler of botocore's event `before-parse.s3.ListObjectsV2`. botocore itself needs 0.25 ms for an object, most
+    of it for the time, and a listing of 100,000 half a minute. Keys stay URL-encoded: botocore decodes them later.
+    """
+    if response_dict["status_code"] != 200:
+        return
+    try:
+        page = ElementTree.fromstring(response_dict["body"])
+        objects = [element for element in page if element.tag.endswith("Contents")]
+        contents = [_object({field.tag.rpartition("}")[2]: field.text or "" for field in item}) for item in objects]
+    except (ElementTree.ParseError, KeyError, ValueError):
+        return  # botocore has the words for what is no listing
+    if contents:
+        page[:] = [element for element in page if not element.tag.endswith("Contents")]
+        response_dict["body"] = ElementTree.tostring(page)
+        customized_response_dict["Contents"] = contents
+
+
+def _object(fields: dict[str, str]) -> dict[str, Any]:
+    return {
+        "Key": fields["Key"],
+        "Size": int(fields["Size"]),
+        "ETag": fields.get("ETag", ""),
+        "LastModified": datetime.fromisoformat(fields["LastModified"]),
+    }

@@ -90,12 +90,14 @@ def _write_ledger(delivery: Delivery) -> str:
 
 def _switch(delivery: Delivery, summary: Summary, made_of: str) -> Summary:
     """Exports, and then points readers at this run: the last thing that is written."""
+    created = delivery.current.created if delivery.current else ""
     options = ExportOptions(
         delivery.layout,
         delivery.settings.cdn_fullpath,
         delivery.settings.serve_original_image,
         delivery.settings.box_space,
         software(),
+        created,
     )
     exported = write_export(delivery.catalog, options, delivery.scratch)
     bucket = delivery.settings.export_entities_result_bucket or delivery.layout.bucket
@@ -108,7 +110,7 @@ def _switch(delivery: Delivery, summary: Summary, made_of: str) -> Summary:
         delivery.runs.upload(file, folder + file.name, bucket)
     if delivery.lease:
         delivery.lease.check()
-    current = Current(delivery.run, summary.ledger, f"s3://{bucket}/{folder}", made_of, asdict(summary.counts))
+    current = Current(delivery.run, summary.ledger, f"s3://{bucket}/{folder}", made_of, asdict(summary.counts), created)
     delivery.runs.publish(current)
     return replace(summary, export=current.export, published=True, current_run=delivery.run)
 

@@ -19,12 +19,10 @@ from flows.inventory import EarlierRun
 from flows.layout import RUN_NAME, Layout
 from flows.ledger import SCHEMA_NUMBER
 from flows.store_errors import is_missing
+from flows.stored_files import fetch_files, send_file
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from s3fs import S3FileSystem
-
-UPLOAD_CHUNK = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +85,11 @@ def _foreign(layout: Layout, why: str) -> StoreError:
 
 
 class Runs:
-    """The small files of a data set: ledgers, journals, reports and exports, carried by s3fs."""
+    """The small files of a data set: ledgers, journals, reports and exports."""
 
-    def __init__(self, layout: Layout, client: S3Client, filesystem: S3FileSystem) -> None:
+    def __init__(self, layout: Layout, client: S3Client) -> None:
         self.layout = layout
         self._client = client
-        self._files = filesystem
 
     def earlier(self, current: Current | None, scratch: Path) -> list[EarlierRun]:
         """The current run's ledger, and what later runs left that were not published. Downloads them.
@@ -112,10 +109,8 @@ class Runs:
 
     def upload(self, file: Path, key: str, bucket: str = "") -> str:
         """The URI of the object."""
-        target = f"{bucket or self.layout.bucket}/{key}"
-        # s3fs holds all the parts that it sends side by side in memory.
-        self._files.put_file(str(file), target, chunksize=UPLOAD_CHUNK, max_concurrency=4)
-        return f"s3://{target}"
+        send_file(self._client, file, bucket or self.layout.bucket, key)
+        return f"s3://{bucket or self.layout.bucket}/{key}"
 
     def write_json(self, key: str, content: dict[str, Any]) -> None:
         import orjson
@@ -178,5 +173,5 @@ class Runs:
         files = [folder / f"{number:05d}.parquet" for number in range(len(keys))]
         if keys:
             folder.mkdir(parents=True)
-            self._files.get([f"{self.layout.bucket}/{key}" for key in keys], [str(file) for file in files])
+            fetch_files(self._client, self.layout.bucket, keys, files)
         return files

@@ -8,7 +8,6 @@ import selectors
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -17,21 +16,13 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Self
 
+from flows.bound_process import bound
 from flows.legible import legible
 
 _OLDEST = (2, 2)
 _VERSION_SECONDS = 20.0
 _LOOK_SECONDS = 0.5
 _LONGEST_LINE = 1024 * 1024
-
-_DIE_WITH_PARENT = (
-    "import ctypes, os, sys\n"
-    "ctypes.CDLL(None).prctl(1, 9)\n"  # PR_SET_PDEATHSIG, SIGKILL
-    "if os.getppid() == int(sys.argv[1]): os.execv(sys.argv[2], sys.argv[2:])"
-)
-"""Becomes the program, after asking the kernel to kill it when the thread that started it ends.
-
-A program of its own, since code between fork and exec is not safe in a process with threads."""
 
 
 class S5cmdUnusableError(Exception):
@@ -103,11 +94,8 @@ class S5cmdRun:
     """One run, in a process group of its own. Leaving the context kills what is left of it."""
 
     def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
-        if sys.platform == "linux":
-            wrapper = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())]
-            command = [*wrapper, *command]
         self._process = subprocess.Popen(
-            command,
+            bound(command),
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -54,9 +54,9 @@ class Store:
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", _checked_url(self.url))
 
-    def client(self, connections: int = 16) -> S3Client:
-        """boto3's client, one for each process and number of connections; threads may share it."""
-        return _made.get(self, ("boto3", connections), lambda: boto3_client(self, self._credentials(), connections))
+    def client(self) -> S3Client:
+        """boto3's client, one for each process; threads share it."""
+        return _made.get(self, "boto3", lambda: boto3_client(self, self._credentials()))
 
     def filesystem(self) -> S3FileSystem:
         """s3fs's file system, one for each process. It remembers no listing."""
@@ -115,7 +115,7 @@ class Store:
         _say_unencrypted(self.url)
         at = f"s3://{bucket}/{prefix}"
         with self.explaining(f"list {at}"):
-            client = boto3_client(self, self._credentials(), 1, TO_CHECK)
+            client = boto3_client(self, self._credentials(), TO_CHECK)
             try:
                 listing = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
             except ClientError as error:

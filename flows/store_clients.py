@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from flows.authority import authority_file
 from flows.credentials import RenewableCredentials, isolated_session, isolated_variables, service_descriptions
+from flows.listing import read_contents
 from flows.store_errors import classify
 
 if TYPE_CHECKING:
@@ -28,9 +29,11 @@ TO_WORK = Patience()
 TO_CHECK = Patience(connect=5, read=8, attempts=1)
 
 
-def boto3_client(
-    store: Store, credentials: RenewableCredentials, connections: int, patience: Patience = TO_WORK
-) -> S3Client:
+CONNECTIONS = 1100
+"""How many may be kept open: none is opened before it is needed, and TRANSFER_WORKERS is at most 1,024."""
+
+
+def boto3_client(store: Store, credentials: RenewableCredentials, patience: Patience = TO_WORK) -> S3Client:
     import boto3
     from botocore.config import Config
 
@@ -38,9 +41,10 @@ def boto3_client(
         "s3",
         endpoint_url=store.url or None,
         verify=authority_file(store.ca),
-        config=Config(**_settings(store, connections, patience)),
+        config=Config(**_settings(store, CONNECTIONS, patience)),
     )
     client.meta.events.register("before-call.s3", _stay_in_region)
+    client.meta.events.register("before-parse.s3.ListObjectsV2", read_contents)
 
     def renew_expired(response: tuple[Any, dict[str, Any]] | None, attempts: int, **_: Any) -> int | None:
         """Has a request whose keys had run out signed and sent once more, after 0 seconds, with new keys."""

@@ -34,7 +34,7 @@ class Boto3Sender:
 
     def send(self, uploads: Sequence[Upload], watch: Watch) -> list[Sent]:
         """One answer for each upload. Raises StoreError: what stops the whole run, as soon as it is known."""
-        client = self.store.client(2 * self.threads)
+        client = self.store.client()
         client.meta.events.register_last("before-call.s3", _ask_no_leave, unique_id="imagehaul-no-leave")
         settings = object_settings(self.options)
         return in_threads(uploads, lambda upload: self._send(client, settings, upload, watch), self.threads, watch)

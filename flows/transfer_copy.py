@@ -39,7 +39,7 @@ class Copier:
 
     def copy(self, copies: Sequence[Copy], watch: Watch) -> list[Sent]:
         """Raises StoreError: what stops the whole run, as soon as it is known."""
-        client = self.store.client(2 * self.threads)
+        client = self.store.client()
         settings = object_settings(self.options)
 
         def copy(item: Copy) -> Sent:
@@ -109,7 +109,7 @@ def download(
     threads = within_file_limit(max(1, workers // 2))
 
     def attempt(left: list[Download]) -> list[Sent]:
-        client = store.client(2 * threads)
+        client = store.client()
         watch = rounds.watch(threads)
         with _BATCHES_AT_A_TIME:
             return in_threads(left, lambda item: _download(client, store, bucket, item, watch), threads, watch)

@@ -29,7 +29,7 @@ def local_fault(error: Exception) -> OSError | None:
 def source_fault(upload: Upload) -> Sent | None:
     """The answer for a file that is gone or has another size now; None where it is as planned."""
     try:
-        size = Path(upload.file).stat().st_size
+        size = os.stat(upload.file).st_size  # noqa: PTH116 - a tenth of a Path's time, for every object
     except OSError as error:
         return unreadable(upload, error)
     return None if size == upload.size else changed(upload)

@@ -6,7 +6,6 @@ cannot hold, and all that an s5cmd which dies, hangs or knows no way has left wi
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -16,6 +15,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
+
+import orjson
 
 from flows.legible import legible
 from flows.records import PART_SIZE, ObjectOptions, Sent, Upload
@@ -28,6 +29,9 @@ from flows.transfer_rounds import Watch, answer
 _LOG = logging.getLogger(__name__)
 _IN_MEMORY = Path("/dev/shm")
 """Here links cost no disk, and a file system that knows no links or folds names is no obstacle."""
+
+_LESS_COLLECTING = {"GOGC": "400"}
+"""s5cmd leaves much garbage and holds little: a fifth of its time for 20 MB. https://go.dev/doc/gc-guide#GOGC"""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ class S5cmdSender:
         report = _Report(links, self.bucket)
         written = 0
         watch.begin()
-        with S5cmdRun(self._command(links, content_type), links.folder.parent, self.store.environment()) as run:
+        environment = {**self.store.environment(), **_LESS_COLLECTING}
+        with S5cmdRun(self._command(links, content_type), links.folder.parent, environment) as run:
             for line in run.lines():
                 if line is None:
                     now = run.bytes_written()
@@ -137,8 +142,9 @@ class _Links:
     def add(self, uploads: Iterable[Upload]) -> Iterator[tuple[str, Sent]]:
         """Gives an answer for each file that is no longer as it was planned."""
         made: set[str] = set()
+        root, here = str(self.folder), str(Path.cwd())
         for upload in uploads:
-            parent, _, name = upload.key.rpartition("/")
+            parent, _, _ = upload.key.rpartition("/")
             if not {"", ".", ".."}.isdisjoint(upload.key.split("/")):
                 continue  # the system would read another path in it
             if fault := source_fault(upload):
@@ -149,7 +155,8 @@ class _Links:
                 if parent not in made:
                     (self.folder / parent).mkdir(parents=True, exist_ok=True)
                     made.add(parent)
-                (self.folder / parent / name).symlink_to(Path(upload.file).absolute())
+                target = os.path.join(here, upload.file)  # noqa: PTH118 - ten times as fast as a Path, for every object
+                os.symlink(target, f"{root}/{upload.key}")  # noqa: PTH211 - as above
             except (OSError, ValueError):
                 continue  # no UTF-8, too long, a file and a folder of one name, or no room
             self.keys.add(upload.key)
@@ -172,7 +179,7 @@ class _Report:
 
     def read(self, line: bytes) -> Sent | None:
         try:
-            record = json.loads(line)
+            record = orjson.loads(line)
             error = record.get("error")
             if error is None:
                 sent = Sent(record["destination"].removeprefix(self._target), "sent")

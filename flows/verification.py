@@ -23,6 +23,7 @@ from flows.progress import Progress
 from flows.read_back import Listed, Reader, look_at
 from flows.runs import Current, read_current
 from flows.store import Store
+from flows.stored_files import fetch_files
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -100,7 +101,7 @@ def verify(store: Store, layout: Layout, content: bool, workers: int, folder: Pa
     Raises StoreError where nothing was published, or the store cannot be asked.
     """
     began = time.monotonic()
-    client = store.client(workers)
+    client = store.client()
     with closing(Catalog(folder)) as catalog:
         with store.explaining(f"read {layout.uri(layout.current)}"):
             current = read_current(client, layout)
@@ -111,7 +112,7 @@ def verify(store: Store, layout: Layout, content: bool, workers: int, folder: Pa
             )
         progress.stage(f"Reading the ledger of run {current.run}")
         with store.explaining(f"read the ledger {current.ledger}"):
-            files = _download(store, client, current, folder)
+            files = _download(client, current, folder)
         _load_ledger(catalog, current, files)
         progress.stage(f"Listing {layout.uri(layout.root)}")
         with store.explaining(f"list {layout.uri(layout.root)}"):
@@ -129,7 +130,7 @@ def verify(store: Store, layout: Layout, content: bool, workers: int, folder: Pa
         return _summary(catalog, layout, current, content, folder, began, warnings)
 
 
-def _download(store: Store, client: S3Client, current: Current, folder: Path) -> list[Path]:
+def _download(client: S3Client, current: Current, folder: Path) -> list[Path]:
     bucket, prefix = split_s3_uri(current.ledger)
     keys = [item.key for item in list_objects(client, bucket, prefix) if item.key.endswith(".parquet")]
     if not keys:
@@ -138,7 +139,7 @@ def _download(store: Store, client: S3Client, current: Current, folder: Path) ->
             "Deliver the data set again: what the store still holds is not sent again."
         )
     files = [folder / f"ledger-{number:05d}.parquet" for number in range(len(keys))]
-    store.filesystem().get([f"{bucket}/{key}" for key in keys], [str(file) for file in files])
+    fetch_files(client, bucket, keys, files)
     return files
 
 

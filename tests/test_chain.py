@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -95,6 +97,18 @@ def test_exactly_what_changed_moves(source: Path, target: Target) -> None:
     assert target.read("images/new.jpg") == added
     assert "images/f1/picture 4.jpg" in target.listed(), "nothing is deleted"
     assert "f1/picture 4.jpg" not in {item["file_path"] for item in target.metadata()["media_items"]}
+
+
+def test_a_data_set_keeps_the_date_of_its_first_publication(source: Path, target: Target) -> None:
+    target.deliver(source)
+    born = target.current()["created"]
+    time.sleep(1.1)
+    draw(source / "f0" / "picture 0.jpg", seed=99)
+    run = target.deliver(source).run
+    assert target.current()["run"] == run
+    assert (target.current()["created"], target.current()["time"] > born) == (born, True)
+    info = json.loads(target.read(f"exports/{run}/metadata.json"))["info"]
+    assert datetime.fromisoformat(info["dataset_creation_time"]) == datetime.fromisoformat(born)
 
 
 def test_an_object_that_went_from_the_store_is_sent_again(source: Path, target: Target) -> None:

@@ -72,7 +72,7 @@ class TestPrefix:
         assert codes(self.listed(store, bucket, "in/")[0]) == {f"{name}/{name}": ""}
 
     def test_goes_on_after_the_first_thousand_keys(self, store: Store, bucket: str, tmp_path: Path) -> None:
-        client = store.client(8)
+        client = store.client()
         with ThreadPoolExecutor(8) as pool:
             keys = [f"in/{number:04d}.jpg" for number in range(1_100)]
             list(pool.map(lambda key: client.put_object(Bucket=bucket, Key=key, Body=b"x"), keys))

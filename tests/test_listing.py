@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
-from flows.listing import list_objects
+import pytest
+
+from flows.listing import list_objects, read_contents
 from flows.records import StoredObject
 from flows.store import Store
 
@@ -33,11 +35,33 @@ def test_keys_sizes_and_etags_are_those_that_were_sent(store: Store, bucket: str
 
 
 def test_more_than_a_page_of_them_is_listed_once_each(store: Store, bucket: str) -> None:
-    client = store.client(16)
+    client = store.client()
     keys = [f"birds/{number:04}" for number in range(1003)]
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(lambda key: client.put_object(Bucket=bucket, Key=key, Body=b""), keys))
     assert [item.key for item in list_objects(client, bucket, "birds/")] == keys
+
+
+def test_a_page_has_the_times_that_the_store_gives(store: Store, bucket: str) -> None:
+    client = store.client()
+    client.put_object(Bucket=bucket, Key="birds/a.jpg", Body=b"x")
+    (listed,) = client.list_objects_v2(Bucket=bucket)["Contents"]
+    assert listed["LastModified"] == client.head_object(Bucket=bucket, Key="birds/a.jpg")["LastModified"]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b"<html><p>no listing"),
+        (200, b"<ListBucketResult><Contents><Size>1</Size></Contents></ListBucketResult>"),
+        (200, b"<ListBucketResult><Contents><Key>a</Key><Size>many</Size></Contents></ListBucketResult>"),
+        (403, b"<Error><Code>AccessDenied</Code></Error>"),
+    ],
+)
+def test_what_is_no_page_of_a_listing_is_left_to_botocore(status: int, body: bytes) -> None:
+    answer, contents = {"status_code": status, "body": body}, dict[str, object]()
+    read_contents(answer, contents)
+    assert (answer["body"], contents) == (body, {})
 
 
 def test_a_prefix_that_begins_alike_is_another(store: Store, bucket: str) -> None:

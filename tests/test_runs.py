@@ -27,7 +27,7 @@ def layout(request: pytest.FixtureRequest, bucket: str) -> Layout:
 
 @pytest.fixture
 def runs(layout: Layout, store: Store) -> Runs:
-    return Runs(layout, store.client(), store.filesystem())
+    return Runs(layout, store.client())
 
 
 def keys(store: Store, layout: Layout) -> list[str]:
@@ -179,7 +179,7 @@ def test_a_current_run_whose_ledger_is_gone_is_told_by_its_lack_of_files(runs: R
 def test_a_data_set_whose_name_begins_alike_is_another(
     runs: Runs, layout: Layout, store: Store, tmp_path: Path
 ) -> None:
-    other = Runs(Layout(layout.bucket, layout.prefix, "birds2"), store.client(), store.filesystem())
+    other = Runs(Layout(layout.bucket, layout.prefix, "birds2"), store.client())
     leave(other, tmp_path, other.layout.ledger(OLD), "other")
     assert runs.earlier(None, tmp_path) == []
 

@@ -250,7 +250,7 @@ def test_an_object_that_the_store_lists_and_cannot_give_is_unread_and_the_others
         raw = Answer(b"<Error><Code>InternalError</Code></Error>")
         return AWSResponse(request.url, 500, {}, raw) if "picture%202.png.jpg" in request.url else None
 
-    ailing.client(4).meta.events.register("before-send.s3.GetObject", fail)
+    ailing.client().meta.events.register("before-send.s3.GetObject", fail)
     found = verified(target, content=True, store=ailing)
     assert problems(found) == {"unread": ["thumbnails/f/picture 2.png.jpg"]}
     assert (found.proven, found.unread, found.exit_status) == (9, 1, 1)
