@@ -5,7 +5,7 @@ A region is left, top, right, bottom in whole pixels; the right column and the b
 
 from __future__ import annotations
 
-import math
+from math import ceil, floor, isfinite
 
 from flows.picture_source import PictureFault
 from flows.records import Box
@@ -22,7 +22,7 @@ def region_of(box: Box, size: Size, margin: int) -> Region:
     width, height = size
     pixels = box.in_pixels(width, height)
     left, top, right, bottom = pixels.x, pixels.y, pixels.x + pixels.width, pixels.y + pixels.height
-    if not all(math.isfinite(edge) for edge in (left, top, right, bottom)):
+    if not (isfinite(left) and isfinite(top) and isfinite(right) and isfinite(bottom)):
         raise PictureFault("BOX_NOT_A_NUMBER", f"The box has a coordinate that is no finite number: {_shown(box)}.")
     if pixels.width <= 0 or pixels.height <= 0:
         raise PictureFault("BOX_EMPTY", f"The box has no area: {_shown(box)}.")
@@ -38,13 +38,15 @@ def region_of(box: Box, size: Size, margin: int) -> Region:
 def _rounded(start: float, end: float, length: int, margin: int) -> tuple[int, int]:
     """At least one pixel, also where two edges are too near to each other for a float to tell."""
     # 0.07 of 100 pixels is 7.000000000000001 of them, and rounded outwards one too many.
-    first = min(max(0, math.floor(round(start, 6))), length - 1)
-    last = max(first + 1, math.ceil(round(end, 6)))
+    first = min(max(0, floor(round(start, 6))), length - 1)
+    last = max(first + 1, ceil(round(end, 6)))
     return max(0, first - margin), min(length, last + margin)
 
 
 def turned(region: Region, orientation: int, size: Size) -> Region:
     """Where a region of a stored picture of `size` lies after the turn that its EXIF orientation asks for."""
+    if orientation == 1:
+        return region
     left, top, right, bottom = region
     width, height = size
     match orientation:

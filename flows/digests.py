@@ -49,4 +49,8 @@ def digest_stream(stream: BinaryIO, size: int) -> Digests:
 
 
 def digest(data: bytes) -> Digests:
-    return digest_stream(BytesIO(data), len(data))
+    if len(data) > PART_SIZE:
+        return digest_stream(BytesIO(data), len(data))
+    # In one go: pieces would be copies.
+    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    return Digests(md5, hashlib.sha256(data).hexdigest(), md5)

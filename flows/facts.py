@@ -58,6 +58,8 @@ _PLUGINS = (
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 _ANY_CODEC_BRANDS = {b"mif1", b"msf1"}
 
+_READ_AT_ONCE = 4 * 2**20
+"""Bytes that the JPEG decoder is given at a time. With Pillow's 64 KiB a large photograph takes 3 % longer."""
 _LONGEST_SIDE = 2**32
 """More is no picture, and a BigTIFF can claim more than a ledger's column holds."""
 _ORIENTATION = 0x0112
@@ -85,6 +87,8 @@ def open_picture(source: Source, pixel_limit: int) -> OpenPicture:
     image = _identify(source, head)
     if max(image.size) > _LONGEST_SIDE:
         raise ValueError(f"its header says {image.width} x {image.height} pixels")
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        image.decodermaxblock = _READ_AT_ONCE
     late = image.format == "PNG" and "exif" not in image.info and not source.partial
     if late and image.width * image.height <= pixel_limit and _has_metadata_after_pixels(source):
         image.load()

@@ -27,6 +27,7 @@ def test_more_than_one_part_gives_the_etag_of_the_parts(size: int, parts: int) -
 
     digests = digest_stream(BytesIO(data), size)
 
+    assert digest(data) == digests
     assert digests.md5 == hashlib.md5(data).hexdigest()
     assert digests.sha256 == hashlib.sha256(data).hexdigest()
     assert digests.etag == (f"{of_parts}-{parts}" if parts else digests.md5)

@@ -172,6 +172,15 @@ def test_nothing_of_the_source_s_metadata_is_left(kind: str) -> None:
     assert b"secret" not in encoded(image, kind, 85)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("quality", [1, 85, 89, 90, 100])
+@pytest.mark.parametrize("mode", ["L", "RGB", "YCbCr"])
+def test_a_jpeg_is_byte_for_byte_what_pillow_saves(mode: str, quality: int) -> None:
+    image = Image.linear_gradient("L").resize((90, 61)).convert(mode)
+    saved = BytesIO()
+    image.save(saved, "JPEG", quality=quality, subsampling=0 if quality >= 90 else 2)
+    assert encoded(image, "jpeg", quality) == saved.getvalue()
+
+
 def test_webp_keeps_what_is_transparent() -> None:
     image = quadrants(mode="RGBA")
     image.putalpha(0)
