@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,7 @@ from flows.mapping import Mapping
 from flows.plan import Wanted
 from flows.records import (
     Batch,
+    Box,
     Copy,
     Crop,
     Facts,
@@ -172,14 +173,17 @@ class BatchWork:
         if code:
             row = row.with_problem("sent", code, picture.message)
         objects: list[_Object] = []
+        boxes = iter(image.boxes)
         for rendition in picture.renditions:
             if rendition.kind == "image":
-                normalized = row.with_rendition(rendition)
                 # The index shows the picture that is stored, in the format that is stored.
-                row = replace(normalized, format="JPEG", orientation=1, mode="RGB", frames=1)
+                row = row.with_rendition(rendition).but(format="JPEG", orientation=1, mode="RGB", frames=1)
                 objects.append(self._upload(row, rendition.file, present))
             else:
-                objects.append(self._rendition(image, facts, rendition, present))
+                made = self._rendition(row, image, rendition)
+                if rendition.kind == "crop":
+                    made = self._crop(made, image, facts, next(boxes))
+                objects.append(self._object(made, rendition, present))
         if not self.mapping.normalize:
             objects.append(self._original(row, image, files, present))
         return objects
@@ -188,35 +192,33 @@ class BatchWork:
         where = self.source.in_store(image)
         if where is None:
             return self._upload(row, files.file, present)
-        row = replace(row, size=image.size, etag=row.etag or image.version)
+        row = row.but(size=image.size, etag=row.etag or image.version)
         if self._is_present(row, present):
-            return _Object(replace(row, status="present", run=present[row.key].run))
+            return _Object(row.but(status="present", run=present[row.key].run))
         bucket, key = where
         return _Object(row, copy=Copy(row.key, bucket, key, image.version, row.content_type, image.size))
 
-    def _rendition(
-        self, image: PlannedImage, facts: Facts, rendition: Rendition, present: dict[str, Present]
-    ) -> _Object:
-        crop = rendition.kind == "crop"
-        row = LedgerRow(
+    def _rendition(self, original: LedgerRow, image: PlannedImage, rendition: Rendition) -> LedgerRow:
+        return LedgerRow(
             source_path=image.path,
             kind=rendition.kind,
-            key="",
+            key=self.mapping.thumbnail_key(image.name),
             status="sent",
             source_size=image.size,
             source_version=image.version,
-            media_id=self.mapping.media_id(image.path),
+            media_id=original.media_id,
             format="WEBP" if rendition.content_type == "image/webp" else "JPEG",
             frames=1,
-            recipe=self.wanted.crop_recipe if crop else self.wanted.thumbnail_recipe,
+            recipe=self.wanted.thumbnail_recipe,
             run=self.run,
         ).with_rendition(rendition)
-        if crop:
-            box = next(box for box in image.boxes if rendition.file.endswith(box.id))
-            width, height = facts.size_in(self.wanted.box_space)
-            row = replace(row.with_box(box.in_pixels(width, height)), key=self.mapping.crop_key(image.name, box))
-        else:
-            row = replace(row, key=self.mapping.thumbnail_key(image.name))
+
+    def _crop(self, row: LedgerRow, image: PlannedImage, facts: Facts, box: Box) -> LedgerRow:
+        width, height = facts.size_in(self.wanted.box_space)
+        key = self.mapping.crop_key(image.name, box)
+        return row.with_box(box.in_pixels(width, height)).but(key=key, recipe=self.wanted.crop_recipe)
+
+    def _object(self, row: LedgerRow, rendition: Rendition, present: dict[str, Present]) -> _Object:
         if rendition.code:
             return _Object(row.with_problem(_status_of(rendition.code), rendition.code, rendition.message))
         return self._upload(row, rendition.file, present)
@@ -224,7 +226,7 @@ class BatchWork:
     def _upload(self, row: LedgerRow, file: str, present: dict[str, Present]) -> _Object:
         if self._is_present(row, present):
             known = present[row.key]
-            return _Object(replace(row, status="present", run=known.run, etag=known.etag))
+            return _Object(row.but(status="present", run=known.run, etag=known.etag))
         return _Object(row, Upload(row.key, file, row.content_type, row.size, row.md5, row.sha256))
 
     def _is_present(self, row: LedgerRow, present: dict[str, Present]) -> bool:

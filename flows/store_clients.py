@@ -8,6 +8,7 @@ from flows.authority import authority_file
 from flows.credentials import RenewableCredentials, isolated_session, isolated_variables, service_descriptions
 from flows.listing import read_contents
 from flows.store_errors import classify
+from flows.version import software
 
 if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials
@@ -28,6 +29,9 @@ class Patience(NamedTuple):
 TO_WORK = Patience()
 TO_CHECK = Patience(connect=5, read=8, attempts=1)
 
+
+WHO_ASKS = software().replace(" ", "/")
+"""In a store's access log. botocore would put its own together anew for each request: a sixth of an upload's time."""
 
 CONNECTIONS = 1100
 """How many may be kept open: none is opened before it is needed, and TRANSFER_WORKERS is at most 1,024."""

@@ -6,10 +6,10 @@ import base64
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from flows.plain_put import PlainPut
 from flows.records import PART_SIZE, ObjectOptions, Sent, Upload
 from flows.store import Store
 from flows.store_errors import classify
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _IN_MEMORY = 1024 * 1024
-"""Up to here the body is sent from memory."""
+"""Bytes of an object that is sent from memory, in one plain request."""
 _DIGEST_ERRORS = {"BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
 
 
@@ -34,17 +34,15 @@ class Boto3Sender:
 
     def send(self, uploads: Sequence[Upload], watch: Watch) -> list[Sent]:
         """One answer for each upload. Raises StoreError: what stops the whole run, as soon as it is known."""
-        client = self.store.client()
-        client.meta.events.register_last("before-call.s3", _ask_no_leave, unique_id="imagehaul-no-leave")
-        settings = object_settings(self.options)
-        return in_threads(uploads, lambda upload: self._send(client, settings, upload, watch), self.threads, watch)
+        client, plain = self.store.client(), self.store.plain_put(self.bucket)
+        return in_threads(uploads, lambda upload: self._send(client, plain, upload, watch), self.threads, watch)
 
-    def _send(self, client: S3Client, settings: dict[str, str], upload: Upload, watch: Watch) -> Sent:
+    def _send(self, client: S3Client, plain: PlainPut, upload: Upload, watch: Watch) -> Sent:
         described: dict[str, Any] = {
             "Bucket": self.bucket,
             "Key": upload.key,
             "ContentType": upload.content_type,
-            **settings,
+            **object_settings(self.options),
         }
         try:
             upload.key.encode()
@@ -53,12 +51,27 @@ class Boto3Sender:
                     return changed(upload)
                 if upload.size > PART_SIZE:
                     return _put_in_parts(client, described, upload, file, watch)
-                _put(client, described, upload, file, watch)
+                if upload.size > _IN_MEMORY or not self._sent_plainly(plain, upload, file, watch):
+                    _put(client, described, upload, file, watch)
         except UnicodeEncodeError as error:
             return Sent(upload.key, "rejected", "NAME_NOT_UTF8", str(error))
         except Exception as error:
             return self._fault(upload, error)
         return Sent(upload.key, "sent")
+
+    def _sent_plainly(self, plain: PlainPut, upload: Upload, file: IO[bytes], watch: Watch) -> bool:
+        options = self.options
+        headers = {
+            "Content-MD5": _base64(upload.md5),
+            "Content-Type": upload.content_type,
+            "Cache-Control": options.cache_control,
+            "x-amz-storage-class": options.storage_class,
+            "x-amz-server-side-encryption": options.sse,
+            "x-amz-server-side-encryption-aws-kms-key-id": options.sse_kms_key_id,
+            "x-amz-checksum-sha256": _base64(upload.sha256) if _hides_md5(options.sse) else "",
+        }
+        body = Slice(file, 0, upload.size, watch.moved).read()
+        return plain.send(upload.key, body, {name: value for name, value in headers.items() if value})
 
     def _fault(self, upload: Upload, error: Exception) -> Sent:
         if fault := source_fault(upload):
@@ -82,19 +95,17 @@ def object_settings(options: ObjectOptions) -> dict[str, str]:
     return {name: value for name, value in settings.items() if value}
 
 
-def _ask_no_leave(params: dict[str, Any], **_: Any) -> None:
-    """Without `Expect: 100-continue`, which costs a small body a round trip of its own."""
-    if isinstance(params.get("body"), BytesIO):
-        params["headers"].pop("Expect", None)
+def _hides_md5(sse: str) -> bool:
+    """Whether an ETag is no MD5 with this encryption: a SHA-256 is what the proof asks for then."""
+    return sse.startswith("aws:kms")
 
 
 def _put(client: S3Client, described: dict[str, Any], upload: Upload, file: IO[bytes], watch: Watch) -> None:
     body: Any = Slice(file, 0, upload.size, watch.moved)
     request = {**described, "ContentMD5": _base64(upload.md5)}
-    if described.get("ServerSideEncryption", "").startswith("aws:kms"):
-        # An ETag is no MD5 there: this is what the proof asks for.
+    if _hides_md5(described.get("ServerSideEncryption", "")):
         request["ChecksumSHA256"] = _base64(upload.sha256)
-    client.put_object(**request, Body=BytesIO(body.read()) if upload.size <= _IN_MEMORY else body)
+    client.put_object(**request, Body=body)
 
 
 def _put_in_parts(client: S3Client, described: dict[str, Any], upload: Upload, file: IO[bytes], watch: Watch) -> Sent:

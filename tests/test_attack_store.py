@@ -63,9 +63,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     patience = Patience(stall_seconds=2.0, pauses=(0.1, 0.3, 0.5), retries=2, probe_seconds=4.0)
     monkeypatch.setattr("flows.delivery.choose_lane", partial(choose_lane, patience=patience))
     quick = ClientPatience(connect=2, read=2, attempts=3)
-    monkeypatch.setattr("flows.store.boto3_client", lambda store, keys, connections, patience=quick: boto3_client(
-        store, keys, connections, patience
-    ))  # fmt: skip
+    monkeypatch.setattr(
+        "flows.store.boto3_client", lambda store, keys, patience=quick: boto3_client(store, keys, patience)
+    )
     monkeypatch.setattr(store_clients, "TO_WORK", quick)
 
 
