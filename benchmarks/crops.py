@@ -21,6 +21,7 @@ from PIL import Image
 
 from flows.records import Box, Crop, PictureJob, RenderOptions
 from flows.rendering import render
+from flows.rendition_files import RenditionFiles
 
 QUALITY = RenderOptions().thumbnail_quality
 Work = Sequence[tuple[Path, Sequence[Box]]]
@@ -67,10 +68,12 @@ def decode_and_encode(work: Work) -> int:
     return made
 
 
-def imagehaul(work: Work, folder: Path) -> int:
+def imagehaul(work: Work, files: RenditionFiles) -> int:
+    """The files go where a delivery puts them."""
     made = 0
     for number, (file, boxes) in enumerate(work):
         state = file.stat()
+        folder = files.folder_for(state.st_size, boxes)
         crops = tuple(Crop(box, f"{folder}/{number}.{box.id}") for box in boxes)
         picture = render(PictureJob(str(file), state.st_size, str(state.st_mtime_ns), crops=crops), RenderOptions())
         made += sum(not crop.code for crop in picture.renditions)
@@ -93,15 +96,15 @@ def main(folder: Path, annotated: bool, rounds: int) -> None:
         began = time.process_time()
         expected = decode_and_encode(work)
         alone.append(time.process_time() - began)
-        with tempfile.TemporaryDirectory() as scratch:
+        with tempfile.TemporaryDirectory() as scratch, RenditionFiles(Path(scratch)) as files:
             began = time.process_time()
-            made = imagehaul(work, Path(scratch))
+            made = imagehaul(work, files)
             ours.append(time.process_time() - began)
         if made != expected:
             raise SystemExit(f"{made} crops and not {expected}")
     Image._getdecoder = counted  # type: ignore[assignment]
-    with tempfile.TemporaryDirectory() as scratch:
-        imagehaul(work, Path(scratch))
+    with tempfile.TemporaryDirectory() as scratch, RenditionFiles(Path(scratch)) as files:
+        imagehaul(work, files)
     print(
         json.dumps(
             {

@@ -29,6 +29,7 @@ from flows.records import (
     Upload,
 )
 from flows.render_pool import RenderPool
+from flows.rendition_files import RenditionFiles
 from flows.transfer import Lane
 
 FAILS = {"SOURCE_CHANGED", "SOURCE_GONE", "DISK_FULL", "SCRATCH_UNWRITABLE", "STORE_BUSY", "NO_REPORT"}
@@ -86,13 +87,14 @@ class BatchWork:
         part = self.scratch / "parts" / f"part-{batch.number:05d}.parquet"
         stopped = None
         try:
-            objects = self._prepare(batch, folder)
-            try:
-                sent = self._send(objects, folder)
-            except StoreError as error:
-                stopped, sent = error, []
-                self.stop.set()
-            rows = _rows_after(objects, {item.key: item for item in sent}, stopped)
+            with RenditionFiles(folder) as files:
+                objects = self._prepare(batch, files)
+                try:
+                    sent = self._send(objects, folder)
+                except StoreError as error:
+                    stopped, sent = error, []
+                    self.stop.set()
+                rows = _rows_after(objects, {item.key: item for item in sent}, stopped)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         write_part(rows, part)
@@ -104,22 +106,22 @@ class BatchWork:
             stopped=stopped,
         )
 
-    def _prepare(self, batch: Batch, folder: Path) -> list[_Object]:
+    def _prepare(self, batch: Batch, files: RenditionFiles) -> list[_Object]:
         """Renders the batch, and says for each of its objects how it is to be sent, or why it is not."""
         whole = [self._needs_whole(image) for image in batch.images]
-        fetched = self.source.fetch(batch.images, whole, folder)
-        pictures = self._render(batch.images, fetched, folder)
+        fetched = self.source.fetch(batch.images, whole, files.disk)
+        pictures = self._render(batch.images, fetched, files)
         # Where the beginning of a file did not say enough, the whole of it is fetched after all.
         short = [index for index, picture in enumerate(pictures) if picture.header_incomplete]
         if short:
             images = [batch.images[index] for index in short]
-            again = self.source.fetch(images, [True] * len(images), folder)
-            for index, files, picture in zip(short, again, self._render(images, again, folder), strict=True):
-                fetched[index], pictures[index] = files, picture
+            again = self.source.fetch(images, [True] * len(images), files.disk)
+            for index, found, picture in zip(short, again, self._render(images, again, files), strict=True):
+                fetched[index], pictures[index] = found, picture
         return [
             item
-            for image, files, picture in zip(batch.images, fetched, pictures, strict=True)
-            for item in self._objects_of(image, files, picture)
+            for image, found, picture in zip(batch.images, fetched, pictures, strict=True)
+            for item in self._objects_of(image, found, picture)
         ]
 
     def _needs_whole(self, image: PlannedImage) -> bool:
@@ -127,26 +129,30 @@ class BatchWork:
         renders = self.wanted.thumbnails or bool(image.boxes) or self.mapping.normalize
         return renders or self.wanted.full_check or not self.source.has_md5(image)
 
-    def _render(self, images: Sequence[PlannedImage], fetched: Sequence[Fetched], folder: Path) -> list[Picture]:
+    def _render(
+        self, images: Sequence[PlannedImage], fetched: Sequence[Fetched], files: RenditionFiles
+    ) -> list[Picture]:
         jobs: list[PictureJob] = []
-        for index, (image, files) in enumerate(zip(images, fetched, strict=True)):
-            if files.code:
+        for index, (image, found) in enumerate(zip(images, fetched, strict=True)):
+            if found.code:
                 continue
-            stem = f"{folder}/{len(images)}-{index}"
+            name = f"{len(images)}-{index}"
+            stem = f"{files.folder_for(image.size, image.boxes)}/{name}"
             jobs.append(
                 PictureJob(
-                    file=files.file,
+                    file=found.file,
                     size=image.size,
-                    version=files.version,
-                    partial=files.partial,
+                    version=found.version,
+                    partial=found.partial,
                     thumbnail=f"{stem}.thumbnail" if self.wanted.thumbnails else "",
-                    normalized=f"{stem}.normalized" if self.mapping.normalize else "",
+                    normalized=f"{files.disk}/{name}.normalized" if self.mapping.normalize else "",
                     crops=tuple(Crop(box, f"{stem}.{box.id}") for box in image.boxes),
+                    spare=str(files.disk),
                 )
             )
         rendered = iter(self.pool.render(jobs))
         return [
-            Picture(None, code=files.code, message=files.message) if files.code else next(rendered) for files in fetched
+            Picture(None, code=found.code, message=found.message) if found.code else next(rendered) for found in fetched
         ]
 
     def _objects_of(self, image: PlannedImage, files: Fetched, picture: Picture) -> list[_Object]:

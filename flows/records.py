@@ -136,7 +136,7 @@ class PictureJob:
 
     `version` is the time of the last change in nanoseconds that the plan saw, "" = not compared (a download).
     `partial`: `file` holds only the beginning of the image, `size` is the whole image's.
-    `image_width`, `image_height`: as the annotations say, 0 = they do not.
+    `spare`: a folder for renditions that cannot be written where they should be, "" = there is none.
     """
 
     file: str
@@ -146,6 +146,7 @@ class PictureJob:
     thumbnail: str = ""
     normalized: str = ""
     crops: tuple[Crop, ...] = ()
+    spare: str = ""
 
 
 @dataclass(frozen=True)  # no slots: it is pickled, which is four times as fast so

@@ -94,20 +94,20 @@ def _renditions(picture: OpenPicture, job: PictureJob, options: RenderOptions) -
     if job.thumbnail:
         small = canvas.finished(shrunk(canvas.image, size, within))
         kind = options.thumbnail_format
-        yield _written("thumbnail", job.thumbnail, small, kind, options.thumbnail_quality)
+        yield _written("thumbnail", job.thumbnail, job.spare, small, kind, options.thumbnail_quality)
     regions = [_region(crop.box, facts, options) for crop in job.crops]
     cut = sum(_area(region) for region in regions if not isinstance(region, PictureFault))
     if job.normalized or cut > facts.width * facts.height:
         canvas = _Canvas(canvas.finished(canvas.image), turn=1, profile=None)
     if job.normalized:
-        yield _written("image", job.normalized, canvas.image, "jpeg", NORMALIZED_QUALITY)
+        yield _written("image", job.normalized, job.spare, canvas.image, "jpeg", NORMALIZED_QUALITY)
     for crop, region in zip(job.crops, regions, strict=True):
         if isinstance(region, PictureFault):
             yield Rendition("crop", crop.file, code=region.code, message=str(region))
             continue
         stored = turned_back(region, canvas.turn, (facts.width, facts.height))
         part = canvas.finished(canvas.image.crop(stored))
-        yield _written("crop", crop.file, part, "jpeg", options.thumbnail_quality, region)
+        yield _written("crop", crop.file, job.spare, part, "jpeg", options.thumbnail_quality, region)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +168,7 @@ def _area(region: Region) -> int:
 def _written(
     kind: Kind,
     file: str,
+    spare: str,
     image: Image.Image,
     encoding: Literal["jpeg", "webp"],
     quality: int,
@@ -178,9 +179,8 @@ def _written(
     except PictureFault as fault:
         return Rendition(kind, file, code=fault.code, message=str(fault))
     try:
-        _write(file, data)
+        file = _write(file, spare, data)
     except OSError as error:
-        Path(file).unlink(missing_ok=True)
         code = "DISK_FULL" if error.errno in _NO_ROOM else "SCRATCH_UNWRITABLE"
         return Rendition(kind, file, code=code, message=f"Writing to the scratch folder failed: {error.strerror}.")
     digests = digest(data)
@@ -199,7 +199,20 @@ def _written(
     )
 
 
-def _write(file: str, data: bytes) -> None:
+def _write(file: str, spare: str, data: bytes) -> str:
+    """Gives the file that was written: `file`, or one of its name in `spare`. Leaves none where it raises."""
+    try:
+        _fill(file, data)
+    except OSError:
+        Path(file).unlink(missing_ok=True)
+        other = str(Path(spare, Path(file).name)) if spare else file
+        if other == file:
+            raise
+        return _write(other, "", data)
+    return file
+
+
+def _fill(file: str, data: bytes) -> None:
     """As `Path.write_bytes`, at a quarter of its time: a crop takes so little that the difference counts."""
     target = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     try:

@@ -169,6 +169,17 @@ def test_a_full_disk_costs_the_rendition_and_not_the_image(tmp_path: Path) -> No
     assert not full.is_symlink()
 
 
+def test_a_rendition_for_which_there_is_no_room_goes_to_the_spare_folder(tmp_path: Path) -> None:
+    file = saved(tmp_path / "a.png", quadrants())
+    full, spare = tmp_path / "a.thumbnail", tmp_path / "spare"
+    full.symlink_to("/dev/full")
+    spare.mkdir()
+    rendition = render(job(file, thumbnail=str(full), spare=str(spare)), RenderOptions()).renditions[0]
+    assert (rendition.code, rendition.file) == ("", str(spare / "a.thumbnail"))
+    assert (spare / "a.thumbnail").stat().st_size == rendition.size
+    assert not full.is_symlink()
+
+
 def test_a_scratch_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     file = saved(tmp_path / "a.png", quadrants())
     rendition = render(job(file, thumbnail=str(tmp_path / "none" / "a")), RenderOptions()).renditions[0]
