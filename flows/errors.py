@@ -132,7 +132,11 @@ CODES: dict[str, Code] = {
         "A file could not be written to the scratch folder.", True, "Look at the folder, or name another as SCRATCH."
     ),
     # The store, for the whole run.
-    "ACCESS_DENIED": Code("The store refuses these keys.", True, "Correct the keys or their permissions."),
+    "ACCESS_DENIED": Code(
+        "The store refuses these keys, for everything or for this object.",
+        True,
+        "Correct the keys or their permissions.",
+    ),
     "CREDENTIALS_EXPIRED": Code("The keys have expired.", True, "Renew the keys and run again."),
     "BUCKET_MISSING": Code("The bucket is not there.", True, "Create the bucket or correct REMOTE_SAVE."),
     "WRONG_REGION": Code(

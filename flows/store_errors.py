@@ -29,6 +29,11 @@ class Verdict:
     code: str
     reported: str = ""
 
+    @property
+    def may_be_of_one_object(self) -> bool:
+        """A stop that other objects may be spared: a policy can deny a prefix, and so can a key's own rights."""
+        return self.code == "ACCESS_DENIED" and self.reported in ("AccessDenied", "AccessDeniedException", "403")
+
 
 _TABLE: dict[tuple[Action, str], str] = {
     ("stop", "ACCESS_DENIED"): """

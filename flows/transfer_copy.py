@@ -136,7 +136,7 @@ def _download(client: S3Client, store: Store, bucket: str, wanted: Download, wat
         if local := local_fault(error):
             code = "DISK_FULL" if local.errno in (errno.ENOSPC, errno.EDQUOT) else "SCRATCH_UNWRITABLE"
             return Sent(key, "failed", code, legible(f"{wanted.file}: {local.strerror}"))
-        if classify(error).reported in ("AccessDenied", "403"):
+        if classify(error).may_be_of_one_object:
             # The listing was allowed: it lies in this object.
             return Sent(key, "rejected", "UNREADABLE", legible(str(error)))
         return failure(key, error, f"read s3://{bucket}/{key}", store)

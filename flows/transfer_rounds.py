@@ -24,6 +24,9 @@ from flows.store_errors import Verdict, classify, explain
 _AGAIN = {"STORE_BUSY", "STORE_UNAVAILABLE"}
 _NOT_OF_THE_FILE = {"SOURCE_CHANGED", "SOURCE_GONE"}
 _PROGRESS_BYTES = 1024 * 1024
+MOST_DENIED = 1_000
+"""Objects in a row, over all batches: a policy that denies a prefix costs the rest of a run nothing, and keys that
+are denied everything do not knock ten million times."""
 
 
 class Keyed(Protocol):
@@ -52,11 +55,33 @@ class Patience:
 PATIENCE = Patience()
 
 
+class Denials:
+    """How many objects in a row these keys were denied, over all batches of a run."""
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+        self._counting = threading.Lock()
+
+    def heard(self, sent: Sent) -> None:
+        with self._counting:
+            if sent.outcome == "sent":
+                self._in_a_row = 0
+            elif sent.code == "ACCESS_DENIED":
+                self._in_a_row += 1
+
+    @property
+    def too_many(self) -> bool:
+        return self._in_a_row >= MOST_DENIED
+
+
 class Watch:
     """Says when an attempt is over: stopped from outside, stalled, or refused time after time."""
 
-    def __init__(self, closed: threading.Event, stall_seconds: float, refusals: int) -> None:
+    def __init__(
+        self, closed: threading.Event, stall_seconds: float, refusals: int, denials: Denials | None = None
+    ) -> None:
         self._closed = closed
+        self._denials = denials or Denials()
         self._stall_seconds = stall_seconds
         self._refusals_left = self._refusals = refusals
         self._moved = 0
@@ -68,6 +93,7 @@ class Watch:
         return (
             self._ended
             or self._closed.is_set()
+            or self._denials.too_many
             or self._refusals_left <= 0
             or time.monotonic() - self._alive_at > self._stall_seconds
         )
@@ -82,6 +108,7 @@ class Watch:
     def heard(self, sent: Sent) -> None:
         """An answer came. It is a refusal where the store could not be reached for it."""
         self._refusals_left = self._refusals_left - 1 if sent.code == "STORE_UNAVAILABLE" else self._refusals
+        self._denials.heard(sent)
         self._alive_at = time.monotonic()
 
     def moved(self, size: int) -> None:
@@ -135,6 +162,7 @@ class Rounds:
     bucket: str
     patience: Patience = PATIENCE
     closed: threading.Event = field(default_factory=threading.Event)
+    denials: Denials = field(default_factory=Denials)
 
     def run(self, items: Sequence[Item], attempt: Callable[[list[Item]], list[Sent]]) -> list[Sent]:
         """One answer for each item, in the order of `items`.
@@ -156,6 +184,7 @@ class Rounds:
                 gone = self._outage(left[0].key)
             if not gone:
                 answers.update((sent.key, sent) for sent in self._attempt(left, attempt))
+                self._check_denials()
                 left = [item for item in left if _worth_another(answers[item.key])]
         self.check_open()
         if gone:
@@ -166,8 +195,16 @@ class Rounds:
         if self.closed.is_set():
             raise StoreError("The run was stopped.", "NOT_ATTEMPTED")
 
+    def _check_denials(self) -> None:
+        if self.denials.too_many:
+            raise StoreError(
+                f"The store at {self.store.url or 'AWS'} denied these keys {MOST_DENIED:,} objects in a row.\n"
+                "They need s3:PutObject there; or the bucket is another account's, or its policy denies it.",
+                "ACCESS_DENIED",
+            )
+
     def watch(self, threads: int) -> Watch:
-        return Watch(self.closed, self.patience.stall_seconds, refusals=max(8, 2 * threads))
+        return Watch(self.closed, self.patience.stall_seconds, max(8, 2 * threads), self.denials)
 
     def _attempt(self, left: list[Item], attempt: Callable[[list[Item]], list[Sent]]) -> list[Sent]:
         try:
@@ -199,11 +236,11 @@ class Rounds:
 
 
 def failure(key: str, error: Exception, doing: str, store: Store) -> Sent:
-    """The answer for one object whose request failed. Raises StoreError where it is one for the whole run.
+    """The answer for one object whose request failed. Raises StoreError where no other object would fare better.
 
     `doing`: "write s3://bucket/key"."""
     verdict = classify(error)
-    if verdict.action == "stop":
+    if verdict.action == "stop" and not verdict.may_be_of_one_object:
         raise explain(error, doing, store.url) from error
     return answer(key, verdict, str(error))
 

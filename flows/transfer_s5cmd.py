@@ -165,7 +165,7 @@ class _Links:
 class _Report:
     """What s5cmd has said, line by line.
 
-    `stopped`: it named a fault that more than one object will have. `noise`: the last of what was no answer.
+    `stopped`: it named a fault that every object will have. `noise`: the last of what was no answer.
     https://github.com/peak/s5cmd/blob/v2.3.0/log/message.go
     """
 
@@ -185,7 +185,7 @@ class _Report:
                 sent = Sent(record["destination"].removeprefix(self._target), "sent")
             else:
                 verdict = classify(error)
-                self.stopped = self.stopped or verdict.action == "stop"
+                self.stopped = self.stopped or (verdict.action == "stop" and not verdict.may_be_of_one_object)
                 sent = answer(self._commands[record["command"]], verdict, error)
         except (ValueError, TypeError, KeyError, AttributeError):
             sent = None

@@ -1,98 +1,326 @@
-"""Kills spread over a run: nothing is lost, nothing half-published, no child left, and one rerun makes it whole.
+"""We die: at any request of a run, by any signal. Nothing is half-published, nothing goes on, one rerun mends it all.
 
-A long attack: `make attack` runs it. KILLS says how many for each lane.
+A kill falls at a numbered request, which a proxy sees; the same proxy counts what the rerun sends. The oracle is a
+plain boto3 client, and a delivery of the same source that nobody disturbed. `make attack` runs the campaign, with
+KILLS moments for each lane.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
-import sys
-import time
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 from delivering import Target, draw
+from fault_proxy import Exchange, FaultProxy
 from flows.store import Store
+from running import Ended, Machine
+from sending import plain_client, stored
 
 KILLS = int(os.environ.get("KILLS", "25"))
-IMAGES = 240
-
-pytestmark = pytest.mark.attack
-
-SCRIPT = """
-import sys, pathlib
-sys.path.insert(0, {tests!r})
-from delivering import Target
-from flows.store import Store
-from flows.credentials import AccessKey
-store = Store(url=sys.argv[1], credentials=AccessKey(*sys.argv[2:4]))
-target = Target(store, sys.argv[4], dataset=sys.argv[6])
-target.deliver(sys.argv[5], settings=dict(
-    batch_size=40, workers=2, save_thumbnails_method="both", use_s5cmd_when_available=sys.argv[7] == "s5cmd"))
-"""
+IMAGES = 60
+LANES = pytest.mark.parametrize("lane", ["s5cmd", "boto3"])
+OPTIONS = ("--batch-size", 10, "--workers", 2, "--save-thumbnails-method", "both")
+SETTINGS: dict[str, Any] = {"batch_size": 10, "workers": 2, "save_thumbnails_method": "both"}
 
 
-def s5cmds() -> list[psutil.Process]:
-    return [process for process in psutil.process_iter(["name"]) if process.info["name"] == "s5cmd"]
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("source")
-    for number in range(IMAGES):
-        draw(folder / f"f{number % 4}" / f"{number:03d}.jpg", size=(640, 480), seed=number)
-    rows = [f"f{number % 4}/{number:03d}.jpg,10,20,40,40,box" for number in range(0, IMAGES, 3)]
+def draw_all(folder: Path, images: int, seed: int = 0, changed: int = 0) -> Path:
+    """Pictures with a box in every third. `changed`: so many seeds further for two of three, under the same names."""
+    for number in range(images):
+        other = changed if number % 3 else 0
+        draw(folder / f"f{number % 4}" / f"{number:03d}.jpg", size=(640, 480), seed=seed + number + other)
+    rows = [f"f{number % 4}/{number:03d}.jpg,10,20,40,40,box" for number in range(0, images, 3)]
     (folder / "object_annotations.csv").write_text("\n".join(["filename,col_x,row_y,width,height,label", *rows]))
     return folder
 
 
+def whole(objects: dict[str, bytes], target: Target) -> dict[str, bytes]:
+    """The images, thumbnails and crops among them, by their keys below the data set's root."""
+    below = {key.removeprefix(target.root): data for key, data in objects.items() if key.startswith(target.root)}
+    return {key: data for key, data in below.items() if key.startswith(("images/", "thumbnails/", "crops/"))}
+
+
+def state(target: Target) -> dict[str, Any]:
+    """All that readers see, and a plain client reads: objects, ledger and index, but for the names of runs."""
+    columns = ("source_path", "kind", "size", "md5", "sha256", "etag", "format", "width", "height", "label", "recipe")
+    rows = [(row["key"].removeprefix(target.root), *(row[name] for name in columns)) for row in target.ledger()]
+    return {
+        "objects": whole(stored(target.store, target.bucket), target),
+        "ledger": sorted(rows),
+        "index": sorted(target.metadata()["media_items"], key=lambda item: item["file_path"]),
+    }
+
+
+def etags(target: Target) -> dict[str, str]:
+    pages = plain_client(target.store).get_paginator("list_objects_v2").paginate(
+        Bucket=target.bucket, Prefix=target.root
+    )  # fmt: skip
+    return {item["Key"].removeprefix(target.root): item["ETag"] for page in pages for item in page.get("Contents", ())}
+
+
+@dataclass
+class Moment:
+    """Does something once, at the numbered request of a run. `seen`: the programs that ran then."""
+
+    machine: Machine
+    number: int
+    act: Callable[[], None] = lambda: None
+    requests: int = 0
+    seen: set[str] = field(default_factory=set)
+
+    def __call__(self, _: Exchange) -> None:
+        self.requests += 1
+        if self.requests == self.number:
+            self.seen |= set(self.machine.processes().values())
+            self.act()
+
+
+@dataclass
+class Wire:
+    """Counts what is sent, by key below the data set's root."""
+
+    root: str
+    sent: Counter[str] = field(default_factory=Counter)
+
+    def __call__(self, exchange: Exchange) -> None:
+        if exchange.sends:
+            self.sent[exchange.key.removeprefix(self.root)] += 1
+
+
+@dataclass
+class Tally:
+    killed: int = 0
+    published: int = 0
+    objects: int = 0
+    sent_twice: int = 0
+    seen: set[str] = field(default_factory=set)
+
+    def __str__(self) -> str:
+        share = self.sent_twice / max(1, self.objects)
+        return (
+            f"{self.killed} killed ({self.published} after the pointer had moved), "
+            f"{self.sent_twice} of {self.objects} objects sent twice ({share:.1%})"
+        )
+
+
+@dataclass
+class Scene:
+    """Two states of one source under the same names, and what an undisturbed delivery of each leaves."""
+
+    store: Store
+    bucket: str
+    first: Path
+    second: Path
+    undisturbed: dict[Path, dict[str, Any]] = field(default_factory=dict)
+    etags: dict[Path, dict[str, str]] = field(default_factory=dict)
+
+    def target(self, name: str) -> Target:
+        return Target(self.store, self.bucket, prefix=f"{name}/")
+
+    def deliver_undisturbed(self) -> None:
+        for source in (self.first, self.second):
+            target = self.target(source.name)
+            assert target.deliver(source, settings=SETTINGS).exit_status == 0
+            self.undisturbed[source], self.etags[source] = state(target), etags(target)
+
+    def requests(self, target: Target, source: Path, lane: str, machine: Machine) -> int:
+        """Of a run that nobody disturbs."""
+        with FaultProxy(self.store, Moment(machine, 0)) as proxy:
+            ended = machine.run(replace(target, store=proxy.store), source, lane, *OPTIONS)
+            assert ended.status == 0, ended.log
+            assert isinstance(proxy.fault, Moment)
+            return proxy.fault.requests
+
+    def disturb(
+        self, target: Target, source: Path, lane: str, machine: Machine, number: int, how: signal.Signals, tally: Tally
+    ) -> Ended | None:
+        """Ends a run by a signal at that request, looks, and runs again. None where it had ended before."""
+        before = target.current()["run"] if "current.json" in target.listed() else ""
+        started: list[subprocess.Popen[str]] = []
+        under_way = threading.Event()
+
+        def end() -> None:
+            under_way.wait(30)
+            started[0].send_signal(how)
+
+        with FaultProxy(self.store, Moment(machine, number, end)) as proxy:
+            started.append(machine.start(replace(target, store=proxy.store), source, lane, *OPTIONS))
+            under_way.set()
+            out, log = started[0].communicate(timeout=120)
+            assert machine.left() == {}
+            assert isinstance(proxy.fault, Moment)
+            tally.seen |= proxy.fault.seen
+        ended = Ended(started[0].returncode, out, log)
+        if ended.status == 0:
+            return None
+        tally.killed += 1
+        self._published_is_whole(target, source, before, tally)
+        self._is_made_whole_by_a_rerun(target, source, lane, tally)
+        return ended
+
+    def _published_is_whole(self, target: Target, source: Path, before: str, tally: Tally) -> None:
+        now = target.current()["run"] if "current.json" in target.listed() else ""
+        if now != before:
+            # It was killed behind its last step: then all of it is there.
+            tally.published += 1
+            assert state(target) == self.undisturbed[source]
+        elif before:
+            said = target.current()
+            index = target.metadata()["media_items"]
+            assert len(index) == IMAGES
+            assert said["ledger"].endswith(f"/{before}/ledger/")
+            assert len(target.ledger(before)) == 2 * IMAGES + IMAGES // 3
+            uri = said["exports"]["parquet"].partition(target.root)[2]
+            assert pq.read_table(io.BytesIO(target.read(uri))).num_rows >= IMAGES
+
+    def _is_made_whole_by_a_rerun(self, target: Target, source: Path, lane: str, tally: Tally) -> None:
+        expected = self.etags[source]
+        there = {key for key, etag in etags(target).items() if expected.get(key) == etag}
+        wire = Wire(target.root)
+        with FaultProxy(self.store, wire) as proxy:
+            through = replace(target, store=proxy.store)
+            settings = {**SETTINGS, "use_s5cmd_when_available": lane == "s5cmd"}
+            assert through.deliver(source, settings=settings).exit_status == 0
+            proxy.store.renew()
+        assert state(target) == self.undisturbed[source]
+        assert not [key for key in target.listed(".imagehaul/") if "journal" in key]
+        uploads = plain_client(target.store).list_multipart_uploads(Bucket=target.bucket, Prefix=target.root)
+        assert uploads.get("Uploads", []) == []
+        objects = self.undisturbed[source]["objects"]
+        assert set(objects) - there <= set(wire.sent), "What was missing went by the wire that is watched."
+        tally.objects += len(objects)
+        tally.sent_twice += sum(count if key in there else count - 1 for key, count in wire.sent.items())
+
+
+@pytest.fixture(scope="module")
+def scene(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    folder, bucket = tmp_path_factory.mktemp("sources"), f"test-kills-{os.getpid()}"
+    plain_client(store).create_bucket(Bucket=bucket)
+    made = Scene(
+        store, bucket, draw_all(folder / "first", IMAGES), draw_all(folder / "second", IMAGES, changed=3 * IMAGES)
+    )
+    made.deliver_undisturbed()
+    return made
+
+
+@pytest.mark.attack
+@pytest.mark.timeout(7200)
+@LANES
+@pytest.mark.parametrize("over", ["nothing", "an older delivery"])
+def test_sigkill_at_any_moment(over: str, lane: str, scene: Scene, tmp_path: Path) -> None:
+    machine, tally = Machine(tmp_path), Tally()
+    name = f"{lane}-{over[:2]}"
+    target = scene.target(name)
+    if over != "nothing":
+        target.deliver(scene.first, settings=SETTINGS)
+    requests = scene.requests(target, scene.second, lane, machine)
+    source = scene.second
+    for number in range(KILLS // 2 + (KILLS % 2 if over == "nothing" else 0)):
+        if over == "nothing":
+            target = scene.target(f"{name}-{number}")
+        else:
+            # What the last one left is the older delivery of the next.
+            source = scene.first if source == scene.second else scene.second
+        moment = round((number + 0.5) * requests / (KILLS / 2))
+        scene.disturb(target, source, lane, machine, moment, signal.SIGKILL, tally)
+    print(f"\n{lane}, over {over}: {tally}; {requests} requests a run")
+    assert tally.killed >= KILLS // 2 - 2
+    assert tally.sent_twice == 0
+    assert ("s5cmd" in tally.seen) == (lane == "s5cmd"), "One was at work when the run was killed."
+
+
+@pytest.mark.attack
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("lane", ["s5cmd", "boto3"])
-def test_sigkill_at_any_moment(lane: str, source: Path, store: Store, bucket: str, tmp_path: Path) -> None:
-    script = tmp_path / "run.py"
-    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
-    keys = store.keys()
+@LANES
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_at_any_moment(how: signal.Signals, lane: str, scene: Scene, tmp_path: Path) -> None:
+    machine, tally = Machine(tmp_path), Tally()
+    target = scene.target(f"{how.name}-{lane}")
+    target.deliver(scene.first, settings=SETTINGS)
+    requests = scene.requests(target, scene.second, lane, machine)
+    source = scene.second
+    moments = max(4, KILLS // 4)
+    for number in range(moments):
+        source = scene.first if source == scene.second else scene.second
+        ended = scene.disturb(target, source, lane, machine, round((number + 0.5) * requests / moments), how, tally)
+        if ended:
+            assert ended.status == 1, ended.log
+            assert "Interrupted" in ended.message
+            assert "Traceback" not in ended.log
+            assert list(machine.scratch.iterdir()) == []
+    print(f"\n{lane}, {how.name}: {tally}")
+    assert tally.killed >= moments - 2
+    assert tally.sent_twice == 0
+    assert ("s5cmd" in tally.seen) == (lane == "s5cmd"), "One was at work when the run was ended."
 
-    def start(dataset: str) -> subprocess.Popen[bytes]:
-        arguments = [store.url, keys.access_key, keys.secret_key, bucket, str(source), dataset, lane]
-        return subprocess.Popen(
-            [sys.executable, str(script), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
 
-    began = time.monotonic()
-    assert start("undisturbed").wait() == 0
-    whole_run = time.monotonic() - began
-    undisturbed = Target(store, bucket, dataset="undisturbed").stored()
-    assert len(undisturbed) == IMAGES * 2 + IMAGES // 3
+@pytest.mark.attack
+def test_an_s5cmd_that_is_killed_again_and_again(scene: Scene, tmp_path: Path) -> None:
+    machine, killed = Machine(tmp_path), 0
+    target = scene.target("s5cmd alone")
+    sends = 0
 
-    again = killed = 0
-    for number in range(KILLS):
-        target = Target(store, bucket, dataset=f"kill-{number}")
-        process = start(target.dataset)
-        time.sleep(whole_run * (number + 1) / (KILLS + 1))
-        if process.poll() is not None:
-            continue
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        killed += 1
-        deadline = time.monotonic() + 5
-        while s5cmds() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert s5cmds() == []
-        there = {key for key in target.listed() if key.startswith(("images/", "thumbnails/", "crops/"))}
-        published = "current.json" in target.listed()
-        summary = target.deliver(
-            source,
-            settings={"save_thumbnails_method": "both", "use_s5cmd_when_available": lane == "s5cmd", "workers": 2},
-        )
-        assert published or summary.published
-        assert target.stored() == undisturbed
-        again += summary.counts.objects - (len(undisturbed) - len(there))
-        assert target.deliver(source, settings={"save_thumbnails_method": "both"}).nothing_changed
-    print(f"\n{lane}: {killed} kills, {again} of {killed * len(undisturbed)} objects sent twice")
-    assert killed > KILLS // 2
-    assert again == 0
+    def choose(exchange: Exchange) -> None:
+        nonlocal sends, killed
+        sends += exchange.sends
+        if exchange.sends and sends % 8 == 1:
+            for pid, name in machine.processes().items():
+                if name == "s5cmd":
+                    killed += 1
+                    psutil.Process(pid).kill()
+
+    with FaultProxy(scene.store, choose) as proxy:
+        ended = machine.run(replace(target, store=proxy.store), scene.first, "s5cmd", *OPTIONS)
+    print(f"\n{killed} s5cmds killed")
+    assert killed > 3
+    assert ended.status == 0, ended.log
+    assert state(target) == scene.undisturbed[scene.first]
+    assert machine.left() == {}
+
+
+def test_a_second_delivery_that_is_killed_leaves_the_first_one_current(
+    store: Store, bucket: str, tmp_path: Path
+) -> None:
+    """One moment, in the normal run: a third of the new images has gone."""
+    source, machine, target = tmp_path / "source", Machine(tmp_path / "home"), Target(store, bucket)
+    draw_all(source, 24)
+    first = target.deliver(source)
+    draw_all(source, 24, changed=100)
+    sends = 0
+    started: list[subprocess.Popen[str]] = []
+
+    def kill(exchange: Exchange) -> None:
+        nonlocal sends
+        sends += exchange.sends
+        if sends == 12 and started[0].poll() is None:
+            assert "s5cmd" in machine.processes().values()
+            started[0].kill()
+
+    with FaultProxy(store, kill) as proxy:
+        started.append(machine.start(replace(target, store=proxy.store), source, "s5cmd", "--batch-size", 8))
+        assert started[0].wait(60) == -signal.SIGKILL
+        assert machine.left() == {}
+    assert target.current()["run"] == first.run
+    assert {row["key"] for row in target.ledger()} <= set(target.all_keys())
+    before, wire = etags(target), Wire(target.root)
+    with FaultProxy(store, wire) as proxy:
+        assert replace(target, store=proxy.store).deliver(source).published
+        proxy.store.renew()
+    after = etags(target)
+    changed = {key for key in before if before[key] != after.get(key)} - {"current.json", ".imagehaul/lock.json"}
+    missing = changed | (set(after) - set(before))
+    assert set(wire.sent) == {key for key in missing if key.startswith(("images/", "thumbnails/"))}
+    assert {key.removeprefix("images/"): target.read(key) for key in target.listed("images/")} == {
+        str(file.relative_to(source)): file.read_bytes() for file in source.rglob("*.jpg")
+    }

@@ -5,6 +5,7 @@ The oracle is a plain boto3 client at the real store, which knows nothing of the
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import time
@@ -43,7 +44,7 @@ from flows.store_clients import boto3_client
 from flows.summary import Summary
 from flows.transfer import choose_lane
 from flows.transfer_rounds import Patience
-from sending import stored
+from sending import plain_client, stored
 
 IMAGES = 30
 LANES = pytest.mark.parametrize("lane", ["s5cmd", "boto3"])
@@ -264,7 +265,8 @@ LASTING = {
     "no answer, for ever": Lasting(silence, {"STORE_UNAVAILABLE"}, after=0),
     "no answer from the eleventh on": Lasting(silence, {"STORE_UNAVAILABLE"}),
     "a byte a second": Lasting(drip, {"STORE_UNAVAILABLE"}),
-    "AccessDenied": Lasting(says(403, "AccessDenied"), {"ACCESS_DENIED"}, stops=True),
+    "AccessDenied": Lasting(says(403, "AccessDenied"), {"ACCESS_DENIED"}),
+    "the key is withdrawn": Lasting(says(403, "InvalidAccessKeyId"), {"ACCESS_DENIED"}, stops=True),
     "the token expires": Lasting(says(400, "ExpiredToken"), {"CREDENTIALS_EXPIRED"}, stops=True),
     "the bucket vanishes": Lasting(says(404, "NoSuchBucket"), {"BUCKET_MISSING"}, stops=True),
     "the clock is too far off": Lasting(says(403, "RequestTimeTooSkewed"), {"CLOCK_SKEWED"}, after=0, stops=True),
@@ -293,8 +295,8 @@ def lasts(name: str, attack: Attack) -> None:
 @pytest.mark.parametrize(
     ("name", "lane"),
     [
-        ("AccessDenied", "s5cmd"),
-        ("AccessDenied", "boto3"),
+        ("the key is withdrawn", "s5cmd"),
+        ("the key is withdrawn", "boto3"),
         ("no answer from the eleventh on", "s5cmd"),
         ("200 with an error inside", "s5cmd"),
         ("200 with an error inside", "boto3"),
@@ -322,6 +324,43 @@ def test_one_request_of_any_kind_in_five_fails(attack: Attack) -> None:
     attack.holds(outcome)
     assert isinstance(outcome, Summary), outcome
     assert outcome.exit_status == 0, (outcome, attack.target.lines)
+
+
+def policy(bucket: str, denied: str) -> str:
+    """Nobody may write what matches."""
+    deny = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": ["s3:PutObject"],
+        "Resource": f"arn:aws:s3:::{bucket}/{denied}",
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [deny]})
+
+
+@LANES
+def test_a_policy_that_denies_one_prefix_costs_the_rest_nothing(attack: Attack) -> None:
+    """The sender's word on what was denied, and a plain client's on what lies there."""
+    direct = attack.direct
+    client = plain_client(direct.store)
+    client.put_bucket_policy(Bucket=direct.bucket, Policy=policy(direct.bucket, f"{direct.root}images/f1/*"))
+    outcome = attack.deliver(lambda _: None)
+    attack.holds(outcome)
+    assert isinstance(outcome, Summary), outcome
+    denied = {f"images/{file.relative_to(attack.source)}" for file in (attack.source / "f1").iterdir()}
+    assert (outcome.counts.delivered, outcome.counts.failed) == (IMAGES - len(denied), len(denied))
+    assert (outcome.exit_status, outcome.published) == (1, False)
+    assert [(reason.code, reason.images) for reason in outcome.reasons] == [("ACCESS_DENIED", len(denied))]
+    there = {key for key in direct.listed() if key.startswith(("images/", "thumbnails/"))}
+    assert (
+        there
+        == {
+            *(f"images/{file.relative_to(attack.source)}" for file in attack.source.rglob("*.jpg")),
+            *(f"thumbnails/{file.relative_to(attack.source)}.jpg" for file in attack.source.rglob("*.jpg")),
+        }
+        - denied
+    )
+    client.delete_bucket_policy(Bucket=direct.bucket)
+    attack.is_made_whole_by_a_rerun()
 
 
 # --- What the store says about itself

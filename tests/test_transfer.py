@@ -31,6 +31,7 @@ from sending import NOWHERE, QUICK, content_of, outcomes, plain_client, stored, 
 
 Open = Callable[..., Lane]
 PLAIN = ObjectOptions()
+DENIED = Answer(403, b"<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>")
 
 AWKWARD = [f"a{character}b.jpg" for character in " \"'*?[]{}$#%&+=;:,<>|~!^@`()_-."] + [
     *(
@@ -184,6 +185,33 @@ def test_a_bucket_that_is_not_there_stops_the_run(open_lane: Open, store: Store,
         open_lane(store, "no-such-bucket", patience=PATIENCE).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path)
 
     assert caught.value.code == "BUCKET_MISSING"
+
+
+def test_keys_that_are_denied_one_object_after_another_stop_the_run(
+    open_lane: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.transfer_rounds.MOST_DENIED", 40)
+    with Misbehaving(lambda _: DENIED) as server:
+        lane = open_lane(server.store, "bucket", patience=PATIENCE)
+        # Each batch has fewer: what is counted is counted over all of them.
+        lane.send(uploads_of(tmp_path, [f"first/{number}" for number in range(30)]), tmp_path)
+        with pytest.raises(StoreError, match="denied these keys 40 objects in a row") as caught:
+            lane.send(uploads_of(tmp_path, [f"second/{number}" for number in range(200)]), tmp_path)
+
+    assert caught.value.code == "ACCESS_DENIED"
+    assert len(server.requests) < 100
+
+
+def test_what_a_policy_denies_is_named_and_the_rest_is_sent(open_lane: Open, tmp_path: Path) -> None:
+    keys = [f"{'open' if number % 3 == 0 else 'closed'}/{number}" for number in range(90)]
+    with Misbehaving(lambda request: DENIED if "/closed/" in request.path else STORED) as server:
+        sent = open_lane(server.store, "bucket").send(uploads_of(tmp_path, keys), tmp_path)
+
+    assert {(item.key.partition("/")[0], item.outcome, item.code) for item in sent} == {
+        ("open", "sent", ""),
+        ("closed", "failed", "ACCESS_DENIED"),
+    }
+    assert len(server.requests) == 90, "What is denied is not asked for again."
 
 
 def test_a_certificate_that_is_not_trusted_stops_the_run(
