@@ -232,11 +232,16 @@ class Delivery:
             def work_on(reference: BatchReference) -> BatchOutcome | None:
                 return None if self.stop.is_set() else work(read_batch(self.catalog, reference))
 
-            def interrupt() -> None:
+            def stop_sending() -> None:
                 self.stop.set()
                 lane.close()
+
+            def interrupt() -> None:
+                stop_sending()
                 pool.close()
 
+            if self.lease:
+                self.lease.on_lost = stop_sending
             self.progress.expect(plan.work, sum(batch.size for batch in plan.batches))
             with closing(run_batches(plan.batches, work_on, workers + 2, interrupt)) as outcomes:
                 for outcome in filter(None, outcomes):
@@ -249,12 +254,15 @@ class Delivery:
             self.settings.use_s5cmd_when_available,
             self.settings.transfer_workers,
             self.settings.object_options(),
+            may_send=lambda: self.lease is None or self.lease.holds,
         )
         self.engine = lane.name
         self.progress.say(lane.reason)
         return lane
 
     def _keep(self, outcome: BatchOutcome) -> None:
+        if self.lease:
+            self.lease.check()
         if outcome.stopped and not self.stopped:
             self.stopped = outcome.stopped
             self.warn(str(outcome.stopped))
@@ -265,8 +273,6 @@ class Delivery:
             except Exception as error:
                 # The journal is a help for a rerun, not the delivery.
                 self.warn(str(explain(error, f"write the journal {self.layout.uri(key)}", self.store.url)))
-        if self.lease:
-            self.lease.check()
         self.progress.advance(outcome.images, outcome.size)
 
     def _fetcher(self) -> Fetcher:

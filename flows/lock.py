@@ -37,7 +37,13 @@ _LOG = logging.getLogger(__name__)
 
 
 class Lease:
-    """The hold on a data set, renewed by a thread of its own until the run ends."""
+    """The hold on a data set, renewed by a thread of its own until the run ends.
+
+    `on_lost` is called in that thread as soon as it knows that another run has taken the data set: a run that was
+    asleep must not go on sending over what the other one sent.
+    """
+
+    on_lost: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, mark: LockObject, holder: Holder, etag: str, conditional: bool) -> None:
         self._mark = mark
@@ -50,6 +56,11 @@ class Lease:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._thread.start()
+
+    @property
+    def holds(self) -> bool:
+        """Whether nobody else can have the data set yet, by this machine's clock alone: no store is asked."""
+        return not self.lost and _now() - self._confirmed <= self._holder.seconds
 
     @property
     def lost(self) -> bool:
@@ -105,6 +116,8 @@ class Lease:
                 self._holder = replace(self._holder, renewals=self._holder.renewals + 1)
                 if self._write(self._holder):
                     self._confirmed = asked
+                elif self.lost:
+                    self.on_lost()
 
     def _write(self, holder: Holder) -> bool:
         """False: not known, or not ours any more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,15 +87,16 @@ def choose_lane(
     workers: int,
     options: ObjectOptions,
     patience: Patience = PATIENCE,
+    may_send: Callable[[], bool] = lambda: True,
 ) -> Lane:
     """s5cmd where a working one is found and can reach the store, else boto3.
 
-    `workers`: objects that are on their way at the same time, over all batches.
+    `workers`: objects that are on their way at the same time, over all batches. `may_send`: asked before each object.
     """
     at_a_time = within_file_limit(max(1, workers // _BATCHES_AT_A_TIME))
     boto3 = Boto3Sender(store, bucket, options, at_a_time)
     copier = Copier(store, bucket, options, at_a_time)
-    rounds = Rounds(store, bucket, patience)
+    rounds = Rounds(store, bucket, patience, may_send=may_send)
     try:
         if not use_s5cmd:
             raise S5cmdUnusableError("USE_S5CMD_WHEN_AVAILABLE is off")

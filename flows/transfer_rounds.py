@@ -75,13 +75,23 @@ class Denials:
 
 
 class Watch:
-    """Says when an attempt is over: stopped from outside, stalled, or refused time after time."""
+    """Says when an attempt is over: stopped from outside, stalled, or refused time after time.
+
+    `may_send`: whether the data set is still ours. A run that was asleep finds that out by its own clock, before it
+    sends one more object over those of the run that took its place.
+    """
 
     def __init__(
-        self, closed: threading.Event, stall_seconds: float, refusals: int, denials: Denials | None = None
+        self,
+        closed: threading.Event,
+        stall_seconds: float,
+        refusals: int,
+        denials: Denials | None = None,
+        may_send: Callable[[], bool] = lambda: True,
     ) -> None:
         self._closed = closed
         self._denials = denials or Denials()
+        self._may_send = may_send
         self._stall_seconds = stall_seconds
         self._refusals_left = self._refusals = refusals
         self._moved = 0
@@ -94,6 +104,7 @@ class Watch:
             self._ended
             or self._closed.is_set()
             or self._denials.too_many
+            or not self._may_send()
             or self._refusals_left <= 0
             or time.monotonic() - self._alive_at > self._stall_seconds
         )
@@ -156,13 +167,14 @@ def in_threads(items: Sequence[Item], work: Callable[[Item], Sent], threads: int
 
 @dataclass(frozen=True)
 class Rounds:
-    """Tries again what may succeed later. `closed` ends it at once."""
+    """Tries again what may succeed later. `closed` ends it at once; while it may not send, it waits."""
 
     store: Store
     bucket: str
     patience: Patience = PATIENCE
     closed: threading.Event = field(default_factory=threading.Event)
     denials: Denials = field(default_factory=Denials)
+    may_send: Callable[[], bool] = lambda: True
 
     def run(self, items: Sequence[Item], attempt: Callable[[list[Item]], list[Sent]]) -> list[Sent]:
         """One answer for each item, in the order of `items`.
@@ -204,7 +216,7 @@ class Rounds:
             )
 
     def watch(self, threads: int) -> Watch:
-        return Watch(self.closed, self.patience.stall_seconds, max(8, 2 * threads), self.denials)
+        return Watch(self.closed, self.patience.stall_seconds, max(8, 2 * threads), self.denials, self.may_send)
 
     def _attempt(self, left: list[Item], attempt: Callable[[list[Item]], list[Sent]]) -> list[Sent]:
         try:

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ IMAGEHAUL = Path(sys.executable).with_name("imagehaul")
 class Machine:
     """A home, a working folder and a scratch folder that no other run has.
 
-    All that a run starts inherits the home, an s5cmd in a session of its own too: by that it is known.
+    An s5cmd has a session of its own, and inherits the home: by that it is known, even where its parent has died.
     """
 
     home: Path
@@ -64,23 +66,48 @@ class Machine:
         out, log = process.communicate(timeout=280)
         return Ended(process.returncode, out, log)
 
-    def processes(self) -> dict[int, str]:
-        """What runs in this home: process numbers and names. One that is dead and not yet buried has no home."""
-        mark, found = str(self.home), {}
-        for process in psutil.process_iter(["name"]):
+    def command(self, target: Target, name: str, *more: object, **env: str) -> Ended:
+        """Another command than `deliver`, on the same data set."""
+        done = subprocess.run(
+            [IMAGEHAUL, name, "--dataset", target.dataset, *map(str, more)],
+            cwd=self.home, env={**self.environment(target), **env}, capture_output=True, text=True, timeout=280,
+        )  # fmt: skip
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    def processes(self) -> list[psutil.Process]:
+        """What runs in this home, and what that has started. One that is dead and not yet buried has no home."""
+        found: dict[int, psutil.Process] = {}
+        for process in psutil.process_iter():
             try:
-                if process.environ().get("HOME") == mark:
-                    found[process.pid] = process.info["name"]
+                if process.environ().get("HOME") == str(self.home):
+                    found |= {each.pid: each for each in (process, *process.children(recursive=True))}
             except psutil.Error:
                 continue
-        return found
+        return list(found.values())
 
-    def left(self, seconds: float = 5.0) -> dict[int, str]:
-        """What still runs in this home when it should have ended."""
+    def left(self, seen: Sequence[psutil.Process] = (), seconds: float = 5.0) -> list[psutil.Process]:
+        """What still runs of it when it should have ended; of those that were seen before, too."""
         deadline = time.monotonic() + seconds
-        while (found := self.processes()) and time.monotonic() < deadline:
+        while True:
+            left = [*self.processes(), *(process for process in seen if is_alive(process))]
+            if not left or time.monotonic() > deadline:
+                return left
             time.sleep(0.05)
-        return found
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def names(processes: Sequence[psutil.Process]) -> set[str]:
+    found = set()
+    for process in processes:
+        with suppress(psutil.Error):
+            found.add(process.name())
+    return found
 
 
 @dataclass(frozen=True)

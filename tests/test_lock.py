@@ -237,6 +237,14 @@ def test_a_run_whose_lease_was_taken_over_must_stop_and_leaves_the_lock_to_the_o
     assert read(store, layout)["token"] == "theirs"
 
 
+def test_a_run_that_loses_its_lease_is_told_at_once(store: Store, layout: Layout, said: list[str]) -> None:
+    told = threading.Event()
+    with lease(store.client(), layout, RUN, "refuse", said.append, seconds=0.6) as held:
+        held.on_lost = told.set
+        write(store, layout, held_elsewhere())
+        assert told.wait(5), "It looks by itself, and waits for nobody to ask."
+
+
 def test_a_lock_that_somebody_removed_is_written_again(store: Store, layout: Layout) -> None:
     with lease(store.client(), layout, RUN, "refuse", print, SECONDS) as held:
         store.client().delete_object(Bucket=layout.bucket, Key="cats/.imagehaul/lock.json")

@@ -272,6 +272,25 @@ def test_closing_the_lane_ends_what_is_under_way(open_lane: Open, tmp_path: Path
     assert time.monotonic() - began < 5
 
 
+def test_nothing_is_sent_while_the_data_set_is_not_ours(open_lane: Open, tmp_path: Path) -> None:
+    refusals = iter(range(3))
+    requests: list[int] = []
+    with Misbehaving(lambda _: STORED) as server:
+
+        def may_send() -> bool:
+            if next(refusals, None) is None:
+                return True
+            requests.append(len(server.requests))
+            return False
+
+        lane = open_lane(server.store, "bucket")
+        lane = replace(lane, rounds=replace(lane.rounds, may_send=may_send))
+        sent = lane.send(uploads_of(tmp_path, ["a", "b"]), tmp_path)
+
+    assert outcomes(sent) == [("sent", "")] * 2
+    assert requests == [0, 0, 0]
+
+
 # -- one object ------------------------------------------------------------------------------------------------------
 
 
