@@ -288,7 +288,7 @@ def test_nothing_is_sent_while_the_data_set_is_not_ours(open_lane: Open, tmp_pat
         sent = lane.send(uploads_of(tmp_path, ["a", "b"]), tmp_path)
 
     assert outcomes(sent) == [("sent", "")] * 2
-    assert requests == [0, 0, 0]
+    assert requests[:2] == [0, 0]
 
 
 # -- one object ------------------------------------------------------------------------------------------------------
