@@ -29,7 +29,7 @@ from flows.matching import Matches, match_annotations
 from flows.plan import Plan, make_plan, read_batch
 from flows.probe import keeps_backslashes
 from flows.progress import Progress, human_bytes
-from flows.proof import collect_outcome, name_changed_sources, prove
+from flows.proof import collect_outcome, name_changed_sources, name_what_was_not_looked_at, prove
 from flows.recipes import wanted_of
 from flows.records import BatchReference, Request
 from flows.render_pool import RenderPool
@@ -296,9 +296,11 @@ class Delivery:
                 name_changed_sources(self.catalog, fetcher.has_changed)
             except Exception as error:
                 # What cannot be proven is not delivered; the rows say so.
-                self.stop_by(explain(error, f"list {self.layout.uri(self.layout.root)}", self.store.url))
+                problem = explain(error, f"list {self.layout.uri(self.layout.root)}", self.store.url)
+                self.stop_by(problem)
                 load_listing(self.catalog, (), self.mapping)
                 self._judge(fetcher, read_back=False)
+                name_what_was_not_looked_at(self.catalog, problem)
             return count_outcome(self.catalog)
 
     def _judge(self, fetcher: Fetcher, read_back: bool) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+from flows.errors import StoreError
 from flows.records import StoredObject
 
 if TYPE_CHECKING:
@@ -14,10 +15,19 @@ if TYPE_CHECKING:
 
 
 def list_objects(client: S3Client, bucket: str, prefix: str) -> Iterator[StoredObject]:
-    """Every object below the prefix, page by page. botocore asks for keys URL-encoded, so that any name survives."""
+    """Every object below the prefix, page by page. botocore asks for keys URL-encoded, so that any name survives.
+
+    Raises StoreError where a page says that there is more, and not where: what it does not show is unknown.
+    """
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for item in page.get("Contents", ()):
             yield StoredObject(item["Key"], item["Size"], item.get("ETag", "").strip('"'))
+        if page.get("IsTruncated") and not page.get("NextContinuationToken"):
+            # boto3 takes this for the end of the listing.
+            raise StoreError(
+                f"The store's listing of s3://{bucket}/{prefix} breaks off: it says that there is more, not where.\n"
+                "What is there is unknown. Run again; if it stays, report it to the store's operator."
+            )
 
 
 def read_contents(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:

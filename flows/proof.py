@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.catalog import Catalog
-from flows.errors import CODES
+from flows.errors import CODES, StoreError
 from flows.ledger import COLUMNS
 from flows.mapping import Mapping
 from flows.store_errors import classify
@@ -213,6 +213,14 @@ def prove(
         WHERE proven.source_path = b.source_path AND proven.kind = 'image'
               AND proven.status IN ('delivered', 'unchanged')
         """
+    )
+
+
+def name_what_was_not_looked_at(catalog: Catalog, problem: StoreError) -> None:
+    """The proof itself failed: what it would have shown is unknown, and no row may say that the store lacks it."""
+    catalog.execute(
+        "UPDATE proven SET code = ?, message = ?, retryable = TRUE WHERE code = 'NOT_PROVEN'",
+        [problem.code, f"It was not looked at. {str(problem).splitlines()[0]}"],
     )
 
 

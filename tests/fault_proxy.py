@@ -43,6 +43,7 @@ class Exchange:
         self.query = parse_qs(parts.query, keep_blank_values=True)
         self.access_key = handler.headers.get("Authorization", "").partition("Credential=")[2].partition("/")[0]
         self.body = b""
+        self.canned: Answer | None = None
         self.over = handler.server.over
 
     @property
@@ -58,10 +59,10 @@ class Exchange:
         """Reads the request's body, or the first part of it."""
         self.body = self._handler.rfile.read(int(int(self._handler.headers.get("Content-Length", 0)) * share))
 
-    def forward(self) -> Answer:
-        """What the store says to it."""
+    def forward(self, change: Callable[[bytes], bytes] = bytes) -> Answer:
+        """What the store says to it. `change`: what becomes of the body on its way."""
         self.receive()
-        return self._handler.upstream(self.body)
+        return self.canned or self._handler.upstream(change(self.body))
 
     def reply(self, answer: Answer, share: float = 1.0, pause: float = 0.0) -> None:
         """Gives the answer, with `share` of its body only, and waiting `pause` seconds after each byte of it all."""
@@ -131,6 +132,59 @@ def says(status: int, code: str) -> Fault:
         exchange.reply(Answer(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))], body))
 
     return answer
+
+
+def flipped(data: bytes) -> bytes:
+    """One bit, in the middle."""
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :] if data else data
+
+
+def flips_on_the_way(exchange: Exchange) -> None:
+    exchange.reply(exchange.forward(flipped))
+
+
+def flips_on_the_way_back(exchange: Exchange) -> None:
+    """The same length, and the same ETag in the headers: as an object that rotted behind its ETag."""
+    said = exchange.forward()
+    exchange.reply(replace(said, body=flipped(said.body)))
+
+
+_ENTRY = re.compile(rb"<Contents>.*?</Contents>", re.DOTALL)
+
+
+class TwoPages:
+    """A fault that breaks each listing into two pages. `second`: what becomes of the second one; None: it comes."""
+
+    def __init__(self, second: Fault | None) -> None:
+        self._second = second
+        self._rest: dict[str, Answer] = {}
+        self.asked = 0
+
+    def __call__(self, exchange: Exchange) -> None:
+        prefix = exchange.query["prefix"][0]
+        if "continuation-token" in exchange.query:
+            self.asked += 1
+            exchange.canned = self._rest[prefix]
+            return self._second(exchange) if self._second else exchange.reply(exchange.forward())
+        said = exchange.forward()
+        entries = _ENTRY.findall(said.body)
+        first, rest = entries[: len(entries) // 2], entries[len(entries) // 2 :]
+        self._rest[prefix] = _of_length(said, said.body.replace(b"".join(first), b""))
+        more = b"<IsTruncated>true</IsTruncated><NextContinuationToken>second</NextContinuationToken>"
+        body = said.body.replace(b"".join(rest), b"").replace(b"<IsTruncated>false</IsTruncated>", more)
+        return exchange.reply(_of_length(said, body))
+
+
+def _of_length(said: Answer, body: bytes) -> Answer:
+    headers = [item for item in said.headers if item[0].lower() != "content-length"]
+    return Answer(said.status, [*headers, ("Content-Length", str(len(body)))], body)
+
+
+def without_a_token(exchange: Exchange) -> None:
+    """It says that there is more, and not where: boto3 takes it for the last page."""
+    said = exchange.forward()
+    exchange.reply(_of_length(said, said.body.replace(b"<IsTruncated>false", b"<IsTruncated>true")))
 
 
 def clock_off(seconds: float) -> Fault:

@@ -24,6 +24,7 @@ from fault_proxy import (
     Exchange,
     Fault,
     FaultProxy,
+    TwoPages,
     clock_off,
     cut_off,
     drip,
@@ -33,6 +34,7 @@ from fault_proxy import (
     reset_within,
     says,
     silence,
+    without_a_token,
 )
 from flows import store_clients
 from flows.credentials import AccessKey, ProfileKeys
@@ -64,9 +66,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     patience = Patience(stall_seconds=2.0, pauses=(0.1, 0.3, 0.5), retries=2, probe_seconds=4.0)
     monkeypatch.setattr("flows.delivery.choose_lane", partial(choose_lane, patience=patience))
     quick = ClientPatience(connect=2, read=2, attempts=3)
-    monkeypatch.setattr(
-        "flows.store.boto3_client", lambda store, keys, patience=quick: boto3_client(store, keys, patience)
-    )
+    monkeypatch.setattr("flows.store.boto3_client", lambda store, keys, patience=quick: boto3_client(
+        store, keys, patience
+    ))  # fmt: skip
     monkeypatch.setattr(store_clients, "TO_WORK", quick)
 
 
@@ -408,6 +410,9 @@ LISTINGS = {
     "is silence": silence,
     "is short of half": with_half_of_its_objects,
     "is empty": says(200, ""),
+    "breaks off at its second page": TwoPages(cut_off),
+    "is refused at its second page": TwoPages(says(403, "AccessDenied")),
+    "loses its way at its second page": TwoPages(without_a_token),
 }
 
 
@@ -420,6 +425,9 @@ LISTINGS = {
         pytest.param("is an error with status 200", marks=pytest.mark.attack),
         pytest.param("is silence", marks=pytest.mark.attack),
         pytest.param("is empty", marks=pytest.mark.attack),
+        pytest.param("breaks off at its second page", marks=pytest.mark.attack),
+        pytest.param("is refused at its second page", marks=pytest.mark.attack),
+        pytest.param("loses its way at its second page", marks=pytest.mark.attack),
     ],
 )
 @pytest.mark.usefixtures("impatient")
@@ -439,6 +447,8 @@ def test_what_a_listing_does_not_show_is_not_delivered(name: str, attack: Attack
     attack.holds(outcome)
     assert outcome.exit_status == 1
     assert outcome.counts.failed >= IMAGES // 2
+    codes = {reason.code for reason in outcome.reasons}
+    assert "NOT_PROVEN" not in codes, "Nothing was seen there: no row may say that the store lacks its object."
     attack.is_made_whole_by_a_rerun()
 
 
