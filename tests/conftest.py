@@ -7,13 +7,19 @@ import os
 import secrets
 import uuid
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import trustme
 
+from flows import store_clients
 from flows.credentials import AccessKey
 from flows.embedded_store import Certificate, EmbeddedStore
 from flows.store import Store
+from flows.store_clients import Patience as ClientPatience
+from flows.store_clients import boto3_client
+from flows.transfer import choose_lane
+from flows.transfer_rounds import Patience
 from prefect_runs import Prefect, running_prefect
 
 ACTIONS = {"all": ["Admin"], "next": ["Admin"], "read": ["Read", "List"], "no list": ["Read", "Write"]}
@@ -91,3 +97,15 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
     """One Prefect server for the whole run."""
     with running_prefect(tmp_path_factory.mktemp("prefect server")) as server:
         yield server
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds in place of minutes, so that a test sees the end of a store that never answers."""
+    patience = Patience(stall_seconds=2.0, pauses=(0.1, 0.3, 0.5), retries=2, probe_seconds=4.0)
+    monkeypatch.setattr("flows.delivery.choose_lane", partial(choose_lane, patience=patience))
+    quick = ClientPatience(connect=2, read=2, attempts=3)
+    monkeypatch.setattr("flows.store.boto3_client", lambda store, keys, patience=quick: boto3_client(
+        store, keys, patience
+    ))  # fmt: skip
+    monkeypatch.setattr(store_clients, "TO_WORK", quick)

@@ -239,6 +239,15 @@ def test_odd_pictures_are_delivered_and_hostile_ones_are_named(lane: str, target
         assert (rows[path]["status"] == "delivered") == (code == "PIXEL_LIMIT"), path
 
 
+@pytest.mark.attack
+def test_a_picture_that_would_need_more_memory_than_a_process_may_have(target: Target, tmp_path: Path) -> None:
+    """The watch on memory sees it where the limit is not kept: 900 million pixels need 900 MB, and as much again."""
+    source = write(tmp_path / "source", {"bomb.png": hostile()["bomb.png"], "one.png": good()["one pixel.png"]})
+    rows = deliver(target, source, "s5cmd", pixel_limit=2_000_000_000)
+    assert (rows["bomb.png"]["status"], rows["bomb.png"]["code"]) == ("rejected", "MEMORY_LIMIT")
+    assert rows["one.png"]["status"] == "delivered"
+
+
 @LANES
 def test_pictures_that_break_off_or_have_flipped_bytes(lane: str, target: Target, tmp_path: Path) -> None:
     chance = random.Random(SEED)

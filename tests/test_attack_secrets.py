@@ -26,7 +26,7 @@ from flows.embedded_store import EmbeddedStore
 from flows.errors import SettingsError
 from flows.store import Store
 from prefect_runs import Prefect
-from sending import stored
+from sending import plain_client, stored
 
 LANES = pytest.mark.parametrize("lane", ["s5cmd", "boto3"])
 IMAGEHAUL = Path(sys.executable).with_name("imagehaul")
@@ -159,6 +159,56 @@ def test_no_secret_is_left_anywhere_by_a_run_with_debug_logging(
     assert search.looked > 60
     assert (search.s5cmds > 0) == (lane == "s5cmd"), "It was looked at while it ran."
     assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.attack
+def test_no_secret_is_left_anywhere_by_a_verification_a_repair_or_a_pruning(
+    temporary_keys: tuple[Store, AccessKey], tmp_path: Path
+) -> None:
+    store, keys = temporary_keys
+    search = Search.of(keys)
+    target = Target(replace(store, credentials=keys), "images", dataset="others")
+    for number in range(6):
+        draw(tmp_path / "source" / f"{number}.jpg", seed=number)
+    for size in (48, 64):
+        target.deliver(tmp_path / "source", settings={"thumbnail_size": size})
+    plain_client(store).delete_object(Bucket="images", Key=f"{target.root}images/3.jpg")
+    home = tmp_path / "home"
+    home.mkdir()
+    commands = {
+        ("verify", "--content", "--findings", home / "found.parquet"): 1,
+        ("verify", "--content", "--repair", "--source", tmp_path / "source"): 0,
+        ("verify", "--json"): 0,
+        ("prune", "--keep", 1): 0,
+    }
+
+    def choose(_: Exchange) -> None:
+        search.processes(running[0].pid)
+
+    for (name, *options), status in commands.items():
+        running: list[subprocess.Popen[bytes]] = []
+        with FaultProxy(store, lambda exchange: choose(exchange) if running else None) as proxy:
+            process = subprocess.Popen(
+                [sys.executable, "-c", SCRIPT, name, "--dataset", "others", *map(str, options)],
+                env={
+                    "PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home), "BOTO_DEBUG": "1",
+                    "OBJECT_STORE_URL": proxy.store.url, "REMOTE_SAVE": f"s3://images/{target.prefix}",
+                    "AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key,
+                    "AWS_SESSION_TOKEN": keys.session_token,
+                },
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )  # fmt: skip
+            running.append(process)
+            out, log = process.communicate(timeout=120)
+        assert process.returncode == status, log.decode()[-3000:]
+        assert b"DEBUG:urllib3" in log
+        search.look(f"output of {name}", out)
+        search.look(f"log of {name}", log)
+    search.folder(home)
+    for key, data in stored(store, "images").items():
+        search.look(f"object {key}", data)
+    assert search.found == []
+    assert search.looked > 40
 
 
 @pytest.mark.prefect

@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +35,11 @@ from fault_proxy import (
     silence,
     without_a_token,
 )
-from flows import store_clients
 from flows.credentials import AccessKey, ProfileKeys
 from flows.embedded_store import EmbeddedStore
 from flows.errors import HaulError
 from flows.store import Store
-from flows.store_clients import Patience as ClientPatience
-from flows.store_clients import boto3_client
 from flows.summary import Summary
-from flows.transfer import choose_lane
-from flows.transfer_rounds import Patience
 from sending import plain_client, stored
 
 IMAGES = 30
@@ -58,18 +52,6 @@ def source(tmp_path: Path) -> Path:
     for number in range(IMAGES):
         draw(tmp_path / "source" / f"f{number % 3}" / f"{number:02d}.jpg", seed=number)
     return tmp_path / "source"
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds in place of minutes, so that a test sees the end of a store that never answers."""
-    patience = Patience(stall_seconds=2.0, pauses=(0.1, 0.3, 0.5), retries=2, probe_seconds=4.0)
-    monkeypatch.setattr("flows.delivery.choose_lane", partial(choose_lane, patience=patience))
-    quick = ClientPatience(connect=2, read=2, attempts=3)
-    monkeypatch.setattr("flows.store.boto3_client", lambda store, keys, patience=quick: boto3_client(
-        store, keys, patience
-    ))  # fmt: skip
-    monkeypatch.setattr(store_clients, "TO_WORK", quick)
 
 
 @dataclass

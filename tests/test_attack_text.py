@@ -182,6 +182,45 @@ def test_the_command_says_it_harmlessly(terminal: bool, json: bool, store: Store
     assert "imagehaul: all is well" not in "\n".join(line[:25] for line in lines)
 
 
+@pytest.mark.parametrize(
+    "json", [False, pytest.param(True, marks=pytest.mark.attack)], ids=["for people", "for programs"]
+)
+def test_verify_and_prune_say_it_harmlessly(json: bool, target: Target, tmp_path: Path) -> None:
+    """Every name that bites is missing, and another one of the kind is extra."""
+    texts = [text for text in BITING if "\\" not in text]  # which this store would rewrite
+    for number, text in enumerate(texts):
+        draw(tmp_path / "source" / f"{text}.jpg", size=(32, 24), seed=number)
+    plain = {"skip_image_thumbnail_generation": True}
+    target.deliver(tmp_path / "source", settings=plain)
+    draw(tmp_path / "source" / "one more.jpg")
+    target.deliver(tmp_path / "source", settings=plain)
+    client = target.store.client()
+    for text in texts:
+        client.delete_object(Bucket=target.bucket, Key=f"{target.root}images/{text}.jpg")
+        client.put_object(Bucket=target.bucket, Key=f"{target.root}images/extra {text}.jpg", Body=b"?")
+    keys = target.store.keys()
+    shown = ""
+    for command in ("verify", "prune --keep 1"):
+        name, *options = command.split()
+        done = subprocess.run(
+            [IMAGEHAUL, name, "--dataset", "set", *options, *(["--json"] if json else [])],
+            env={
+                "PATH": os.environ["PATH"], "HOME": str(tmp_path), "COLUMNS": "400",
+                "OBJECT_STORE_URL": target.store.url, "REMOTE_SAVE": f"s3://{target.bucket}/pre/",
+                "AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key,
+            },
+            capture_output=True, text=True, timeout=100,
+        )  # fmt: skip
+        assert done.returncode == (1 if name == "verify" else 0), done.stderr
+        shown += done.stdout + done.stderr
+    assert f"{len(texts)} missing" in shown or f'"missing": {len(texts)}' in shown
+    assert "onerror" in shown, "Names are shown."
+    assert "Traceback" not in shown
+    assert "\x1b" not in shown
+    assert harmless(shown)
+    assert not [line for line in re.split("[\r\n]", shown) if line.strip().startswith("imagehaul: all is well")]
+
+
 def test_an_error_says_it_harmlessly(tmp_path: Path) -> None:
     folder = tmp_path / "\x1b]0;title\x07"
     folder.mkdir()
