@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -58,18 +56,6 @@ class Prefect:
         folder.mkdir()
         with prefect_worker(folder, POOL, self.environment) as worker:
             yield worker
-
-    def imagehaul(self, *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        """The command, in a process of its own."""
-        return subprocess.run(
-            [sys.executable, "-m", "flows.command", *arguments],
-            cwd=cwd,
-            env={**self.environment, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import pytest
 import trustme
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
-from prefect.testing.utilities import prefect_test_harness
 from pydantic import SecretStr, ValidationError
 
 from blocks import ObjectStore, ObjectStoreCredentials
@@ -15,6 +14,7 @@ from blocks.object_store import load_store
 from flows.credentials import AccessKey, Keys, MachineKeys, ProfileKeys, RoleKeys
 from flows.errors import SettingsError
 from flows.store import Store
+from prefect_runs import Prefect
 
 SECRET, TOKEN = "s3cr3t-of-the-key", "t0ken-of-the-session"
 ROLE = "arn:aws:iam::123456789012:role/haul"
@@ -106,9 +106,9 @@ def test_the_slugs_never_change() -> None:
 # The forms at a Prefect API.
 
 
-@pytest.fixture(scope="module")
-def api() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
+@pytest.fixture
+def api(prefect: Prefect) -> Iterator[None]:
+    with prefect.used_here():
         yield
 
 
@@ -119,11 +119,9 @@ def saved(api: None, tls_store: Store) -> str:
     keys = ObjectStoreCredentials(
         access_key=tls_store.credentials.access_key, secret_key=SecretStr(tls_store.credentials.secret_key)
     )
-    keys.save("embedded-keys", overwrite=True)
-    ObjectStore(object_store_url=tls_store.url, ca_bundle=tls_store.ca, credentials=keys).save(
-        "embedded", overwrite=True
-    )
-    return "embedded"
+    keys.save("form-keys", overwrite=True)
+    ObjectStore(object_store_url=tls_store.url, ca_bundle=tls_store.ca, credentials=keys).save("form", overwrite=True)
+    return "form"
 
 
 @pytest.mark.prefect
@@ -134,7 +132,7 @@ def test_a_saved_block_reaches_the_store_by_its_ca(saved: str, bucket: str) -> N
 
 @pytest.mark.prefect
 def test_new_keys_in_the_keys_block_serve_every_store_that_names_it(saved: str) -> None:
-    ObjectStoreCredentials(access_key="NEW", secret_key=SECRET).save("embedded-keys", overwrite=True)
+    ObjectStoreCredentials(access_key="NEW", secret_key=SECRET).save("form-keys", overwrite=True)
     assert load_store(saved).keys() == AccessKey("NEW", SECRET)
 
 
@@ -171,7 +169,7 @@ def test_a_private_key_that_the_ui_let_in_is_refused_at_use(saved: str) -> None:
         client._client.patch(
             f"/block_documents/{document.id}", json={"data": {"ca_bundle": key}, "merge_existing_data": False}
         ).raise_for_status()
-    with pytest.raises(SettingsError, match="The block 'embedded' cannot be used: ca_bundle: The CA holds a private"):
+    with pytest.raises(SettingsError, match="The block 'form' cannot be used: ca_bundle: The CA holds a private"):
         load_store(saved)
 
 
