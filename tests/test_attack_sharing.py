@@ -15,7 +15,8 @@ from flows.store import Store
 from sending import plain_client, stored
 
 IMAGEHAUL = Path(sys.executable).with_name("imagehaul")
-LANES = pytest.mark.parametrize("lane", ["s5cmd", "boto3"])
+ONE_LANE = pytest.mark.parametrize("lane", ["s5cmd", pytest.param("boto3", marks=pytest.mark.attack)])
+"""Where the lane plays a small part, or none: `make attack` has the other too."""
 
 
 def pictures(folder: Path, count: int, seed: int = 0) -> Path:
@@ -37,7 +38,7 @@ def start(source: Path, dataset: str, store: Store, bucket: str, home: Path, *mo
     )  # fmt: skip
 
 
-@LANES
+@ONE_LANE
 def test_data_sets_whose_names_begin_alike(lane: str, store: Store, bucket: str, tmp_path: Path) -> None:
     """`cat`, `cat2` and `cat.2`, with the same file names and other bytes, and another prefix that begins alike."""
     settings = {"use_s5cmd_when_available": lane == "s5cmd"}
@@ -66,7 +67,7 @@ def test_data_sets_whose_names_begin_alike(lane: str, store: Store, bucket: str,
         assert target.deliver(source, settings=settings).nothing_changed
 
 
-@LANES
+@ONE_LANE
 @pytest.mark.parametrize("more", [1, pytest.param(2, marks=pytest.mark.attack)])
 def test_runs_of_one_data_set_at_the_same_time_take_turns(
     more: int, lane: str, store: Store, bucket: str, tmp_path: Path

@@ -27,7 +27,8 @@ from sending import plain_client, stored
 
 IMAGES = 24
 IMAGEHAUL = Path(sys.executable).with_name("imagehaul")
-LANES = pytest.mark.parametrize("lane", ["s5cmd", "boto3"])
+ONE_LANE = pytest.mark.parametrize("lane", ["s5cmd", pytest.param("boto3", marks=pytest.mark.attack)])
+"""Where the lane plays a small part, or none: `make attack` has the other too."""
 
 
 @pytest.fixture
@@ -111,6 +112,9 @@ def its_folder_gone(file: Path) -> None:
 
 
 CHANGES = [rewritten, replaced, grown, truncated, emptied, deleted, turned_into_a_folder, its_folder_gone]
+MOMENTS = [("after the plan", "s5cmd"), ("after rendering", "s5cmd"), ("after rendering", "boto3")]
+AT_EVERY_MOMENT = (rewritten, truncated, deleted)
+"""The others have one moment each here, in turn, and all of them in `make attack`."""
 
 
 def expected_of(change: Callable[[Path], None], moment: str, lane: str) -> tuple[str, str]:
@@ -127,9 +131,17 @@ def expected_of(change: Callable[[Path], None], moment: str, lane: str) -> tuple
 
 
 @pytest.mark.parametrize(
-    ("moment", "lane"), [("after the plan", "s5cmd"), ("after rendering", "s5cmd"), ("after rendering", "boto3")]
+    ("change", "moment", "lane"),
+    [
+        pytest.param(
+            change,
+            *at,
+            marks=[] if change in AT_EVERY_MOMENT or turn == number % len(MOMENTS) else pytest.mark.attack,
+        )
+        for number, change in enumerate(CHANGES)
+        for turn, at in enumerate(MOMENTS)
+    ],
 )
-@pytest.mark.parametrize("change", CHANGES)
 def test_a_file_that_moves_under_the_run_is_named_and_never_delivered_in_a_mixture(
     change: Callable[[Path], None],
     moment: str,
@@ -246,7 +258,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
-@LANES
+@ONE_LANE
 @pytest.mark.parametrize("closed", ["a folder", "30 % of the files", "one file"])
 def test_what_this_user_may_not_read(closed: str, lane: str, source: Path, target: Target, tmp_path: Path) -> None:
     files = sorted(source.rglob("*.jpg"))

@@ -139,8 +139,15 @@ def test_labels_and_names_are_exported_as_they_are(target: Target, tmp_path: Pat
         assert row["status"] == "delivered"
 
 
-@pytest.mark.parametrize("terminal", [True, False])
-@pytest.mark.parametrize("json", [True, False])
+@pytest.mark.parametrize(
+    ("terminal", "json"),
+    [
+        (True, False),
+        (False, True),
+        pytest.param(True, True, marks=pytest.mark.attack),
+        pytest.param(False, False, marks=pytest.mark.attack),
+    ],
+)
 def test_the_command_says_it_harmlessly(terminal: bool, json: bool, store: Store, bucket: str, tmp_path: Path) -> None:
     source = tmp_path / "[/bold] \x1b]0;title\x07 <b>"
     broken(source)
