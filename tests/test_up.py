@@ -6,15 +6,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from prefect_runs import DEPLOYMENTS, wait_for_end
+from prefect_runs import DEPLOYMENTS, wait_for, wait_for_end
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
@@ -49,47 +52,45 @@ def stop(process: subprocess.Popen[str], number: signal.Signals) -> str:
     return said
 
 
-def test_up_delivers_the_sample_ends_without_an_orphan_and_starts_again_on_the_same_state(tmp_path: Path) -> None:
-    state = tmp_path / "state"
-    for number, counts in ((signal.SIGINT, "33 delivered, 0 unchanged"), (signal.SIGTERM, "0 delivered, 33 unchanged")):
-        process, addresses = start(state)
-        try:
-            with (
-                temporary_settings({PREFECT_API_URL: f"{addresses['http']}/api"}),
-                get_client(sync_client=True) as client,
-            ):
-                deployment = client.read_deployment_by_name("deliver/embedded")
-                given = {"source": str(state / "sample")}
-                run = client.create_flow_run_from_deployment(deployment.id, parameters=given)
-                ended = wait_for_end(client, run.id)
-                assert ended.state
-                assert counts in (ended.state.message or "")
-            assert "Stopped. All is kept" in stop(process, number)
-        finally:
-            if process.poll() is None:
-                process.kill()
-
-
-def test_a_run_that_was_cut_off_is_marked_at_the_next_start(tmp_path: Path) -> None:
-    state = tmp_path / "state"
-    process, addresses = start(state)
-    with temporary_settings({PREFECT_API_URL: f"{addresses['http']}/api"}), get_client(sync_client=True) as client:
-        deployment = client.read_deployment_by_name("deliver/embedded")
-        given = {"source": str(state / "sample"), "approve": True}
-        run = client.create_flow_run_from_deployment(deployment.id, parameters=given)
-        deadline = time.monotonic() + 60
-        while client.read_flow_run(run.id).state_name != "Paused" and time.monotonic() < deadline:
-            time.sleep(0.3)
-    below = psutil.Process(process.pid).children(recursive=True)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    psutil.wait_procs(below, timeout=30)
+@contextmanager
+def up(state: Path) -> Iterator[tuple[subprocess.Popen[str], SyncPrefectClient]]:
     process, addresses = start(state)
     try:
         with temporary_settings({PREFECT_API_URL: f"{addresses['http']}/api"}), get_client(sync_client=True) as client:
-            found = client.read_flow_run(run.id)
-            assert found.state
-            assert found.state_name == "Crashed"
-            assert "A retry goes on from what is proven" in (found.state.message or "")
+            yield process, client
     finally:
-        stop(process, signal.SIGTERM)
+        if process.poll() is None:
+            process.kill()
+
+
+def submit(client: SyncPrefectClient, state: Path, **parameters: Any) -> uuid.UUID:
+    deployment = client.read_deployment_by_name("deliver/embedded")
+    given = {"source": str(state / "sample"), **parameters}
+    return client.create_flow_run_from_deployment(deployment.id, parameters=given).id
+
+
+def outcome(client: SyncPrefectClient, run: uuid.UUID) -> str:
+    ended = wait_for_end(client, run)
+    return (ended.state and ended.state.message) or ""
+
+
+def test_up_delivers_ends_without_an_orphan_keeps_its_state_and_marks_a_run_that_was_cut_off(tmp_path: Path) -> None:
+    """One after the other: each start takes a Prefect server's half a minute."""
+    state = tmp_path / "state"
+    with up(state) as (process, client):
+        assert "33 delivered, 0 unchanged" in outcome(client, submit(client, state))
+        assert "Stopped. All is kept" in stop(process, signal.SIGINT)
+    with up(state) as (process, client):
+        assert "0 delivered, 33 unchanged" in outcome(client, submit(client, state))
+        cut_off = submit(client, state, rerun="all", approve=True)
+        wait_for(client, cut_off, lambda found: found.state_name == "Paused")
+        below = psutil.Process(process.pid).children(recursive=True)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        psutil.wait_procs(below, timeout=30)
+    with up(state) as (process, client):
+        found = client.read_flow_run(cut_off)
+        assert found.state
+        assert found.state_name == "Crashed"
+        assert "A retry goes on from what is proven" in (found.state.message or "")
+        assert "Stopped. All is kept" in stop(process, signal.SIGTERM)
