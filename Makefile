@@ -18,7 +18,7 @@ test: .venv/installed  ## all tests and checks
 	$(BIN)/mypy
 	$(BIN)/pytest -m "not attack"
 
-attack: .venv/installed  ## the long attacks: kills at many moments (KILLS=25 for each lane), and whatever else takes minutes
+attack: .venv/installed  ## the long attacks: kills at many moments (KILLS=25 for each lane), whatever else takes minutes, and variations
 	$(BIN)/pytest -s -m attack
 
 check: .venv/installed  ## what `make test` runs, but for the slow tests
