@@ -45,8 +45,6 @@ def _rounded(start: float, end: float, length: int, margin: int) -> tuple[int, i
 
 def turned(region: Region, orientation: int, size: Size) -> Region:
     """Where a region of a stored picture of `size` lies after the turn that its EXIF orientation asks for."""
-    if orientation == 1:
-        return region
     left, top, right, bottom = region
     width, height = size
     match orientation:

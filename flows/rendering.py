@@ -105,7 +105,7 @@ def _renditions(picture: OpenPicture, job: PictureJob, options: RenderOptions) -
         if isinstance(region, PictureFault):
             yield Rendition("crop", crop.file, code=region.code, message=str(region))
             continue
-        stored = turned_back(region, canvas.turn, (facts.width, facts.height))
+        stored = region if canvas.turn == 1 else turned_back(region, canvas.turn, (facts.width, facts.height))
         part = canvas.finished(canvas.image.crop(stored))
         yield _written("crop", crop.file, job.spare, part, "jpeg", options.thumbnail_quality, region)
 
