@@ -18,12 +18,14 @@ import psutil
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Seconds, and MB (10^6 bytes)."""
+    """Seconds, and MB (10^6 bytes). `server`: the store's CPU meanwhile; `requests`: what it was asked."""
 
     wall: float
     cpu: float
     memory: float
     output: str
+    server: float = 0.0
+    requests: int = 0
 
 
 def measure(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> Measured:

@@ -12,7 +12,7 @@ from benchmarks.measure import measure, spread
 from flows.render_process import KEPT_MEMORY
 
 if TYPE_CHECKING:
-    from benchmarks.run import Bench
+    from benchmarks.bench import Bench
 
 SCRIPT = Path(__file__).with_name("crops.py")
 

@@ -16,7 +16,7 @@ from benchmarks.corpora import Corpus, large
 from benchmarks.measure import Measured, median, spread
 
 if TYPE_CHECKING:
-    from benchmarks.run import Bench
+    from benchmarks.bench import Bench
 
 SCRIPT = Path(__file__).with_name("script.py")
 BUCKET = "bench"

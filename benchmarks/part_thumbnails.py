@@ -15,7 +15,7 @@ from benchmarks.corpora import Corpus, large, small
 from benchmarks.measure import Measured, spread
 
 if TYPE_CHECKING:
-    from benchmarks.run import Bench
+    from benchmarks.bench import Bench
 
 SCRIPT = Path(__file__).with_name("thumbnails.py")
 PEERS = Path(__file__).parent.parent / ".venv-bench" / "bin" / "python"

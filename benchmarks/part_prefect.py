@@ -1,0 +1,68 @@
+"""Goals 8 and 9: what Prefect adds to a run, on a server that runs already."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tempfile
+from pathlib import Path
+
+from benchmarks.bench import BUCKET, Bench
+from benchmarks.measure import Measured, spread
+from benchmarks.part_unchanged import tiny_files
+from benchmarks.pictures import photographs
+from flows.local_prefect import free_port, prefect_environment, prefect_server
+
+IMAGES = 10_000
+
+
+def prefect(bench: Bench) -> None:
+    source, twenty = bench.work / f"tiny-{IMAGES}", bench.work / "twenty"
+    tiny_files(source, IMAGES)
+    photographs(twenty, 20, (640, 480))
+    bench.imagehaul(twenty, "twenty")
+    with tempfile.TemporaryDirectory(dir=bench.work) as name:
+        folder, port = Path(name), free_port()
+        environment = prefect_environment(folder, port)
+        here = bench.environment | {key: environment[key] for key in environment if key.startswith("PREFECT_")}
+        here["DO_NOT_TRACK"] = "1"
+        with prefect_server(folder, port, environment):
+            bench.imagehaul(twenty, "twenty", environment=here)
+            direct, flow, size, runs = [], [], [], []
+            for number in range(bench.rounds):
+                direct.append(bench.imagehaul(source, f"direct-{number}"))
+                before, tasks = _database(folder)
+                flow.append(bench.imagehaul(source, f"flow-{number}", environment=here))
+                after, more = _database(folder)
+                size.append((after - before) / IMAGES)
+                runs.append(float(more - tasks))
+            alone = [bench.imagehaul(twenty, "twenty") for _ in range(bench.rounds)]
+            asked = [bench.imagehaul(twenty, "twenty", environment=here) for _ in range(bench.rounds)]
+    bench.table(
+        f"Prefect: {IMAGES:,} small pictures with thumbnails", IMAGES, {"directly": direct, "as a flow run": flow}
+    )
+    bench.at_most("goal 8, task runs", runs, IMAGES / 500 + 20)
+    bench.at_most("goal 8, bytes in the server's database an image", size, 100)
+    share = [(b.wall - a.wall) / b.wall for a, b in zip(direct, flow, strict=True)]
+    bench.say(f"- wall of the flow run that the direct run does not have, start-up included: {spread(share)} of it")
+    inside = [1 - _stages(bench, a) / _stages(bench, b) for a, b in zip(direct, flow, strict=True)]
+    bench.at_most("goal 8, share of Prefect in the stages of the run, its start-up apart", inside, 0.03)
+    more_wall = [b.wall - a.wall for a, b in zip(alone, asked, strict=True)]
+    bench.at_most("goal 9, 20 unchanged pictures as a flow run, seconds more than directly", more_wall, 6)
+
+
+def _stages(bench: Bench, run: Measured) -> float:
+    """Seconds of the run's stages, by its report: all but the start-up of the process, and of Prefect in it."""
+    said = json.loads(run.output.splitlines()[-1])
+    key = f"sets/{said['dataset']}/runs/{said['run']}/report.json"
+    report = bench.server.store().client().get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    return float(sum(json.loads(report)["stages"].values()))
+
+
+def _database(folder: Path) -> tuple[int, int]:
+    """Bytes, with what has not been written into the main file yet, and task runs."""
+    file = folder / "prefect" / "prefect.db"
+    with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as database:
+        pages, size = (database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+        (tasks,) = database.execute("SELECT count(*) FROM task_run").fetchone()
+    return pages * size, tasks
