@@ -7,16 +7,21 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 _DIE_WITH_PARENT = (
     "import ctypes, os, sys\n"
     "ctypes.CDLL(None).prctl(1, 9)\n"  # PR_SET_PDEATHSIG, SIGKILL
-    "if os.getppid() == int(sys.argv[1]): os.execv(sys.argv[2], sys.argv[2:])"
+    "del sys.argv[0]\n"
+    "if os.getppid() != int(sys.argv.pop(0)): os._exit(1)\n"
 )
-"""Becomes the program, after asking the kernel to kill it when the thread that started it ends.
+"""Asks the kernel to kill this process when the thread that started it ends, and then becomes the program.
 
 A program of its own, since code between fork and exec is not safe in a process with threads."""
+_BECOME_PROGRAM = "os.execv(sys.argv[0], sys.argv)"
+_BECOME_SCRIPT = "exec(compile(open(sys.argv[0], 'rb').read(), sys.argv[0], 'exec'))"
+_PYTHON = (sys.executable, "-I", "-S")
 
 
 def bound(command: Sequence[str]) -> list[str]:
@@ -26,7 +31,14 @@ def bound(command: Sequence[str]) -> list[str]:
     """
     if sys.platform != "linux":
         return list(command)
-    return [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *command]
+    return [*_PYTHON, "-c", _DIE_WITH_PARENT + _BECOME_PROGRAM, str(os.getpid()), *command]
+
+
+def bound_script(script: Path) -> list[str]:
+    """The same for a program in Python that needs the standard library alone, in one process instead of two."""
+    if sys.platform != "linux":
+        return [*_PYTHON, str(script)]
+    return [*_PYTHON, "-c", _DIE_WITH_PARENT + _BECOME_SCRIPT, str(os.getpid()), str(script)]
 
 
 def start_bound(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:

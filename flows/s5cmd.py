@@ -1,28 +1,20 @@
-"""The program s5cmd: where it is, whether it is good enough, and a run of it that ends with ours."""
+"""The program s5cmd: where it is, and whether it is good enough."""
 
 from __future__ import annotations
 
-import os
 import re
-import selectors
 import shutil
-import signal
 import subprocess
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
-from typing import Self
 
-from flows.bound_process import bound
 from flows.legible import legible
 
 _OLDEST = (2, 2)
 _VERSION_SECONDS = 20.0
-_LOOK_SECONDS = 0.5
-_LONGEST_LINE = 1024 * 1024
 
 
 class S5cmdUnusableError(Exception):
@@ -88,62 +80,3 @@ def _checked_version(binary: Path) -> str:
     if (int(version[1]), int(version[2])) < _OLDEST:
         raise S5cmdUnusableError(f"{binary} is {version[0]}, and v2.2 or newer is needed")
     return version[0]
-
-
-class S5cmdRun:
-    """One run, in a process group of its own. Leaving the context kills what is left of it."""
-
-    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
-        self._process = subprocess.Popen(
-            bound(command),
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # The group's number is ours until the process has been waited for.
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        for pipe in (self._process.stdout, self._process.stderr):
-            if pipe:
-                pipe.close()
-
-    def lines(self) -> Iterator[bytes | None]:
-        """Each line of both outputs as it comes, and at least twice a second None: time to look at the clock."""
-        looked = time.monotonic()
-        with selectors.DefaultSelector() as selector:
-            for pipe in (self._process.stdout, self._process.stderr):
-                if pipe:
-                    selector.register(pipe, selectors.EVENT_READ, b"")
-            while selector.get_map():
-                for ready, _ in selector.select(_LOOK_SECONDS):
-                    data = os.read(ready.fd, 65536)
-                    *lines, rest = (ready.data + data).split(b"\n")
-                    yield from lines
-                    if not data or len(rest) > _LONGEST_LINE:
-                        yield rest
-                        rest = b""
-                    if data:
-                        selector.modify(ready.fileobj, selectors.EVENT_READ, rest)
-                    else:
-                        selector.unregister(ready.fileobj)
-                if time.monotonic() - looked > _LOOK_SECONDS:
-                    looked = time.monotonic()
-                    yield None
-
-    def bytes_written(self) -> int | None:
-        """By this process so far, to files and connections alike; None where the system does not show it."""
-        try:
-            text = Path(f"/proc/{self._process.pid}/io").read_text("ascii")
-        except OSError:
-            return None
-        found = re.search(r"^wchar: (\d+)$", text, re.MULTILINE)
-        return int(found[1]) if found else None

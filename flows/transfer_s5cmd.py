@@ -18,9 +18,10 @@ from pathlib import Path
 
 import orjson
 
+from flows.bound_process import bound
+from flows.bound_run import BoundRun
 from flows.legible import legible
 from flows.records import PART_SIZE, ObjectOptions, Sent, Upload
-from flows.s5cmd import S5cmdRun
 from flows.store import Store
 from flows.store_errors import classify
 from flows.transfer_file import source_fault
@@ -69,7 +70,7 @@ class S5cmdSender:
         written = 0
         watch.begin()
         environment = {**self.store.environment(), **_LESS_COLLECTING}
-        with S5cmdRun(self._command(links, content_type), links.folder.parent, environment) as run:
+        with BoundRun(bound(self._command(links, content_type)), links.folder.parent, environment) as run:
             for line in run.lines():
                 if line is None:
                     now = run.bytes_written()
