@@ -251,7 +251,7 @@ class Delivery:
         lane = choose_lane(
             self.store,
             self.layout.bucket,
-            self.settings.use_s5cmd_when_available,
+            self.settings.engine,
             self.settings.transfer_workers,
             self.settings.object_options(),
             may_send=lambda: self.lease is None or self.lease.holds,

@@ -10,8 +10,10 @@ Kind = Literal["image", "thumbnail", "crop"]
 Rerun = Literal["changed", "failed", "all"]
 BoxSpace = Literal["upright", "stored"]
 
+Engine = Literal["s5cmd", "boto3", "obstore"]
+
 PART_SIZE = 50 * 1024 * 1024
-"""Bytes in a part of a multipart upload, in both lanes: larger objects have an ETag of their parts' MD5s."""
+"""Bytes in a part of a multipart upload, in every lane: larger objects have an ETag of their parts' MD5s."""
 WhenLocked = Literal["wait", "refuse"]
 
 

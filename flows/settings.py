@@ -24,7 +24,7 @@ from pydantic import (
 from flows import settings_checks as checks
 from flows.layout import Layout
 from flows.mapping import Mapping
-from flows.records import ObjectOptions, RenderOptions
+from flows.records import Engine, ObjectOptions, RenderOptions
 
 Text = Annotated[str, AfterValidator(checks.text)]
 Globs = Annotated[tuple[str, ...], BeforeValidator(checks.globs), AfterValidator(checks.without_blanks)]
@@ -170,6 +170,11 @@ class Settings(BaseModel):
     workers: int = Field(
         default=0, ge=0, le=1024, description="Processes that decode and render. 0: one for each processor core."
     )
+    transfer_engine: Literal["auto", "s5cmd", "boto3", "obstore"] = Field(
+        default="auto",
+        description="What sends the objects. auto: s5cmd or boto3, as USE_S5CMD_WHEN_AVAILABLE says. "
+        "s5cmd, obstore: this one, or boto3 where none works.",
+    )
     transfer_workers: int = Field(default=32, ge=1, le=1024, description="Objects that are sent at the same time.")
     picture_seconds: float = Field(
         default=60, ge=1, le=86_400, description="Seconds after which work on one picture is ended."
@@ -188,6 +193,12 @@ class Settings(BaseModel):
     @property
     def makes_crops(self) -> bool:
         return self.save_thumbnails_method != "image"
+
+    @property
+    def engine(self) -> Engine:
+        if self.transfer_engine == "auto":
+            return "s5cmd" if self.use_s5cmd_when_available else "boto3"
+        return self.transfer_engine
 
     def render_options(self) -> RenderOptions:
         return RenderOptions(**self._fields_of(RenderOptions))

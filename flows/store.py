@@ -1,7 +1,7 @@
-"""The object store: one description, from which boto3, s3fs and s5cmd all get the same.
+"""The object store: one description, from which boto3, s3fs, s5cmd and obstore all get the same.
 
 Endpoint, region, addressing, keys and CA are in the `Store`; no variable of the environment and no file in
-~/.aws redirects any of the three.
+~/.aws redirects any of them.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Store:
         return _made.get(self, "s3fs", lambda: s3fs_filesystem(self, self._credentials()))
 
     def keys(self) -> AccessKey:
-        """The keys as they are now: for s5cmd, anew for each batch."""
+        """The keys as they are now: for a program that sends, anew for each batch."""
         with self.explaining("read the keys"):
             return freeze(self._credentials())
 
@@ -79,7 +79,7 @@ class Store:
         _made.forget_clients(self)
 
     def environment(self) -> dict[str, str]:
-        """The whole environment of an s5cmd: these keys, region and CA, and no other of the machine's."""
+        """The whole environment of a program that sends: these keys, region and CA, and no other of the machine's."""
         kept = {name: value for name, value in os.environ.items() if name in _INHERITED or name.upper() in _PROXIES}
         keys = self.keys()
         return {
@@ -107,6 +107,15 @@ class Store:
         if self.url and self.addressing == "virtual":
             return "s5cmd has no virtual-host addressing at a URL of the store's own"
         return ""
+
+    def address(self, bucket: str) -> tuple[str, bool]:
+        """The URL of the bucket's objects as obstore wants it, and whether the bucket stands in its host's name.
+
+        Where it does not, obstore puts it into the path by itself.
+        """
+        url = self.url or self.client().meta.endpoint_url
+        in_host = self.addressing == "virtual" or (self.addressing == "auto" and not self.url and "." not in bucket)
+        return (url.replace("://", f"://{bucket}.", 1) if in_host else url), in_host
 
     def check(self, bucket: str, prefix: str = "", write: bool = True) -> None:
         """Asks the store whether all is well; within about 15 seconds. `prefix` is "" or ends in "/".

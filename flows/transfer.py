@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
-from flows.records import Copy, ObjectOptions, Sent, Upload
+from flows.records import Copy, Engine, ObjectOptions, Sent, Upload
 from flows.s5cmd import S5cmdUnusableError, find_s5cmd
 from flows.store import Store
 from flows.transfer_boto3 import Boto3Sender
 from flows.transfer_copy import Copier
+from flows.transfer_obstore import ObstoreSender, ObstoreUnusableError, find_obstore
 from flows.transfer_rounds import PATIENCE, Patience, Rounds, Watch, within_file_limit
 from flows.transfer_s5cmd import S5cmdSender, remove_stale_links
 
@@ -23,14 +24,17 @@ _BATCHES_AT_A_TIME = 2
 
 @dataclass(frozen=True)
 class Lane:
-    """A way into one bucket, that the threads of a run share. `reason`: one sentence on why it is this one."""
+    """A way into one bucket, that the threads of a run share. `reason`: one sentence on why it is this one.
 
-    name: Literal["s5cmd", "boto3"]
+    `fast` goes first where there is one, and boto3 sends what it does not answer for.
+    """
+
+    name: Engine
     reason: str
     boto3: Boto3Sender
     copier: Copier
     rounds: Rounds
-    s5cmd: S5cmdSender | None = None
+    fast: S5cmdSender | ObstoreSender | None = None
     _berths: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_BATCHES_AT_A_TIME))
 
     def __enter__(self) -> Self:
@@ -44,14 +48,14 @@ class Lane:
         self.rounds.closed.set()
 
     def send(self, uploads: Sequence[Upload], scratch: Path) -> list[Sent]:
-        """One answer for each upload, in their order. `scratch`: a folder for what s5cmd needs.
+        """One answer for each upload, in their order. `scratch`: a folder for what the fast lane needs.
 
         Raises StoreError for what stops the whole run, as soon as it is known.
         """
 
         def attempt(left: list[Upload]) -> list[Sent]:
             with self._berth():
-                said = self.s5cmd.send(left, scratch, self._watch()) if self.s5cmd else {}
+                said = self.fast.send(left, scratch, self._watch()) if self.fast else {}
                 rest = [upload for upload in left if upload.key not in said]
                 said.update((sent.key, sent) for sent in self.boto3.send(rest, self._watch()))
             return [said[upload.key] for upload in left]
@@ -83,13 +87,13 @@ class Lane:
 def choose_lane(
     store: Store,
     bucket: str,
-    use_s5cmd: bool,
+    engine: Engine,
     workers: int,
     options: ObjectOptions,
     patience: Patience = PATIENCE,
     may_send: Callable[[], bool] = lambda: True,
 ) -> Lane:
-    """s5cmd where a working one is found and can reach the store, else boto3.
+    """The engine that is asked for where a working one is found and can reach the store, else boto3.
 
     `workers`: objects that are on their way at the same time, over all batches. `may_send`: asked before each object.
     """
@@ -97,14 +101,20 @@ def choose_lane(
     boto3 = Boto3Sender(store, bucket, options, at_a_time)
     copier = Copier(store, bucket, options, at_a_time)
     rounds = Rounds(store, bucket, patience, may_send=may_send)
+    fast: S5cmdSender | ObstoreSender
     try:
-        if not use_s5cmd:
-            raise S5cmdUnusableError("USE_S5CMD_WHEN_AVAILABLE is off")
+        if engine == "boto3":
+            return Lane("boto3", "boto3 sends: the settings say so.", boto3, copier, rounds)
+        if engine == "obstore":
+            obstore = find_obstore()
+            fast = ObstoreSender(obstore, store, bucket, options, at_a_time, patience.retries)
+            fast.check()
+            return Lane(engine, f"obstore {obstore.version} sends.", boto3, copier, rounds, fast)
         if obstacle := store.s5cmd_obstacle():
             raise S5cmdUnusableError(obstacle)
         found = find_s5cmd()
-    except S5cmdUnusableError as error:
+    except (S5cmdUnusableError, ObstoreUnusableError) as error:
         return Lane("boto3", f"boto3 sends: {error}.", boto3, copier, rounds)
     remove_stale_links()
-    s5cmd = S5cmdSender(found.binary, store, bucket, options, at_a_time, patience.retries)
-    return Lane("s5cmd", f"s5cmd {found.version} sends: {found.binary}.", boto3, copier, rounds, s5cmd)
+    fast = S5cmdSender(found.binary, store, bucket, options, at_a_time, patience.retries)
+    return Lane(engine, f"s5cmd {found.version} sends: {found.binary}.", boto3, copier, rounds, fast)

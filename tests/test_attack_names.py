@@ -11,16 +11,20 @@ import sys
 import unicodedata
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from delivering import Target, draw
+from flows.records import Engine
 from flows.store import Store
 from sending import plain_client, stored
 
-LANES = pytest.mark.parametrize("lane", ["s5cmd", "boto3"])
-ONE_LANE = pytest.mark.parametrize("lane", ["s5cmd", pytest.param("boto3", marks=pytest.mark.attack)])
-"""Where the lane plays a small part, or none: `make attack` has the other too."""
+LANES = pytest.mark.parametrize("lane", get_args(Engine))
+ONE_LANE = pytest.mark.parametrize(
+    "lane", ["s5cmd", *(pytest.param(lane, marks=pytest.mark.attack) for lane in get_args(Engine)[1:])]
+)
+"""Where the lane plays a small part, or none: `make attack` has the others too."""
 RCLONE = Path(sys.executable).with_name("rclone")
 
 _PUNCTUATION = "!\"#$%&'()*+,-;:<=>?@[]^_`{|}~."
@@ -79,7 +83,7 @@ def images(target: Target) -> dict[str, bytes]:
 def test_every_awkward_name_arrives_byte_for_byte_under_its_own_key(lane: str, target: Target, tmp_path: Path) -> None:
     assert len(NAMES) >= 60
     made = make(tmp_path / "source", NAMES)
-    settings = {"use_s5cmd_when_available": lane == "s5cmd", "save_thumbnails_method": "both"}
+    settings = {"transfer_engine": lane, "save_thumbnails_method": "both"}
     summary = target.deliver(tmp_path / "source", settings=settings)
     print(f"\n{lane}: {len(made)} names")
     assert images(target) == made
@@ -109,7 +113,7 @@ def test_what_no_key_can_hold_is_rejected_with_its_code(lane: str, target: Targe
     (source / os.fsdecode(b"\xff\xfe.jpg")).write_bytes(b"x")
     (source / os.fsdecode(b"\xae\x8a-")).mkdir()
     (source / os.fsdecode(b"\xae\x8a-/inside.jpg")).write_bytes(b"x")
-    settings = {"use_s5cmd_when_available": lane == "s5cmd"}
+    settings = {"transfer_engine": lane}
     summary = target.deliver(source, settings=settings, allow_loss=True)
     rows = {row["source_path"]: row for row in target.ledger(summary.run) if row["kind"] == "image"}
     expected |= {"\\xff\\xfe.jpg": "NAME_NOT_UTF8", "\\xae\\x8a-/inside.jpg": "NAME_NOT_UTF8"}
@@ -137,7 +141,7 @@ def test_a_key_of_1024_bytes_and_one_more(lane: str, target: Target, tmp_path: P
     deep = "/".join(["é" * 100] * 4) + "/"
     longest = deep + "k" * (room - len(deep.encode()) - 4)
     made = make(tmp_path / "source", ["a.jpg", f"{longest}.jpg", f"{longest}k.jpg"])
-    settings = {"use_s5cmd_when_available": lane == "s5cmd", "skip_image_thumbnail_generation": True}
+    settings = {"transfer_engine": lane, "skip_image_thumbnail_generation": True}
     summary = target.deliver(tmp_path / "source", settings=settings, allow_loss=True)
     rows = {row["source_path"]: row for row in target.ledger(summary.run)}
     assert rows[f"{longest}k.jpg"]["code"] == "KEY_TOO_LONG"
@@ -154,7 +158,7 @@ def test_a_key_of_1024_bytes_and_one_more(lane: str, target: Target, tmp_path: P
 def test_a_name_that_is_a_folder_among_the_thumbnails(lane: str, target: Target, tmp_path: Path) -> None:
     """`thumbnails/a.jpg.jpg` is a thumbnail, and the folder of another. Some stores cannot hold both."""
     made = make(tmp_path / "source", ["a.jpg", "a.jpg.jpg/b.jpg", "c.jpg"])
-    settings = {"use_s5cmd_when_available": lane == "s5cmd"}
+    settings = {"transfer_engine": lane}
     summary = target.deliver(tmp_path / "source", settings=settings, allow_loss=True)
     there = stored(target.store, target.bucket)
     for row in target.ledger(summary.run):
@@ -189,7 +193,7 @@ def test_rclone_finds_no_difference(lane: str, target: Target, tmp_path: Path) -
     strange = {*map(chr, range(32)), "\x7f", "\ufffd", "\uffff"}
     names = [name for name in NAMES if strange.isdisjoint(name) and forms[unicodedata.normalize("NFC", name)] == 1]
     make(tmp_path / "source", names)
-    target.deliver(tmp_path / "source", settings={"use_s5cmd_when_available": lane == "s5cmd"})
+    target.deliver(tmp_path / "source", settings={"transfer_engine": lane})
     keys = target.store.keys()
     found = subprocess.run(
         [RCLONE, "check", "--download", "--combined", "-", tmp_path / "source",

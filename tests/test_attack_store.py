@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -38,12 +38,13 @@ from fault_proxy import (
 from flows.credentials import AccessKey, ProfileKeys
 from flows.embedded_store import EmbeddedStore
 from flows.errors import HaulError
+from flows.records import Engine
 from flows.store import Store
 from flows.summary import Summary
 from sending import plain_client, stored
 
 IMAGES = 30
-LANES = pytest.mark.parametrize("lane", ["s5cmd", "boto3"])
+LANES = pytest.mark.parametrize("lane", get_args(Engine))
 Choose = Callable[[Exchange], Fault | None]
 
 
@@ -69,7 +70,7 @@ class Attack:
         try:
             return self.target.deliver(
                 self.source,
-                settings={"batch_size": 10, "workers": 2, "use_s5cmd_when_available": self.lane == "s5cmd", **settings},
+                settings={"batch_size": 10, "workers": 2, "transfer_engine": self.lane, **settings},
             )
         except HaulError as error:
             return error

@@ -117,9 +117,15 @@ def test_crops_without_annotations_are_warned_about(source: Path, target: Target
     assert any("annotated box" in line for line in target.lines.warned)
 
 
-@pytest.mark.parametrize(("wanted", "engine"), [(True, "s5cmd"), (False, "boto3")])
-def test_use_s5cmd_chooses_the_lane(wanted: bool, engine: str, source: Path, target: Target) -> None:
-    summary = target.deliver(source, settings={"use_s5cmd_when_available": wanted})
+@pytest.mark.parametrize(
+    ("s5cmd", "wanted", "engine"),
+    [(True, "auto", "s5cmd"), (False, "auto", "boto3"), (False, "s5cmd", "s5cmd"), (True, "obstore", "obstore")],
+)
+def test_the_lane_is_the_one_that_is_asked_for(
+    s5cmd: bool, wanted: str, engine: str, source: Path, target: Target
+) -> None:
+    settings = {"use_s5cmd_when_available": s5cmd, "transfer_engine": wanted}
+    summary = target.deliver(source, settings=settings)
     assert summary.engine == engine
     assert summary.counts.delivered == 2
 

@@ -49,6 +49,7 @@ OURS = {
     "SSE_KMS_KEY_ID": "",
     "BATCH_SIZE": 1000,
     "WORKERS": 0,
+    "TRANSFER_ENGINE": "auto",
     "TRANSFER_WORKERS": 32,
     "PICTURE_SECONDS": 60,
     "PICTURE_MEMORY": 3072,

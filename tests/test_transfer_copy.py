@@ -46,7 +46,7 @@ def copy_of(source: str, key: str) -> Copy:
 
 
 def copy(store: Store, bucket: str, copies: list[Copy], options: ObjectOptions = PLAIN) -> list[Sent]:
-    return choose_lane(store, bucket, False, 8, options, QUICK).copy(copies)
+    return choose_lane(store, bucket, "boto3", 8, options, QUICK).copy(copies)
 
 
 # -- copies ----------------------------------------------------------------------------------------------------------

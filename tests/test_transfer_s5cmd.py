@@ -45,9 +45,9 @@ def fake(folder: Path, script: str) -> Path:
 
 
 def lane_with(binary: Path, store: Store, bucket: str) -> Lane:
-    lane = choose_lane(store, bucket, True, 8, ObjectOptions(), QUICK)
-    assert lane.s5cmd
-    return replace(lane, s5cmd=replace(lane.s5cmd, binary=binary))
+    lane = choose_lane(store, bucket, "s5cmd", 8, ObjectOptions(), QUICK)
+    assert isinstance(lane.fast, S5cmdSender)
+    return replace(lane, fast=replace(lane.fast, binary=binary))
 
 
 def watch(stall_seconds: float = 5.0) -> Watch:
@@ -154,7 +154,7 @@ def test_killed_alone_it_leaves_the_rest_to_boto3(tmp_path: Path) -> None:
         return STORED
 
     with Misbehaving(answer) as server:
-        lane = choose_lane(server.store, "bucket", True, 8, ObjectOptions(), QUICK)
+        lane = choose_lane(server.store, "bucket", "s5cmd", 8, ObjectOptions(), QUICK)
         answers: list[Sent] = []
         work = threading.Thread(target=lambda: answers.extend(lane.send(uploads_of(tmp_path, ["a", "b"]), tmp_path)))
         work.start()
@@ -192,7 +192,7 @@ def test_no_s5cmd_outlives_a_run_that_is_killed(silent_store: Misbehaving, tmp_p
         from flows.transfer import choose_lane
         store = Store(url=sys.argv[1], credentials=AccessKey("key", "secret"))
         folder = Path(sys.argv[2])
-        choose_lane(store, "bucket", True, 8, ObjectOptions()).send([upload_of(folder / "file 0", "a.jpg")], folder)
+        choose_lane(store, "bucket", "s5cmd", 8, ObjectOptions()).send([upload_of(folder / "file 0", "a.jpg")], folder)
     """
     tests = str(Path(__file__).parent)
     command = [sys.executable, "-c", textwrap.dedent(script), silent_store.store.url, str(tmp_path), tests]
