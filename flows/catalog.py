@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 ROWS_AT_ONCE = 10_000
-ROWS_SORTED = 500_000
-MEMORY_LIMIT = "192MB"
+ROWS_SORTED = 200_000
+MEMORY_LIMIT = "160MB"
 MORE_MEMORY = "2GB"
 
 
@@ -145,7 +145,9 @@ class Catalog:
                 try:
                     return run()
                 finally:
-                    self._connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+                    # What is in use now cannot always be given back: then the rest of the run has more.
+                    with contextlib.suppress(duckdb.OutOfMemoryException):
+                        self._connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
         except duckdb.OperationalError as error:
             raise HaulError(
                 f"The working tables in {self._folder} cannot be kept: {str(error).splitlines()[0]}.\n"

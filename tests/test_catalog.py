@@ -105,6 +105,16 @@ def test_a_query_that_needs_more_memory_gets_it(tmp_path: Path, monkeypatch: pyt
         assert catalog.one("SELECT count(*), current_setting('memory_limit') FROM sorted") == (200_000, "19.0 MiB")
 
 
+def test_memory_that_is_in_use_is_not_taken_back(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first query holds more than the limit, as far as a reader has not read it to its end."""
+    catalog.execute("CREATE TABLE long AS SELECT repeat(md5(i::VARCHAR), 8) AS text FROM range(200000) r(i)")
+    catalog.execute("SET memory_limit = '20MB'")
+    monkeypatch.setattr(flows.catalog, "MEMORY_LIMIT", "1MB")
+    rows = catalog.batches("SELECT text FROM long ORDER BY text", (), 1000)
+    first = next(rows)
+    assert first.num_rows + sum(batch.num_rows for batch in rows) == 200_000
+
+
 def test_a_full_disk_is_said_in_words(catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file as the spill's folder stands for the disk on which nothing more can be written."""
     catalog.execute("SET memory_limit = '20MB'")
