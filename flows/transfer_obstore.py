@@ -1,7 +1,7 @@
 """The lane through obstore (Rust's object_store): a process for each batch that puts its objects in threads.
 
-It answers only for what the store took. All else the caller sends by boto3, which knows what each error means:
-names that obstore cannot carry, large files, files that have changed, and whatever the store refused.
+It answers only for what the store itself took or refused. All else the caller sends by boto3: names that obstore
+cannot carry, large files, files that have changed, and whatever befell a connection.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from flows.bound_run import BoundRun
 from flows.legible import legible
 from flows.records import ObjectOptions, Sent, Upload
 from flows.store import Store
-from flows.transfer_rounds import Watch, silence
+from flows.store_clients import WHO_ASKS
+from flows.store_errors import classify
+from flows.transfer_rounds import Watch, answer, silence
 
 _LOG = logging.getLogger(__name__)
 _OLDEST = (0, 12)
@@ -32,6 +34,7 @@ _SENDER = Path(__file__).with_name("obstore_sender.py")
 _LARGEST = 8 * 1024 * 1024
 """Bytes: each file is in memory while it is sent. Larger ones cost boto3 little CPU for what they hold."""
 _READY_SECONDS = 20.0
+_CODE, _MESSAGE = re.compile(r"<Code>(\w+)</Code>"), re.compile(r"<Message>([^<]*)</Message>")
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -84,7 +87,7 @@ class ObstoreSender:
             raise ObstoreUnusableError(f"obstore does not run ({legible(report.noise) or 'without a word'})")
 
     def send(self, uploads: Sequence[Upload], scratch: Path, watch: Watch) -> dict[str, Sent]:
-        """Answers by key, for those of the uploads that the store took."""
+        """Answers by key, for those of the uploads that the store took, or refused with a reason."""
         able = [upload for upload in uploads if upload.size <= _LARGEST and upload.sha256 and can_carry(upload.key)]
         report = _Report(able)
         if not able:
@@ -95,8 +98,7 @@ class ObstoreSender:
             report.noise = str(error)
         said = report.answers()
         if missing := len(able) - len(said):
-            _LOG.log(
-                logging.INFO if report.left == 0 else logging.WARNING,
+            _LOG.warning(
                 "obstore did not send %d of %d objects: boto3 does. Its last words: %s",
                 missing,
                 len(able),
@@ -120,7 +122,7 @@ class ObstoreSender:
                         written = now or written
                     elif sent := report.read(line):
                         watch.heard(sent)
-                    if watch.over:
+                    if watch.over or report.stopped:
                         break
 
     def _orders(self, uploads: Sequence[Upload]) -> dict[str, Any]:
@@ -132,8 +134,8 @@ class ObstoreSender:
             "virtual_hosted_style_request": str(in_host).lower(),
             "server_side_encryption": options.sse,
             "sse_kms_key_id": options.sse_kms_key_id,
-            # An ETag is no MD5 there: this is what the proof asks for.
-            "checksum_algorithm": "sha256" if options.sse.startswith("aws:kms") else "",
+            # Of the signature's own digest SeaweedFS takes no notice.
+            "checksum_algorithm": "sha256",
         }
         attributes = {"Cache-Control": options.cache_control, "Storage-Class": options.storage_class}
         return {
@@ -141,7 +143,12 @@ class ObstoreSender:
             "bucket": self.bucket,
             "config": {name: value for name, value in config.items() if value},
             # The watch says when it takes too long; obstore's own limit of half a minute would end slow lines.
-            "client": {"allow_http": url.startswith("http://"), "connect_timeout": "10s", "timeout": "1h"},
+            "client": {
+                "allow_http": url.startswith("http://"),
+                "connect_timeout": "10s",
+                "timeout": "1h",
+                "user_agent": WHO_ASKS,
+            },
             "retries": self.retries,
             "threads": self.threads,
             "attributes": {name: value for name, value in attributes.items() if value},
@@ -157,44 +164,53 @@ def can_carry(key: str) -> bool:
 
 
 class _Report:
-    """What the sender has said, line by line. `left`: objects without a word. `noise`: its last word of trouble."""
+    """What the sender has said, line by line.
+
+    `stopped`: the store named a fault that every object will have. `noise`: the last word of trouble.
+    """
 
     def __init__(self, uploads: Sequence[Upload]) -> None:
         self.ready = False
+        self.stopped = False
         self.noise = ""
         self._uploads = uploads
         self._silent = set(range(len(uploads)))
-        self._as_planned: list[str] = []
-        self._otherwise: list[str] = []
-
-    @property
-    def left(self) -> int:
-        return len(self._silent)
+        self._taken: dict[str, Sent] = {}
+        self._taken_otherwise: dict[str, Sent] = {}
+        self._refused: dict[str, Sent] = {}
 
     def answers(self) -> dict[str, Sent]:
-        """What the store took, by key.
+        """By key, without what only boto3 can answer for.
 
-        Not every store compares what it gets with the digest that is sent with it. Where an ETag is the MD5 of what
+        Not every store compares what it gets with the digests that are sent with it. Where an ETag is the MD5 of what
         was planned, another object's that is not shows that other bytes arrived; where none is, ETags are no MD5s.
         """
-        taken = self._as_planned or self._otherwise
-        return {key: Sent(key, "sent") for key in taken}
+        return {**(self._taken or self._taken_otherwise), **self._refused}
 
     def read(self, line: bytes) -> Sent | None:
-        """What the line says of one object: that the store took it, or as good as nothing, which is a refusal."""
+        """What the line says of one object. Where the store did not say it, it is as good as no answer."""
         said = line.decode("utf-8", "replace")
-        number, _, words = said.partition(" ")
         if said == "ready":
             self.ready = True
             return None
-        if not (number.isdecimal() and number.isascii() and int(number) in self._silent):
+        number, _, words = said.partition(" ")
+        if not (number.isdecimal() and number.isascii() and int(number) in self._silent) or self.stopped:
             self.noise = said or self.noise
             return None
         self._silent.remove(int(number))
         upload = self._uploads[int(number)]
         word, _, etag = words.partition(" ")
-        if word != "sent":
-            self.noise = words
+        if word == "sent":
+            taken = self._taken if etag == upload.md5 else self._taken_otherwise
+            taken[upload.key] = Sent(upload.key, "sent")
+            return taken[upload.key]
+        self.noise = words
+        code = _CODE.search(words)
+        if code is None:
             return silence(upload.key)
-        (self._as_planned if etag == upload.md5 else self._otherwise).append(upload.key)
-        return Sent(upload.key, "sent")
+        verdict, message = classify(code[1]), _MESSAGE.search(words)
+        self.stopped = verdict.action == "stop" and not verdict.may_be_of_one_object
+        if self.stopped:
+            return None
+        self._refused[upload.key] = answer(upload.key, verdict, f"{code[1]} ({message[1]})" if message else code[1])
+        return self._refused[upload.key]

@@ -314,15 +314,14 @@ def test_what_stays_busy_is_named_after_all_attempts(open_lane: Open, tmp_path: 
     assert len([request for request in server.requests if request.path.endswith("/bad")]) >= 4
 
 
-def test_what_the_store_refuses_for_good_is_not_tried_again(open_lane: Open, lane_name: Engine, tmp_path: Path) -> None:
+def test_what_the_store_refuses_for_good_is_not_tried_again(open_lane: Open, tmp_path: Path) -> None:
     refusal = Answer(400, b"<Error><Code>InvalidArgument</Code><Message>No such class.</Message></Error>")
     with Misbehaving(lambda _: refusal) as server:
         sent = open_lane(server.store, "bucket").send(uploads_of(tmp_path, ["a"]), tmp_path)
 
     assert outcomes(sent) == [("failed", "STORE_REFUSED")]
     assert "No such class." in sent[0].message
-    # What obstore is refused, boto3 asks once more: it knows what the answer means.
-    assert len(server.requests) == (2 if lane_name == "obstore" else 1)
+    assert len(server.requests) == 1
 
 
 def test_a_file_that_went_away_or_has_another_size_is_named_and_not_sent(

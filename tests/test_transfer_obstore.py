@@ -21,15 +21,15 @@ import pytest
 import trustme
 
 from answering import Answer
-from fault_proxy import Exchange, Fault, FaultProxy
+from fault_proxy import FaultProxy, flips_on_the_way
 from flows import transfer_obstore
 from flows.credentials import AccessKey
-from flows.records import ObjectOptions, Sent
+from flows.records import ObjectOptions, Sent, Upload
 from flows.store import Store
 from flows.transfer import choose_lane
 from flows.transfer_obstore import Obstore, ObstoreSender, ObstoreUnusableError, find_obstore
 from flows.transfer_rounds import Watch
-from misbehaving import BUSY, STORED, Misbehaving, silent_until
+from misbehaving import STORED, Misbehaving, Request, silent_until
 from sending import QUICK, content_of, outcomes, plain_client, stored, upload_of, uploads_of
 
 AWS = Store(region="eu-west-1", credentials=AccessKey("key", "secret"))
@@ -90,26 +90,37 @@ def test_a_file_that_was_changed_never_leaves_the_machine(tmp_path: Path) -> Non
     assert [request.path for request in server.requests] == ["/bucket/good"]
 
 
-def test_a_byte_that_flips_on_its_way_is_found_by_the_etag(store: Store, bucket: str, tmp_path: Path) -> None:
-    """This store takes it: it does not compare what it gets with the digest in the signature, as others do."""
+class Careless:
+    """A store that takes what was damaged on its way, with the ETag of what it got. `hit`: how often."""
 
-    def flip(exchange: Exchange) -> None:
-        exchange.receive()
-        exchange.body = bytes([exchange.body[0] ^ 1]) + exchange.body[1:]
-        exchange.reply(exchange._handler.upstream(exchange.body))
+    def __init__(self, uploads: list[Upload], damaged: str) -> None:
+        self.md5 = {f"/bucket/{upload.key}": upload.md5 for upload in uploads}
+        self.damaged, self.hit = f"/bucket/{damaged}", 0
 
-    def first_time(exchange: Exchange) -> Fault | None:
-        return flip if exchange.key == "a.jpg" and not proxy.hit else None
+    def __call__(self, request: Request) -> Answer:
+        damages = request.path == self.damaged and not self.hit
+        self.hit += damages
+        return Answer(200, b"", {"ETag": '"0123456789abcdef0123456789abcdef"' if damages else self.md5[request.path]})
 
+
+def test_what_arrived_as_other_bytes_is_sent_again_where_the_store_does_not_compare(tmp_path: Path) -> None:
     uploads = uploads_of(tmp_path, ["a.jpg", "b.jpg"])
-    with FaultProxy(store, first_time) as proxy:
-        lane = choose_lane(proxy.store, bucket, "obstore", 8, ObjectOptions(), QUICK)
-        sent = lane.send(uploads, tmp_path)
+    with Misbehaving(Careless(uploads, "a.jpg")) as server:
+        sent = choose_lane(server.store, "bucket", "obstore", 8, ObjectOptions(), QUICK).send(uploads, tmp_path)
+
+    assert outcomes(sent) == [("sent", "")] * 2
+    assert sorted(request.path for request in server.requests) == ["/bucket/a.jpg", "/bucket/a.jpg", "/bucket/b.jpg"]
+
+
+def test_a_byte_that_flips_on_its_way_is_refused_by_the_store(store: Store, bucket: str, tmp_path: Path) -> None:
+    uploads = uploads_of(tmp_path, ["a.jpg", "b.jpg"])
+    with FaultProxy(store, lambda exchange: flips_on_the_way if exchange.key == "a.jpg" else None) as proxy:
+        said = sender(proxy.store, bucket).send(uploads, tmp_path, watch())
         proxy.store.renew()  # its clients go
 
-    assert proxy.hit
-    assert outcomes(sent) == [("sent", "")] * 2
-    assert stored(store, bucket) == {upload.key: content_of(upload) for upload in uploads}
+    assert said["b.jpg"] == Sent("b.jpg", "sent")
+    assert (said["a.jpg"].outcome, said["a.jpg"].code) == ("failed", "STORE_BUSY")
+    assert list(stored(store, bucket)) == ["b.jpg"]
 
 
 def test_a_store_whose_etags_are_no_md5s_is_left_to_the_proof(tmp_path: Path) -> None:
@@ -120,13 +131,15 @@ def test_a_store_whose_etags_are_no_md5s_is_left_to_the_proof(tmp_path: Path) ->
     assert len(server.requests) == 2
 
 
-def test_with_a_kms_key_the_checksum_is_sent_that_the_proof_asks_for(tmp_path: Path) -> None:
+def test_every_body_goes_with_its_checksum_which_is_the_proof_where_an_etag_is_none(tmp_path: Path) -> None:
     [upload] = uploads_of(tmp_path, ["a.jpg"])
     with Misbehaving(lambda _: STORED) as server:
-        sender(server.store, options=ObjectOptions(sse="aws:kms")).send([upload], tmp_path, watch())
+        sender(server.store).send([upload], tmp_path, watch())
 
-    checksum = server.requests[0].headers["x-amz-checksum-sha256"]
-    assert base64.b64decode(checksum).hex() == upload.sha256
+    headers = server.requests[0].headers
+    assert base64.b64decode(headers["x-amz-checksum-sha256"]).hex() == upload.sha256
+    assert headers["x-amz-content-sha256"] == upload.sha256
+    assert headers["user-agent"].startswith("imagehaul/")
 
 
 def test_temporary_keys_are_sent_with_their_token(tmp_path: Path) -> None:
@@ -147,8 +160,8 @@ def test_a_store_cannot_send_it_on_to_another(tmp_path: Path, status: int) -> No
     assert other.requests == []
 
 
-def test_a_store_that_refuses_everything_is_soon_left_alone(tmp_path: Path) -> None:
-    with Misbehaving(lambda _: BUSY) as server:
+def test_a_store_that_cannot_be_reached_is_soon_left_alone(tmp_path: Path) -> None:
+    with Misbehaving(lambda _: None) as server:
         said = sender(server.store).send(uploads_of(tmp_path, [f"{n}" for n in range(200)]), tmp_path, watch())
 
     assert said == {}
