@@ -52,7 +52,7 @@ class Machine:
         """`before`: a command that becomes ours, such as a shell with limits."""
         command = [IMAGEHAUL, "deliver", source, "--dataset", target.dataset]
         return subprocess.Popen(
-            [*(before or []), *map(str, [*command, "--use-s5cmd-when-available", lane == "s5cmd", *more])],
+            [*(before or []), *map(str, [*command, "--transfer-engine", lane, *more])],
             cwd=self.home,
             env={**self.environment(target), **env},
             stdout=subprocess.PIPE,

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import psutil
 import pyarrow.parquet as pq
@@ -26,13 +26,14 @@ import pytest
 
 from delivering import Target, draw
 from fault_proxy import Exchange, FaultProxy
+from flows.records import Engine
 from flows.store import Store
 from running import Ended, Machine, names
 from sending import plain_client, stored
 
 KILLS = int(os.environ.get("KILLS", "25"))
 IMAGES = 60
-LANES = pytest.mark.parametrize("lane", ["s5cmd", "boto3"])
+LANES = pytest.mark.parametrize("lane", get_args(Engine))
 OPTIONS = ("--batch-size", 10, "--workers", 2, "--save-thumbnails-method", "both")
 SETTINGS: dict[str, Any] = {"batch_size": 10, "workers": 2, "save_thumbnails_method": "both"}
 
@@ -194,7 +195,7 @@ class Scene:
         wire = Wire(target.root)
         with FaultProxy(self.store, wire) as proxy:
             through = replace(target, store=proxy.store)
-            settings = {**SETTINGS, "use_s5cmd_when_available": lane == "s5cmd"}
+            settings = {**SETTINGS, "transfer_engine": lane}
             summary = through.deliver(source, settings=settings)
             assert summary.exit_status == 0, (summary.reasons, through.lines)
             proxy.store.renew()

@@ -11,17 +11,18 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from delivering import Target, draw
 from fault_proxy import Exchange, Fault, FaultProxy, flipped, flips_on_the_way
-from flows.records import PART_SIZE
+from flows.records import PART_SIZE, Engine
 from flows.store import Store
 from sending import plain_client, stored
 
 IMAGES = 12
-LANES = pytest.mark.parametrize("lane", ["s5cmd", "boto3"])
+LANES = pytest.mark.parametrize("lane", get_args(Engine))
 Choose = Callable[[Exchange], Fault | None]
 
 
@@ -62,9 +63,7 @@ def test_a_bit_that_flips_on_the_way_once_costs_an_attempt(lane: str, target: Ta
         return flips_on_the_way if attempts[exchange.key] == 1 and len(attempts) % 3 == 0 and exchange.sends else None
 
     with FaultProxy(target.store, choose) as proxy:
-        summary = replace(target, store=proxy.store).deliver(
-            source, settings={"use_s5cmd_when_available": lane == "s5cmd"}
-        )
+        summary = replace(target, store=proxy.store).deliver(source, settings={"transfer_engine": lane})
         assert proxy.hit >= IMAGES // 3
         proxy.store.renew()
     assert (summary.counts.delivered, summary.exit_status) == (IMAGES, 0)
@@ -81,9 +80,7 @@ def test_bits_of_one_object_that_flip_at_every_attempt(lane: str, target: Target
         return flips_on_the_way if exchange.sends and exchange.key.endswith("images/03.jpg") else None
 
     with FaultProxy(target.store, choose) as proxy:
-        summary = replace(target, store=proxy.store).deliver(
-            source, settings={"use_s5cmd_when_available": lane == "s5cmd"}
-        )
+        summary = replace(target, store=proxy.store).deliver(source, settings={"transfer_engine": lane})
         assert proxy.hit > 1
         proxy.store.renew()
     assert (summary.counts.failed, summary.published, summary.exit_status) == (1, False, 1)
@@ -105,7 +102,7 @@ def test_a_store_that_keeps_other_bytes_than_it_was_given_is_found(lane: str, ta
     def choose(exchange: Exchange) -> Fault | None:
         return spoils if exchange.sends and exchange.key.endswith(("images/03.jpg", "thumbnails/05.jpg.jpg")) else None
 
-    settings = {"use_s5cmd_when_available": lane == "s5cmd"}
+    settings = {"transfer_engine": lane}
     with FaultProxy(target.store, choose) as proxy:
         summary = replace(target, store=proxy.store).deliver(source, settings=settings)
         assert proxy.hit >= 2
@@ -135,7 +132,7 @@ def test_large_files_arrive_byte_for_byte(lane: str, target: Target, tmp_path: P
             return flips_on_the_way
         return None
 
-    settings = {"use_s5cmd_when_available": lane == "s5cmd", "workers": 1}
+    settings = {"transfer_engine": lane, "workers": 1}
     with FaultProxy(target.store, choose) as proxy:
         summary = replace(target, store=proxy.store).deliver(tmp_path / "source", settings=settings)
         proxy.store.renew()
