@@ -57,7 +57,11 @@ class Exchange:
 
     def receive(self, share: float = 1.0) -> None:
         """Reads the request's body, or the first part of it."""
-        self.body = self._handler.rfile.read(int(int(self._handler.headers.get("Content-Length", 0)) * share))
+        size = int(int(self._handler.headers.get("Content-Length", 0)) * share)
+        self.body = self._handler.rfile.read(size)
+        if len(self.body) < size:
+            # As the store would see it: a request that was never finished, and not one that it waits for.
+            raise ConnectionAbortedError("The client died in the middle of its request.")
 
     def forward(self, change: Callable[[bytes], bytes] = bytes) -> Answer:
         """What the store says to it. `change`: what becomes of the body on its way."""
