@@ -77,8 +77,8 @@ def is_whole(target: Target, source: Path) -> None:
 @pytest.mark.parametrize(
     ("size", "lane"),
     [
-        (200, "s5cmd"),
         (200, "boto3"),
+        pytest.param(200, "s5cmd", marks=attack),
         *(pytest.param(size, lane, marks=attack)
           for size in (4, 32, 64, 100, 150, 300, 400, 600) for lane in ("s5cmd", "boto3")),
     ],
@@ -103,13 +103,9 @@ def test_a_scratch_disk_that_is_full(
     is_whole(target, source)
 
 
-@pytest.mark.parametrize(
-    ("files", "lane"),
-    [
-        (200, "s5cmd"),
-        *(pytest.param(files, lane, marks=attack) for files, lane in [(200, "boto3"), (64, "s5cmd"), (64, "boto3")]),
-    ],
-)  # fmt: skip
+@attack
+@LANES
+@pytest.mark.parametrize("files", [200, 64])
 def test_few_open_files(files: int, lane: str, source: Path, target: Target, tmp_path: Path) -> None:
     machine = Machine(tmp_path / "home")
     shell = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh"]
