@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks.bench import BIN, BUCKET, PEERS, Bench, in_turn, s5cmd
-from benchmarks.measure import Measured, median
+from benchmarks.measure import Measured, median, spread
 from benchmarks.pictures import small_files
 
 
@@ -25,6 +25,7 @@ def transfer(bench: Bench) -> None:
         ),
         "imagehaul, s5cmd lane": lambda to: bench.imagehaul(source, to, none),
         "imagehaul, boto3 lane": lambda to: bench.imagehaul(source, to, none, "--use-s5cmd-when-available", "false"),
+        "imagehaul, obstore lane": lambda to: bench.imagehaul(source, to, none, "--transfer-engine", "obstore"),
     }  # fmt: skip
     if (PEERS / "aws").exists():
         peers["aws s3 cp --recursive"] = lambda to: bench.run(
@@ -33,10 +34,16 @@ def transfer(bench: Bench) -> None:
         )  # fmt: skip
     rows = in_turn(bench, peers)
     bench.table("Transfer: 4,000 files of 20-120 kB, nothing rendered", 4000, rows)
-    raw, _, lane, plain = (rows[name] for name in list(peers)[:4])
+    raw, _, lane, plain, rust = (rows[name] for name in list(peers)[:5])
     bench.ratio("goal 1, wall against `s5cmd cp DIR/`", lane, raw, 1.25)
     bench.ratio("goal 1, client CPU against `s5cmd cp DIR/`", lane, raw, 2.0, of="cpu")
     if aws := rows.get("aws s3 cp --recursive"):
         bench.ratio("goal 1, wall against `aws s3 cp`", lane, aws, 1 / 3)
         bench.ratio("goal 2, boto3 lane, wall against `aws s3 cp`", plain, aws, 0.5)
     bench.figure("goal 2, boto3 lane", median([run.cpu for run in plain]) / 4, 3.5, "ms CPU an object")
+    bench.say(f"- obstore lane, wall against `s5cmd cp DIR/`: {_ratios(rust, raw, 'wall')}")
+    bench.say(f"- obstore lane, client CPU against `s5cmd cp DIR/`: {_ratios(rust, raw, 'cpu')}")
+
+
+def _ratios(ours: list[Measured], peer: list[Measured], of: str) -> str:
+    return spread([getattr(a, of) / getattr(b, of) for a, b in zip(ours, peer, strict=True)])

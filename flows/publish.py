@@ -111,7 +111,7 @@ def _switch(delivery: Delivery, summary: Summary, made_of: str) -> Summary:
     if delivery.lease:
         delivery.lease.check()
     current = Current(delivery.run, summary.ledger, f"s3://{bucket}/{folder}", made_of, asdict(summary.counts), created)
-    delivery.runs.publish(current)
+    delivery.runs.publish(current, over=delivery.current)
     return replace(summary, export=current.export, published=True, current_run=delivery.run)
 
 

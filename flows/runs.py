@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.errors import StoreError
+from flows.errors import LockedError, StoreError
 from flows.inventory import EarlierRun
 from flows.layout import RUN_NAME, Layout
 from flows.ledger import SCHEMA_NUMBER
@@ -30,7 +30,7 @@ class Current:
     """What `current.json` says: the run that readers should use.
 
     `ledger` and `export` are URIs that end in `/`. `fingerprint`: what the export was made from.
-    `created`: when the data set was first published, in ISO 8601.
+    `created`: when the data set was first published, in ISO 8601. `etag`: of the object that says so.
     """
 
     run: str
@@ -39,6 +39,7 @@ class Current:
     fingerprint: str
     counts: dict[str, int]
     created: str = ""
+    etag: str = field(default="", compare=False)
 
 
 def read_current(client: S3Client, layout: Layout) -> Current | None:
@@ -46,7 +47,8 @@ def read_current(client: S3Client, layout: Layout) -> Current | None:
     import orjson
 
     try:
-        body = client.get_object(Bucket=layout.bucket, Key=layout.current)["Body"].read()
+        answer = client.get_object(Bucket=layout.bucket, Key=layout.current)
+        body = answer["Body"].read()
     except client.exceptions.ClientError as error:
         if is_missing(error):
             return None
@@ -68,6 +70,7 @@ def read_current(client: S3Client, layout: Layout) -> Current | None:
             fingerprint=said["fingerprint"],
             counts=dict(said["counts"]),
             created=said.get("created", said["time"]),
+            etag=answer["ETag"],
         )
     except orjson.JSONDecodeError as error:
         raise _foreign(layout, "it is no JSON") from error
@@ -112,7 +115,7 @@ class Runs:
         send_file(self._client, file, bucket or self.layout.bucket, key)
         return f"s3://{bucket or self.layout.bucket}/{key}"
 
-    def write_json(self, key: str, content: dict[str, Any]) -> None:
+    def write_json(self, key: str, content: dict[str, Any], **condition: Any) -> None:
         import orjson
 
         body = orjson.dumps(content, option=orjson.OPT_INDENT_2)
@@ -123,27 +126,50 @@ class Runs:
             ContentMD5=base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode(),
             ContentType="application/json",
             CacheControl="no-cache",
+            **condition,
         )
 
-    def publish(self, current: Current) -> None:
-        """The last thing that a run writes: from here on readers see it."""
+    def publish(self, current: Current, over: Current | None) -> None:
+        """The last thing that a run writes: from here on readers see it. `over`: what was current when it began.
+
+        Raises LockedError where something else is current by now: a run that slept past its lease points nobody
+        to what it knows. A store that has no conditional writes is not asked.
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+        """
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self.write_json(
-            self.layout.current,
-            {
-                "schema": SCHEMA_NUMBER,
-                "dataset": self.layout.dataset,
-                "run": current.run,
-                "ledger": current.ledger,
-                "exports": {
-                    "json": f"{current.export}metadata.json",
-                    "parquet": f"{current.export}metadata.parquet",
-                },
-                "counts": current.counts,
-                "fingerprint": current.fingerprint,
-                "created": current.created or now,
-                "time": now,
+        pointer = {
+            "schema": SCHEMA_NUMBER,
+            "dataset": self.layout.dataset,
+            "run": current.run,
+            "ledger": current.ledger,
+            "exports": {
+                "json": f"{current.export}metadata.json",
+                "parquet": f"{current.export}metadata.parquet",
             },
+            "counts": current.counts,
+            "fingerprint": current.fingerprint,
+            "created": current.created or now,
+            "time": now,
+        }
+        try:
+            self.write_json(self.layout.current, pointer, **({"IfMatch": over.etag} if over else {"IfNoneMatch": "*"}))
+        except self._client.exceptions.ClientError as error:
+            code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status == 501 or code in ("InvalidArgument", "InvalidRequest"):
+                self.write_json(self.layout.current, pointer)
+            elif status in (404, 409, 412) and code != "NoSuchBucket":
+                self._explain_conflict(current)
+            else:
+                raise
+
+    def _explain_conflict(self, current: Current) -> None:
+        there = read_current(self._client, self.layout)
+        if there and there.run == current.run:
+            return  # The first attempt's answer was lost, and its write was not.
+        by = f"run {there.run} is current now" if there else "it is gone now"
+        raise LockedError(
+            f"{self.layout.uri(self.layout.current)} was changed while this run worked: {by}.\n"
+            "This run is not published. Run again: only what is missing is sent."
         )
 
     def drop_journals(self, until: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from flows.errors import StoreError
+from flows.errors import LockedError, StoreError
 from flows.layout import Layout
 from flows.ledger import LedgerRow, write_part
 from flows.listing import list_objects
@@ -42,7 +43,7 @@ def test_before_the_first_run_nothing_is_current(layout: Layout, store: Store) -
 
 
 def test_what_is_published_is_read_again(runs: Runs, layout: Layout, store: Store) -> None:
-    runs.publish(SAID)
+    runs.publish(SAID, over=None)
     assert read_current(store.client(), layout) == SAID
     content = json.loads(store.client().get_object(Bucket=layout.bucket, Key=layout.current)["Body"].read())
     assert content["exports"] == {"json": "s3://b/e/metadata.json", "parquet": "s3://b/e/metadata.parquet"}
@@ -60,10 +61,54 @@ def test_what_is_published_is_read_again(runs: Runs, layout: Layout, store: Stor
 
 
 def test_the_first_publication_dates_the_data_set(runs: Runs, layout: Layout, store: Store) -> None:
-    runs.publish(Current(CURRENT, "s3://b/l/", "s3://b/e/", "f1", {}))
+    runs.publish(Current(CURRENT, "s3://b/l/", "s3://b/e/", "f1", {}), over=None)
     first = read_current(store.client(), layout)
     assert first is not None
     assert first.created.startswith("20")
+
+
+def test_a_pointer_that_somebody_else_has_moved_stays_where_it_is(runs: Runs, layout: Layout, store: Store) -> None:
+    runs.publish(SAID, over=None)
+    before = read_current(store.client(), layout)
+    runs.publish(replace(SAID, run=LATER), over=before)
+    for over in (before, None):
+        with pytest.raises(LockedError, match=f"run {LATER} is current now"):
+            runs.publish(replace(SAID, run=LAST), over=over)
+    there = read_current(store.client(), layout)
+    assert there is not None
+    assert there.run == LATER
+
+
+def test_a_pointer_that_is_gone_is_not_made_anew_by_a_run_that_knew_it(
+    runs: Runs, layout: Layout, store: Store
+) -> None:
+    runs.publish(SAID, over=None)
+    before = read_current(store.client(), layout)
+    store.client().delete_object(Bucket=layout.bucket, Key=layout.current)
+    with pytest.raises(LockedError, match="it is gone now"):
+        runs.publish(replace(SAID, run=LATER), over=before)
+
+
+def test_where_the_answer_was_lost_and_the_pointer_was_not_all_is_well(runs: Runs) -> None:
+    runs.publish(SAID, over=None)
+    runs.publish(SAID, over=None)
+
+
+def test_a_store_without_conditional_writes_is_asked_without(
+    runs: Runs, layout: Layout, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = store.client()
+    plain = client.put_object
+
+    def without(**request: Any) -> Any:
+        if {"IfMatch", "IfNoneMatch"} & set(request):
+            answer: Any = {"Error": {"Code": "NotImplemented"}, "ResponseMetadata": {"HTTPStatusCode": 501}}
+            raise client.exceptions.ClientError(answer, "PutObject")
+        return plain(**request)
+
+    monkeypatch.setattr(client, "put_object", without)
+    runs.publish(SAID, over=None)
+    assert read_current(client, layout) == SAID
 
 
 def put(store: Store, layout: Layout, body: bytes) -> None:
