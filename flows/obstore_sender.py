@@ -93,4 +93,5 @@ def _say(line: str) -> None:
     os.write(1, f"{line}\n".encode("utf-8", "replace"))
 
 
-main()
+if __name__ == "__main__":
+    main()

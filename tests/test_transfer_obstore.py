@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -20,7 +21,7 @@ import psutil
 import pytest
 import trustme
 
-from answering import Answer
+from answering import Answer, Answering
 from fault_proxy import FaultProxy, flips_on_the_way
 from flows import transfer_obstore
 from flows.credentials import AccessKey
@@ -156,6 +157,21 @@ def test_a_store_cannot_send_it_on_to_another(tmp_path: Path, status: int) -> No
         on = Answer(status, b"", {"Location": f"{other.store.url}/bucket/a.jpg"})
         with Misbehaving(lambda _: on) as server:
             assert sender(server.store).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path, watch()) == {}
+
+    assert other.requests == []
+
+
+def test_where_it_does_follow_a_redirect_no_token_goes_out_in_the_clear(tmp_path: Path) -> None:
+    """303, which no S3 server gives to an upload, is followed by a GET; from https it leads to no http."""
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    with Misbehaving(lambda _: STORED) as other:
+        on = Answer(303, b"", {"Location": f"{other.store.url}/bucket/a.jpg"})
+        with Answering(on, tls) as server:
+            keys = AccessKey("key", "secret", "the-token")
+            store = Store(url=server.url, credentials=keys, ca=authority.cert_pem.bytes().decode())
+            assert sender(store).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path, watch()) == {}
 
     assert other.requests == []
 
