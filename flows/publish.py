@@ -68,15 +68,18 @@ def publish(delivery: Delivery, plan: Plan, counts: Counts) -> Summary:
             # Once the pointer has moved, a report that is missing takes nothing back.
             refused = refused or ("" if summary.published else str(problem))
             summary = replace(summary, refused=refused, warnings=tuple(delivery.warnings))
-    if summary.published:
-        _tidy(delivery)
+    if summary.published or summary.nothing_changed:
+        _tidy(delivery, until=summary.current_run)
     return replace(summary, seconds=time.monotonic() - delivery.began, stages=dict(delivery.seconds))
 
 
-def _tidy(delivery: Delivery) -> None:
-    """The journals of runs whose rows are in a published ledger now. They harm nobody where they stay."""
+def _tidy(delivery: Delivery, until: str) -> None:
+    """The journals of runs whose rows are in a published ledger now. They harm nobody where they stay.
+
+    A run that was killed right after it moved the pointer left its own to the next.
+    """
     try:
-        delivery.runs.drop_journals(delivery.run)
+        delivery.runs.drop_journals(until)
     except Exception as error:
         delivery.progress.say(f"Old journals stay. {explain(error, 'remove them', delivery.store.url)}")
 

@@ -85,6 +85,15 @@ def test_a_second_run_sends_nothing_and_writes_its_report_alone(source: Path, ta
     assert (second.ledger, second.export) == (first.ledger, first.export)
 
 
+def test_a_journal_that_was_left_behind_the_pointer_goes_with_the_next_run(source: Path, target: Target) -> None:
+    """As a run leaves it that is killed between its pointer and its end."""
+    run = target.deliver(source).run
+    key = f"{target.root}.imagehaul/journal/{run}/part-00001.parquet"
+    target.store.client().put_object(Bucket=target.bucket, Key=key, Body=b"rows that are in the ledger")
+    assert target.deliver(source).nothing_changed
+    assert not [key for key in target.listed(".imagehaul/") if "journal" in key]
+
+
 def test_exactly_what_changed_moves(source: Path, target: Target) -> None:
     target.deliver(source, settings=BOTH)
     changed = draw(source / "f0" / "picture 0.jpg", seed=50)
