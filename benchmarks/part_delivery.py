@@ -39,7 +39,7 @@ class Delivered:
 def delivery(bench: Bench) -> None:
     count = bench.images
     kinds = large(bench.work, min(KINDS, count), bench.photographs)
-    source = _linked(bench.work / f"delivery-{count}", kinds, count)
+    source = linked(bench.work / f"delivery-{count}", kinds, count)
     ways: dict[str, Callable[[str], Measured]] = {
         "imagehaul deliver": lambda to: bench.imagehaul(source, to),
         "script: 8 threads, Pillow, boto3": lambda to: bench.run(
@@ -75,7 +75,7 @@ def delivery(bench: Bench) -> None:
     bench.say(f"- other programs took {others:.0f} % of the cores: {word}")
 
 
-def _linked(folder: Path, kinds: Corpus, count: int) -> Path:
+def linked(folder: Path, kinds: Corpus, count: int) -> Path:
     if not folder.is_dir():
         folder.mkdir()
         for number in range(count):

@@ -45,10 +45,26 @@ def delayed(url: str, delay: float) -> Iterator[str]:
     there = urlsplit(url)
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """In order, each piece so much later as it came."""
+        pieces: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+
+        async def deliver() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    due, data = await pieces.get()
+                    await asyncio.sleep(due - loop.time())
+                    if not data:
+                        break
+                    writer.write(data)
+                    await writer.drain()
+            writer.close()
+
+        late = loop.create_task(deliver())
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 16):
-                loop.call_later(delay, _write, writer, data)
-        loop.call_later(delay, writer.close)
+                pieces.put_nowait((loop.time() + delay, data))
+        pieces.put_nowait((loop.time() + delay, b""))
+        await late
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from_store, to_store = await asyncio.open_connection(there.hostname, there.port)
@@ -62,8 +78,9 @@ def delayed(url: str, delay: float) -> Iterator[str]:
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
-
-
-def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
-    if not writer.is_closing():
-        writer.write(data)
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left))
+        loop.close()

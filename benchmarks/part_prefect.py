@@ -8,17 +8,19 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.bench import BUCKET, Bench
+from benchmarks.corpora import small
 from benchmarks.measure import Measured, spread
-from benchmarks.part_unchanged import tiny_files
+from benchmarks.part_delivery import linked
 from benchmarks.pictures import photographs
 from flows.local_prefect import free_port, prefect_environment, prefect_server
 
-IMAGES = 10_000
+IMAGES, KINDS = 10_000, 200
+"""Most are hard links to a few: neither the store nor the decoder knows."""
 
 
 def prefect(bench: Bench) -> None:
-    source, twenty = bench.work / f"tiny-{IMAGES}", bench.work / "twenty"
-    tiny_files(source, IMAGES)
+    kinds = small(bench.work, KINDS, bench.photographs)
+    source, twenty = linked(bench.work / f"photographs-{IMAGES}", kinds, IMAGES), bench.work / "twenty"
     photographs(twenty, 20, (640, 480))
     bench.imagehaul(twenty, "twenty")
     with tempfile.TemporaryDirectory(dir=bench.work) as name:

@@ -20,7 +20,7 @@ def transfer(bench: Bench) -> None:
             f"{source}/", f"s3://{BUCKET}/{to}/",
         ),
         "rclone copy, 32 transfers": lambda to: bench.run(
-            BIN / "rclone", "copy", "--transfers", "32", "--checkers", "32", "--s3-no-head", "--no-traverse",
+            BIN / "rclone", "copy", "--transfers", "32", "--checkers", "32", "--s3-no-head",
             source, f":s3,provider=SeaweedFS,env_auth=true,endpoint='{bench.server.url}':{BUCKET}/{to}",
         ),
         "imagehaul, s5cmd lane": lambda to: bench.imagehaul(source, to, none),

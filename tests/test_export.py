@@ -22,7 +22,7 @@ import flows.export
 from flows.catalog import Catalog
 from flows.export import PARQUET_COLUMNS, ExportOptions, human_size, write_export
 from flows.inventory import load_source
-from flows.ledger import LedgerRow
+from flows.ledger import COLUMNS, LedgerRow
 from flows.matching import load_annotations, match_annotations
 from flows.records import Annotation, Box, SourceFile
 from simulated import LAYOUT, MAPPING
@@ -68,7 +68,7 @@ def export(
     load_source(catalog, (SourceFile(path, 1, "1") for path in sorted(paths)), MAPPING)
     load_annotations(catalog, annotations)
     match_annotations(catalog)
-    catalog.load("proven", ([*(getattr(row, name) for name in row.__slots__), False] for row in rows))
+    catalog.load("proven", ([*(getattr(row, name) for name in COLUMNS), False] for row in rows))
     folder = Path(catalog.one("SELECT path FROM duckdb_databases() WHERE database_name = 'catalog'")[0]).parent
     exported = write_export(catalog, options, folder)
     table = pq.read_table(exported.parquet)

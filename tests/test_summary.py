@@ -12,7 +12,7 @@ import pytest
 
 from flows.catalog import Catalog
 from flows.inventory import load_source
-from flows.ledger import LedgerRow
+from flows.ledger import COLUMNS, LedgerRow
 from flows.records import SourceFile
 from flows.summary import Counts, Reason, Summary, count_outcome, pictures_of, reasons_of
 from simulated import MAPPING
@@ -43,7 +43,7 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
 def fill(catalog: Catalog, *rows: LedgerRow) -> None:
     paths = sorted({row.source_path for row in rows})
     load_source(catalog, (SourceFile(path, 1, "1") for path in paths), MAPPING)
-    catalog.load("proven", ([*(getattr(row, n) for n in row.__slots__), row.status == "delivered"] for row in rows))
+    catalog.load("proven", ([*(getattr(row, n) for n in COLUMNS), row.status == "delivered"] for row in rows))
 
 
 def row(path: str, status: str = "delivered", code: str = "", kind: str = "image", message: str = "") -> LedgerRow:
