@@ -150,26 +150,33 @@ def _differ_little(image: Image.Image, other: Image.Image) -> bool:
     return not any(sum(band.histogram()[3:]) for band in ImageChops.difference(image, other).split())
 
 
-def encoded(image: Image.Image, kind: Literal["jpeg", "webp"], quality: int) -> bytes:
+def encoded(
+    image: Image.Image, kind: Literal["jpeg", "webp"], quality: int, region: tuple[int, int, int, int] | None = None
+) -> bytes:
     """The file's bytes, with no metadata of the source in it: no EXIF, XMP, ICC profile or JPEG comment.
 
-    In a JPEG, what shines through is white. Raises `PictureFault` where a side is longer than JPEG allows.
+    `region`: the part of the image to encode, as left, top, right, bottom. The JPEG encoder takes it from where it
+    lies, without a copy. In a JPEG, what shines through is white. Raises `PictureFault` where a side is longer than
+    JPEG allows.
     """
-    if kind == "jpeg":
-        if max(image.size) > _JPEG_LONGEST_SIDE:
-            raise PictureFault(
-                "PIXEL_LIMIT",
-                f"A JPEG has at most {_JPEG_LONGEST_SIDE:,} pixels a side; this is {image.width:,} x {image.height:,}.",
-            )
-        image = on_white(image)
-    # Encoders take comment and profile from here when they are not told otherwise.
-    image.info = {}
+    left, top, right, bottom = region or (0, 0, *image.size)
     buffer = BytesIO()
     if kind == "jpeg":
+        width, height = right - left, bottom - top
+        if max(width, height) > _JPEG_LONGEST_SIDE:
+            raise PictureFault(
+                "PIXEL_LIMIT",
+                f"A JPEG has at most {_JPEG_LONGEST_SIDE:,} pixels a side; this is {width:,} x {height:,}.",
+            )
+        image = on_white(image)
+        # Takes comment and profile from nowhere: these are the settings without any.
         image.encoderconfig = _jpeg_settings(image.mode, quality)
-        tile = ImageFile._Tile("jpeg", (0, 0, *image.size), 0, JpegImagePlugin.RAWMODE[image.mode])
+        tile = ImageFile._Tile("jpeg", (left, top, right, bottom), 0, JpegImagePlugin.RAWMODE[image.mode])
         ImageFile._save(image, buffer, [tile])
     else:
+        image = image.crop(region) if region else image
+        # The encoder takes comment and profile from here when it is not told otherwise.
+        image.info = {}
         image.save(buffer, "WEBP", quality=quality)
     return buffer.getvalue()
 

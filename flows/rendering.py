@@ -106,8 +106,10 @@ def _renditions(picture: OpenPicture, job: PictureJob, options: RenderOptions) -
             yield Rendition("crop", crop.file, code=region.code, message=str(region))
             continue
         stored = region if canvas.turn == 1 else turned_back(region, canvas.turn, (facts.width, facts.height))
-        part = canvas.finished(canvas.image.crop(stored))
-        yield _written("crop", crop.file, job.spare, part, "jpeg", options.thumbnail_quality, region)
+        part, within = canvas.image, stored
+        if not canvas.is_finished:
+            part, within = canvas.finished(part.crop(stored)), None
+        yield _written("crop", crop.file, job.spare, part, "jpeg", options.thumbnail_quality, within, region)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +120,12 @@ class _Canvas:
     turn: int
     profile: bytes | None
 
+    @property
+    def is_finished(self) -> bool:
+        return self.turn == 1 and self.profile is None and self.image.mode in ("RGB", "L")
+
     def finished(self, part: Image.Image) -> Image.Image:
-        if self.turn == 1 and self.profile is None and part.mode in ("RGB", "L"):
-            return part
-        return in_srgb(upright(part, self.turn), self.profile)
+        return part if self.is_finished else in_srgb(upright(part, self.turn), self.profile)
 
 
 def _load(image: ImageFile.ImageFile) -> None:
@@ -172,10 +176,12 @@ def _written(
     image: Image.Image,
     encoding: Literal["jpeg", "webp"],
     quality: int,
+    within: Region | None = None,
     region: Region | None = None,
 ) -> Rendition:
+    """`within`: the part of the image to write. `region`: the pixels of the upright picture that a crop shows."""
     try:
-        data = encoded(image, encoding, quality)
+        data = encoded(image, encoding, quality, within)
     except PictureFault as fault:
         return Rendition(kind, file, code=fault.code, message=str(fault))
     try:
@@ -184,18 +190,18 @@ def _written(
         code = "DISK_FULL" if error.errno in _NO_ROOM else "SCRATCH_UNWRITABLE"
         return Rendition(kind, file, code=code, message=f"Writing to the scratch folder failed: {error.strerror}.")
     digests = digest(data)
-    left, top, right, bottom = region or (0, 0, 0, 0)
+    left, top, right, bottom = within or (0, 0, *image.size)
     return Rendition(
         kind,
         file,
         content_type=f"image/{encoding}",
-        width=image.width,
-        height=image.height,
+        width=right - left,
+        height=bottom - top,
         size=len(data),
         md5=digests.md5,
         sha256=digests.sha256,
         etag=digests.etag,
-        box=(left, top, right - left, bottom - top) if region else None,
+        box=(region[0], region[1], region[2] - region[0], region[3] - region[1]) if region else None,
     )
 
 

@@ -181,6 +181,17 @@ def test_a_jpeg_is_byte_for_byte_what_pillow_saves(mode: str, quality: int) -> N
     assert encoded(image, "jpeg", quality) == saved.getvalue()
 
 
+@pytest.mark.parametrize("region", [(0, 0, 1, 1), (17, 3, 60, 61), (73, 44, 90, 45), (0, 0, 90, 61)])
+@pytest.mark.parametrize("mode", ["L", "RGB", "YCbCr", "RGBA"])
+@pytest.mark.parametrize("kind", ["jpeg", "webp"])
+def test_a_part_is_byte_for_byte_the_same_part_cut_out_first(
+    kind: str, mode: str, region: tuple[int, int, int, int]
+) -> None:
+    image = Image.effect_mandelbrot((90, 61), (-2, -1.5, 1, 1.5), 90).convert("RGB").convert(mode)
+    cut = encoded(image.crop(region), kind, 85)  # type: ignore[arg-type]
+    assert encoded(image, kind, 85, region) == cut  # type: ignore[arg-type]
+
+
 def test_webp_keeps_what_is_transparent() -> None:
     image = quadrants(mode="RGBA")
     image.putalpha(0)
