@@ -359,3 +359,7 @@ def _join_switches(tokens: Sequence[str]) -> list[str]:
         else:
             joined.append(token)
     return joined
+
+
+if __name__ == "__main__":
+    sys.exit(main())

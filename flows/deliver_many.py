@@ -63,7 +63,7 @@ def deliver_many(
         return Failed(message=str(error))
     _show(asked, runs)
     bad = [asked[place]["dataset"] for place, run in enumerate(runs) if run.state_name != "Completed"]
-    said = f"{len(runs):,} data sets: {len(runs) - len(bad):,} completed, {len(bad):,} not"
+    said = f"{_data_sets(len(runs))}: {len(runs) - len(bad):,} completed, {len(bad):,} not"
     if bad:
         return Failed(message=f"{said}: {', '.join(bad[:10])}{' …' if len(bad) > 10 else ''}")
     return Completed(message=said)
@@ -166,5 +166,9 @@ def _show(asked: Sequence[dict[str, Any]], runs: Sequence[FlowRun]) -> None:
             for parameters, run in zip(asked, runs, strict=True)
         ],
         key="deliver-many",
-        description=f"{len(runs):,} data sets",
+        description=_data_sets(len(runs)),
     )
+
+
+def _data_sets(count: int) -> str:
+    return f"{count:,} data set{'' if count == 1 else 's'}"

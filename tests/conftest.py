@@ -1,4 +1,8 @@
-"""The real S3 server that all tests share, and an environment without this machine's keys."""
+"""The real S3 server that all tests share, and an environment without this machine's keys.
+
+Tests may run in several processes (`pytest -n 2`): then the process that leads them runs the store, and all that
+need Prefect run in one of them, one after the other.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,12 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 import trustme
@@ -24,6 +33,7 @@ from flows.transfer import choose_lane
 from flows.transfer_rounds import Patience
 from prefect_runs import Prefect, running_prefect
 
+WITH_PREFECT = {file.name for file in Path(__file__).parent.glob("test_*.py") if "mark.prefect" in file.read_text()}
 ACTIONS = {"all": ["Admin"], "next": ["Admin"], "read": ["Read", "List"], "no list": ["Read", "Write"]}
 
 
@@ -39,31 +49,32 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
-@pytest.fixture(scope="session")
-def authority() -> trustme.CA:
-    """The private CA that signed the embedded store's certificate."""
-    return trustme.CA()
+@dataclass(frozen=True)
+class Served:
+    """The embedded store that runs for the tests: http at `url`, https with the private CA at `tls_url`.
+
+    `access_key`, `secret_key`: its own pair. `identities`: more pairs, by what they may. `ca`: certificate and key.
+    """
+
+    url: str
+    tls_url: str
+    access_key: str
+    secret_key: str
+    identities: dict[str, tuple[str, str]]
+    ca: tuple[str, str]
 
 
-@pytest.fixture(scope="session")
-def identities() -> dict[str, AccessKey]:
-    """Keys that the embedded store knows, by what they may: all (the next too), read (and list), all but list."""
-    return {name: AccessKey(secrets.token_hex(10), secrets.token_hex(20)) for name in ACTIONS}
-
-
-@pytest.fixture(scope="session")
-def embedded_store(
-    tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA, identities: dict[str, AccessKey]
-) -> Iterator[EmbeddedStore]:
-    """One SeaweedFS for the whole run: http at `url`, https with the private CA at `tls_url`."""
-    folder = tmp_path_factory.mktemp("store")
+@contextmanager
+def serving(folder: Path) -> Iterator[Served]:
+    authority = trustme.CA()
+    identities = {name: (secrets.token_hex(10), secrets.token_hex(20)) for name in ACTIONS}
     known = [
         {
             "name": name,
-            "credentials": [{"accessKey": keys.access_key, "secretKey": keys.secret_key}],
+            "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
             "actions": ACTIONS[name],
         }
-        for name, keys in identities.items()
+        for name, (access_key, secret_key) in identities.items()
     ]
     (folder / "keys.json").write_text(json.dumps({"identities": known}))
     issued = authority.issue_cert("localhost", "127.0.0.1")
@@ -71,19 +82,75 @@ def embedded_store(
     certificate.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
     issued.private_key_pem.write_to_path(str(key))
     with EmbeddedStore(folder, certificate=Certificate(certificate, key)) as server:
-        yield server
+        ca = authority.cert_pem.bytes().decode(), authority.private_key_pem.bytes().decode()
+        yield Served(server.url, server.tls_url, server.access_key, server.secret_key, identities, ca)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Called by pytest-xdist in the process that leads the others, before each of them starts."""
+    if not hasattr(node.config, "served"):
+        folder = TemporaryDirectory(prefix="imagehaul-tests-")
+        node.config.add_cleanup(folder.cleanup)
+        store = serving(Path(folder.name))
+        node.config.served = asdict(store.__enter__())
+        node.config.add_cleanup(lambda: store.__exit__(None, None, None))
+    node.workerinput["served"] = node.config.served
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """The tests of a file run in one process, and all files with Prefect in the same one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "Prefect" if Path(file).name in WITH_PREFECT else file
+
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Several processes begin with what takes longest."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.name not in WITH_PREFECT)
 
 
 @pytest.fixture(scope="session")
-def store(embedded_store: EmbeddedStore) -> Store:
-    return embedded_store.store()
+def served(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One SeaweedFS for the whole run."""
+    given = getattr(pytestconfig, "workerinput", None)
+    if given:
+        yield Served(**given["served"])
+        return
+    with serving(tmp_path_factory.mktemp("store")) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
-def tls_store(embedded_store: EmbeddedStore, authority: trustme.CA) -> Store:
+def authority(served: Served) -> trustme.CA:
+    """The private CA that signed the embedded store's certificate."""
+    certificate, key = served.ca
+    return trustme.CA.from_pem(certificate.encode(), key.encode())
+
+
+@pytest.fixture(scope="session")
+def identities(served: Served) -> dict[str, AccessKey]:
+    """Keys that the embedded store knows, by what they may: all (the next too), read (and list), all but list."""
+    return {name: AccessKey(*pair) for name, pair in served.identities.items()}
+
+
+@pytest.fixture(scope="session")
+def store(served: Served) -> Store:
+    return Store(url=served.url, credentials=AccessKey(served.access_key, served.secret_key))
+
+
+@pytest.fixture(scope="session")
+def tls_store(served: Served, authority: trustme.CA) -> Store:
     """The same server by https, with the private CA as PEM text."""
-    keys = AccessKey(embedded_store.access_key, embedded_store.secret_key)
-    return Store(url=embedded_store.tls_url, credentials=keys, ca=authority.cert_pem.bytes().decode())
+    keys = AccessKey(served.access_key, served.secret_key)
+    return Store(url=served.tls_url, credentials=keys, ca=authority.cert_pem.bytes().decode())
 
 
 @pytest.fixture(scope="session")

@@ -288,6 +288,12 @@ def test_a_signal_ends_the_run_without_a_traceback_and_leaves_no_child(
     assert psutil.wait_procs(children, timeout=5)[1] == []
 
 
+def test_the_module_is_the_command_too() -> None:
+    module = [sys.executable, "-m", "flows.command", "no-such-command"]
+    done = subprocess.run(module, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert "no-such-command" in refused(done, 2)
+
+
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
     script = (
         "import sys, time; began = time.monotonic(); from flows.command import main; main(['--help']);"

@@ -83,7 +83,7 @@ def test_a_list_is_delivered_through_the_deployment_and_again_nothing_is_sent(
         assert len(Target(store, many_bucket, "", name).listed("images/")) == count
     ended = here(client, datasets=datasets[:1])
     assert ended.state
-    assert ended.state.message == "1 data sets: 1 completed, 0 not"
+    assert ended.state.message == "1 data set: 1 completed, 0 not"
     assert said(2, delivered=0, unchanged=2) in table(client, ended)
 
 
