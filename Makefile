@@ -29,13 +29,18 @@ check: .venv/installed  ## what `make test` runs, but for the slow tests
 	$(BIN)/mypy
 	$(BIN)/pytest $(IN_TWO) -m "not slow and not prefect and not attack"
 
-# The peers live in an environment of their own: awscli wants another botocore than s3fs does.
-bench: .venv/installed .venv-bench/installed  ## imagehaul and its peers on the same work; writes benchmarks/RESULTS.md
+# The peers live in environments of their own: awscli wants another botocore than s3fs does, img2dataset older packages.
+bench: .venv/installed .venv-bench/installed .venv-img2dataset/installed  ## imagehaul and its peers on the same work; writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.run $(PARTS)
 
 .venv-bench/installed: .venv/installed
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check awscli pyvips-binary pyvips
+	touch $@
+
+.venv-img2dataset/installed: .venv/installed
+	$(PYTHON) -m venv .venv-img2dataset
+	.venv-img2dataset/bin/python -m pip install --quiet --disable-pip-version-check img2dataset s3fs
 	touch $@
 
 docs: .venv/installed  ## the tables of the documentation that are made from the code

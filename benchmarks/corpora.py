@@ -24,25 +24,41 @@ _Make = Callable[[int, tuple[int, int]], Image.Image]
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """`origin`: what the pictures are made of."""
+    """`sizes`: width and height of each file, in pixels. `origin`: what the pictures are made of."""
 
     files: tuple[Path, ...]
-    size: tuple[int, int]
+    sizes: tuple[tuple[int, int], ...]
     origin: str
 
     def __str__(self) -> str:
-        pixels = len(self.files) * self.size[0] * self.size[1]
+        pixels = sum(width * height for width, height in self.sizes)
         density = sum(file.stat().st_size for file in self.files) / pixels
-        return f"{len(self.files)} {self.origin}, {self.size[0]} x {self.size[1]}, {density:.2f} bytes a pixel"
+        smallest, largest = (f"{width} x {height}" for width, height in (min(self.sizes), max(self.sizes)))
+        sizes = smallest if smallest == largest else f"{smallest} to {largest}"
+        return f"{len(self.files)} {self.origin}, {sizes}, {density:.2f} bytes a pixel"
 
 
 def large(work: Path, count: int, given: Path | None) -> Corpus:
     """12 MP. Of real photographs: mosaics of their tiles at full size, since enlarging would smooth them."""
+    return _large(work, f"large-{count}", [LARGE] * count, given)
+
+
+def spread_out(work: Path, count: int, given: Path | None) -> Corpus:
+    """As the large ones, from a quarter of their area to the whole: evenly in pixels, and so nearly so in bytes."""
+    shares = [1 - 3 / 4 * number / max(1, count - 1) for number in range(count)]
+    return _large(work, f"spread-{count}", [_of_area(share) for share in shares], given)
+
+
+def _of_area(share: float) -> tuple[int, int]:
+    return round(LARGE[0] * share**0.5), round(LARGE[1] * share**0.5)
+
+
+def _large(work: Path, name: str, sizes: Sequence[tuple[int, int]], given: Path | None) -> Corpus:
     if given is None:
-        return _made(work / f"drawn-large-{count}", count, LARGE, "drawn pictures", drawn)
+        return _made(work / f"drawn-{name}", sizes, "drawn pictures", drawn)
     photographs = _photographs(given, TILE)
     return _made(
-        work / f"mosaics-{count}", count, LARGE, f"mosaics of {len(photographs)} real photographs",
+        work / f"mosaics-{name}", sizes, f"mosaics of {len(photographs)} real photographs",
         lambda seed, size: _mosaic(photographs, seed, size),
     )  # fmt: skip
 
@@ -50,21 +66,21 @@ def large(work: Path, count: int, given: Path | None) -> Corpus:
 def small(work: Path, count: int, given: Path | None) -> Corpus:
     """0.3 MP. Of real photographs: each one, resized and cut."""
     if given is None:
-        return _made(work / f"drawn-small-{count}", count, SMALL, "drawn pictures", drawn)
+        return _made(work / f"drawn-small-{count}", [SMALL] * count, "drawn pictures", drawn)
     photographs = _photographs(given, TILE)
     return _made(
-        work / f"resized-{count}", min(count, len(photographs)), SMALL, "real photographs, resized and cut",
+        work / f"resized-{count}", [SMALL] * min(count, len(photographs)), "real photographs, resized and cut",
         lambda seed, size: _covering(photographs[seed], size),
     )  # fmt: skip
 
 
-def _made(folder: Path, count: int, size: tuple[int, int], origin: str, make: _Make) -> Corpus:
-    files = tuple(folder / f"{number:05d}.jpg" for number in range(count))
+def _made(folder: Path, sizes: Sequence[tuple[int, int]], origin: str, make: _Make) -> Corpus:
+    files = tuple(folder / f"{number:05d}.jpg" for number in range(len(sizes)))
     if not folder.is_dir():
         folder.mkdir(parents=True)
-        for number, file in enumerate(files):
+        for number, (file, size) in enumerate(zip(files, sizes, strict=True)):
             make(number, size).save(file, quality=QUALITY)
-    return Corpus(files, size, origin)
+    return Corpus(files, tuple(sizes), origin)
 
 
 def _photographs(given: Path, smallest: tuple[int, int]) -> list[Image.Image]:
