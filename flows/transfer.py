@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -116,5 +117,6 @@ def choose_lane(
     except (S5cmdUnusableError, ObstoreUnusableError) as error:
         return Lane("boto3", f"boto3 sends: {error}.", boto3, copier, rounds)
     remove_stale_links()
-    fast = S5cmdSender(found.binary, store, bucket, options, at_a_time, patience.retries)
+    processors = max(1, (os.cpu_count() or 1) // _BATCHES_AT_A_TIME)
+    fast = S5cmdSender(found.binary, store, bucket, options, at_a_time, patience.retries, processors)
     return Lane(engine, f"s5cmd {found.version} sends: {found.binary}.", boto3, copier, rounds, fast)

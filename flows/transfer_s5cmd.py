@@ -37,12 +37,15 @@ _LESS_COLLECTING = {"GOGC": "400"}
 
 @dataclass(frozen=True)
 class S5cmdSender:
+    """`processors`: how many of them one s5cmd may use. One that has too many spends its time in handing them round."""
+
     binary: Path
     store: Store
     bucket: str
     options: ObjectOptions
     workers: int
     retries: int
+    processors: int
 
     def send(self, uploads: Sequence[Upload], scratch: Path, watch: Watch) -> dict[str, Sent]:
         """Answers by key, for some of the uploads. `scratch`: a folder for the links, where memory has no room."""
@@ -69,7 +72,7 @@ class S5cmdSender:
         report = _Report(links, self.bucket)
         written = 0
         watch.begin()
-        environment = {**self.store.environment(), **_LESS_COLLECTING}
+        environment = {**self.store.environment(), **_LESS_COLLECTING, "GOMAXPROCS": str(self.processors)}
         with BoundRun(bound(self._command(links, content_type)), links.folder.parent, environment) as run:
             for line in run.lines():
                 if line is None:

@@ -55,7 +55,7 @@ def watch(stall_seconds: float = 5.0) -> Watch:
 
 
 def sender(store: Store, bucket: str, binary: Path | None = None) -> S5cmdSender:
-    return S5cmdSender(binary or find_s5cmd().binary, store, bucket, ObjectOptions(), 4, 1)
+    return S5cmdSender(binary or find_s5cmd().binary, store, bucket, ObjectOptions(), 4, 1, 1)
 
 
 @pytest.fixture
@@ -111,6 +111,19 @@ def test_what_it_claims_is_its_word_and_no_proof(store: Store, bucket: str, tmp_
 
     assert outcomes(lane.send(uploads_of(tmp_path, ["a.jpg"]), tmp_path)) == [("sent", "")]
     assert stored(store, bucket) == {}
+
+
+@pytest.mark.parametrize(("processors", "share"), [(8, "4"), (3, "1"), (1, "1"), (None, "1")])
+def test_the_two_that_run_at_a_time_share_the_processors(
+    store: Store, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processors: int | None, share: str
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: processors)
+    told = tmp_path / "told"
+    binary = fake(tmp_path, f"open({str(told)!r}, 'w').write(os.environ['GOMAXPROCS']); say_sent('a.jpg')")
+
+    lane_with(binary, store, bucket).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path)
+
+    assert told.read_text() == share
 
 
 def test_one_that_hangs_is_ended_and_the_rest_sent(store: Store, bucket: str, tmp_path: Path) -> None:
