@@ -3,8 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STATE := .state
-# Tests wait for servers and processes as much as they compute. One store and one Prefect server serve both processes.
-IN_TWO := -n 2 --no-loadscope-reorder
+# Tests wait for servers and processes as much as they compute. One store and one Prefect server serve all.
+SIDE_BY_SIDE := -n 3 --no-loadscope-reorder
 
 .PHONY: run up test attack bench check docs format lock clean
 
@@ -18,7 +18,7 @@ test: .venv/installed  ## all tests and checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest $(IN_TWO) -m "not attack"
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not attack"
 
 attack: .venv/installed  ## the long attacks: kills at many moments (KILLS=25 for each lane), whatever else takes minutes, and variations
 	$(BIN)/pytest -s -m attack
@@ -27,7 +27,7 @@ check: .venv/installed  ## what `make test` runs, but for the slow tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest $(IN_TWO) -m "not slow and not prefect and not attack"
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow and not prefect and not attack"
 
 # The peers live in environments of their own: awscli wants another botocore than s3fs does, img2dataset older packages.
 bench: .venv/installed .venv-bench/installed .venv-img2dataset/installed  ## imagehaul and its peers on the same work; writes benchmarks/RESULTS.md

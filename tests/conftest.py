@@ -33,7 +33,9 @@ from flows.transfer import choose_lane
 from flows.transfer_rounds import Patience
 from prefect_runs import Prefect, running_prefect
 
-WITH_PREFECT = {file.name for file in Path(__file__).parent.glob("test_*.py") if "mark.prefect" in file.read_text()}
+TEXTS = {file.name: file.read_text() for file in Path(__file__).parent.glob("test_*.py")}
+WITH_PREFECT = {name for name, text in TEXTS.items() if "prefect: Prefect" in text}
+SLOW = {name for name, text in TEXTS.items() if "mark.slow" in text}
 ACTIONS = {"all": ["Admin"], "next": ["Admin"], "read": ["Read", "List"], "no list": ["Read", "Write"]}
 
 
@@ -100,7 +102,7 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """The tests of a file run in one process, and all files with Prefect in the same one."""
+    """The tests of a file run in one process, and all files that use the Prefect server in the same one."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
@@ -112,9 +114,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Several processes begin with what takes longest."""
+    """Several processes begin with what takes longest, so that they are done together."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: item.path.name not in WITH_PREFECT)
+        items.sort(key=lambda item: (item.path.name not in WITH_PREFECT, item.path.name not in SLOW))
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,9 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import FlowRun
 
 from delivering import Target, draw
-from flows.deliver_many import deliver_many
+from flows.deliver_many import _asked, _data_sets, _deployment, deliver_many
 from flows.deploy import Deployer
+from flows.errors import SettingsError
 from flows.store import Store
 from prefect_runs import DEPLOYMENTS, Prefect, save_block, wait_for_end
 
@@ -71,32 +73,24 @@ def said(images: int, delivered: int, unchanged: int) -> str:
     return rf"{images} images\\: {delivered} delivered\\, {unchanged} unchanged"
 
 
-def test_a_list_is_delivered_through_the_deployment_and_again_nothing_is_sent(
-    client: SyncPrefectClient, sources: dict[str, Path], store: Store, many_bucket: str
-) -> None:
-    datasets = [{"dataset": name, "source": str(folder)} for name, folder in sources.items()]
-    ended = run(client, datasets=datasets)
-    assert ended.state
-    assert ended.state.message == "2 data sets: 2 completed, 0 not"
-    for name, count in zip(sources, (2, 3), strict=True):
-        assert said(count, delivered=count, unchanged=0) in table(client, ended)
-        assert len(Target(store, many_bucket, "", name).listed("images/")) == count
-    ended = here(client, datasets=datasets[:1])
-    assert ended.state
-    assert ended.state.message == "1 data set: 1 completed, 0 not"
-    assert said(2, delivered=0, unchanged=2) in table(client, ended)
-
-
-def test_a_catalog_may_set_what_differs_for_each_data_set(
+def test_a_list_through_the_deployment_and_then_a_catalog_that_sets_what_differs(
     client: SyncPrefectClient, sources: dict[str, Path], store: Store, many_bucket: str, tmp_path: Path
 ) -> None:
     (first, one), (second, two) = sources.items()
+    ended = run(client, datasets=[{"dataset": name, "source": str(folder)} for name, folder in sources.items()])
+    assert ended.state
+    assert ended.state.message == "2 data sets: 2 completed, 0 not"
+    for name, count in ((first, 2), (second, 3)):
+        assert said(count, delivered=count, unchanged=0) in table(client, ended)
+        assert len(Target(store, many_bucket, "", name).listed("images/")) == count
+
     catalog = tmp_path / "catalog.csv"
     catalog.write_text(f"dataset,source,THUMBNAIL_SIZE\n{first},{one},\n{second},{two},64\n")
     ended = here(client, catalog=str(catalog))
     assert ended.state_name == "Completed"
     widths = [Target(store, many_bucket, "", name).open("thumbnails/0.jpg.jpg").width for name in (first, second)]
     assert widths == [256, 64]
+    assert said(2, delivered=0, unchanged=2) in table(client, ended)
 
 
 def test_one_that_fails_fails_the_whole_and_is_named_and_the_others_are_delivered(
@@ -123,11 +117,21 @@ def test_one_that_fails_fails_the_whole_and_is_named_and_the_others_are_delivere
         ("dataset,source\n", "There is no data set to deliver"),
     ],
 )
-def test_a_catalog_that_is_wrong_is_refused_before_anything_is_delivered(
+def test_a_catalog_that_is_wrong_is_refused(
     content: str, words: str, client: SyncPrefectClient, tmp_path: Path
 ) -> None:
     catalog = tmp_path / "catalog.csv"
     catalog.write_text(content)
-    state = deliver_many(catalog=str(catalog), return_state=True)
-    assert state.name == "Failed"
-    assert words in (state.message or "")
+    with pytest.raises(SettingsError, match=re.escape(words)):
+        _asked((), str(catalog), _deployment(client, "deliver/minio"), "changed")
+
+
+def test_what_is_refused_fails_the_run_with_its_words_before_anything_is_delivered(client: SyncPrefectClient) -> None:
+    ended = here(client, datasets=[{"dataset": "a", "source": "/x"}, {"dataset": "a", "source": "/y"}])
+    assert ended.state
+    assert ended.state_name == "Failed"
+    assert "a: named more than once" in (ended.state.message or "")
+
+
+def test_data_sets_are_counted_in_words() -> None:
+    assert [_data_sets(count) for count in (1, 2, 1000)] == ["1 data set", "2 data sets", "1,000 data sets"]
