@@ -26,6 +26,7 @@ from flows.records import ObjectOptions, Sent, Upload
 from flows.store import Store
 from flows.store_clients import WHO_ASKS
 from flows.store_errors import classify
+from flows.transfer_program import listen
 from flows.transfer_rounds import Watch, answer, silence
 
 _LOG = logging.getLogger(__name__)
@@ -107,7 +108,6 @@ class ObstoreSender:
         return said
 
     def _run(self, uploads: Sequence[Upload], report: _Report, scratch: Path | None, watch: Watch) -> None:
-        written = 0
         # A file, and no pipe: one that reads no orders cannot keep us waiting.
         with tempfile.TemporaryFile(dir=scratch) as orders:
             orders.write(marshal.dumps(self._orders(uploads)))
@@ -115,15 +115,7 @@ class ObstoreSender:
             watch.begin()
             environment = {**self.store.environment(), "SSL_CERT_FILE": authority_file(self.store.ca)}
             with BoundRun(bound_script(_SENDER), Path.cwd(), environment, orders) as run:
-                for line in run.lines():
-                    if line is None:
-                        now = run.bytes_written()
-                        watch.moved(max(0, now - written) if now is not None else 0)
-                        written = now or written
-                    elif sent := report.read(line):
-                        watch.heard(sent)
-                    if watch.over or report.stopped:
-                        break
+                listen(run, report, watch)
 
     def _orders(self, uploads: Sequence[Upload]) -> dict[str, Any]:
         """All but the keys and the CA, which are in the environment."""

@@ -25,6 +25,7 @@ from flows.records import PART_SIZE, ObjectOptions, Sent, Upload
 from flows.store import Store
 from flows.store_errors import classify
 from flows.transfer_file import source_fault
+from flows.transfer_program import listen
 from flows.transfer_rounds import Watch, answer
 
 _LOG = logging.getLogger(__name__)
@@ -70,19 +71,10 @@ class S5cmdSender:
         if not links.keys:
             return {}
         report = _Report(links, self.bucket)
-        written = 0
         watch.begin()
         environment = {**self.store.environment(), **_LESS_COLLECTING, "GOMAXPROCS": str(self.processors)}
         with BoundRun(bound(self._command(links, content_type)), links.folder.parent, environment) as run:
-            for line in run.lines():
-                if line is None:
-                    now = run.bytes_written()
-                    watch.moved(max(0, now - written) if now is not None else 0)
-                    written = now or written
-                elif sent := report.read(line):
-                    watch.heard(sent)
-                if watch.over or report.stopped:
-                    break
+            listen(run, report, watch)
         if missing := len(links.keys) - len(report.said):
             _LOG.warning(
                 "s5cmd ended, or was ended, without a word on %d of %d objects: boto3 sends them. Its last words: %s",
