@@ -22,7 +22,8 @@ Result = TypeVar("Result")
 ROWS_AT_ONCE = 10_000
 ROWS_SORTED = 200_000
 MEMORY_LIMIT = "160MB"
-MORE_MEMORY = "2GB"
+MORE_MEMORY = ("320MB", "640MB", "1280MB", "2560MB")
+"""What a query may have that finds too little: step by step, since few need the last."""
 
 
 class Range(TypedDict):
@@ -137,19 +138,22 @@ class Catalog:
         """Rather takes more memory than end a run that has sent all and proven nothing."""
         import duckdb
 
+        limit = MEMORY_LIMIT
         try:
-            try:
-                return run()
-            except duckdb.OutOfMemoryException:
-                self._connection.execute(f"SET memory_limit = '{MORE_MEMORY}'")
+            for more in MORE_MEMORY:
                 try:
                     return run()
-                finally:
-                    # What is in use now cannot always be given back: then the rest of the run has more.
-                    with contextlib.suppress(duckdb.OutOfMemoryException):
-                        self._connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+                except duckdb.OutOfMemoryException:
+                    limit = more
+                    self._connection.execute(f"SET memory_limit = '{limit}'")
+            return run()
         except duckdb.OperationalError as error:
             raise HaulError(
                 f"The working tables in {self._folder} cannot be kept: {str(error).splitlines()[0]}.\n"
                 "Free room there, or name another folder with SCRATCH, and run again."
             ) from error
+        finally:
+            if limit != MEMORY_LIMIT:
+                # What is in use now cannot always be given back: then the rest of the run has more.
+                with contextlib.suppress(duckdb.OutOfMemoryException):
+                    self._connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 import flows.catalog
@@ -105,6 +106,29 @@ def test_a_query_that_needs_more_memory_gets_it(tmp_path: Path, monkeypatch: pyt
         assert catalog.one("SELECT count(*), current_setting('memory_limit') FROM sorted") == (200_000, "19.0 MiB")
 
 
+def test_a_query_gets_no_more_memory_than_it_needs(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows.catalog, "MORE_MEMORY", ("200MB", "300MB", "400MB"))
+    limits: list[str] = []
+
+    def hungry() -> None:
+        limits.append(catalog._connection.execute("SELECT current_setting('memory_limit')").fetchall()[0][0])
+        if len(limits) < 3:
+            raise duckdb.OutOfMemoryException("too little")
+
+    catalog._patiently(hungry)
+    assert limits == ["152.5 MiB", "190.7 MiB", "286.1 MiB"]
+    assert catalog.one("SELECT current_setting('memory_limit')") == ("152.5 MiB",)
+
+
+def test_a_query_for_which_no_memory_is_enough_ends_the_run_in_words(catalog: Catalog) -> None:
+    def hungry() -> None:
+        raise duckdb.OutOfMemoryException("too little")
+
+    with pytest.raises(HaulError, match="cannot be kept: too little"):
+        catalog._patiently(hungry)
+    assert catalog.one("SELECT current_setting('memory_limit')") == ("152.5 MiB",)
+
+
 def test_memory_that_is_in_use_is_not_taken_back(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first query holds more than the limit, as far as a reader has not read it to its end."""
     catalog.execute("CREATE TABLE long AS SELECT repeat(md5(i::VARCHAR), 8) AS text FROM range(200000) r(i)")
@@ -118,7 +142,7 @@ def test_memory_that_is_in_use_is_not_taken_back(catalog: Catalog, monkeypatch: 
 def test_a_full_disk_is_said_in_words(catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file as the spill's folder stands for the disk on which nothing more can be written."""
     catalog.execute("SET memory_limit = '20MB'")
-    monkeypatch.setattr(flows.catalog, "MORE_MEMORY", "20MB")
+    monkeypatch.setattr(flows.catalog, "MORE_MEMORY", ("20MB",))
     (tmp_path / "spill").write_text("no folder")
     with pytest.raises(HaulError, match=r"(?s)working tables in .* cannot be kept: .*SCRATCH"):
         catalog.execute(
