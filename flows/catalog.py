@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-ROWS_AT_ONCE = 10_000
+ROWS_LOADED = 10_000
+ROWS_FETCHED = 2_000
 ROWS_SORTED = 200_000
 MEMORY_LIMIT = "160MB"
 MORE_MEMORY = ("320MB", "640MB", "1280MB", "2560MB")
@@ -90,10 +91,10 @@ class Catalog:
     def rows(self, sql: str, parameters: Parameters = ()) -> Iterator[tuple[Any, ...]]:
         """Streamed: a few thousand rows are in memory at a time."""
         result = self._connection.cursor()
-        chunk = self._patiently(lambda: result.execute(sql, parameters).fetchmany(ROWS_AT_ONCE))
+        chunk = self._patiently(lambda: result.execute(sql, parameters).fetchmany(ROWS_FETCHED))
         while chunk:
             yield from chunk
-            chunk = result.fetchmany(ROWS_AT_ONCE)
+            chunk = result.fetchmany(ROWS_FETCHED)
 
     def one(self, sql: str, parameters: Parameters = ()) -> tuple[Any, ...]:
         (row,) = self.rows(sql, parameters)
@@ -123,7 +124,7 @@ class Catalog:
         cursor, count, iterator = self._connection.cursor(), 0, iter(rows)
         names = [column[0] for column in cursor.execute(f"SELECT * FROM {table} LIMIT 0").description]
         # Each chunk is a transaction of its own: what is not committed yet, DuckDB holds beyond its limit.
-        while chunk := list(itertools.islice(iterator, ROWS_AT_ONCE)):
+        while chunk := list(itertools.islice(iterator, ROWS_LOADED)):
             columns = pa.table([pa.array(column) for column in zip(*chunk, strict=True)], names=names)
             cursor.register("chunk", columns)
             self._patiently(lambda: cursor.execute(f"INSERT INTO {table} SELECT * FROM chunk"))

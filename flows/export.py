@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMA_VERSION = "1.1"
-ROWS_AT_ONCE = 5_000
+ROWS_AT_ONCE = 2_000
 
 _IMAGES = """
     WITH part AS (

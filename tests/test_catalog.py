@@ -35,7 +35,8 @@ def test_nothing_to_load_is_nothing(catalog: Catalog) -> None:
 
 
 def test_rows_are_loaded_and_read_a_chunk_at_a_time(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flows.catalog, "ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(flows.catalog, "ROWS_LOADED", 10)
+    monkeypatch.setattr(flows.catalog, "ROWS_FETCHED", 10)
     catalog.create("number", "n BIGINT")
     seen: list[int] = []
 

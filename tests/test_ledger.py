@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import flows.catalog
+import flows.ledger
 from flows.catalog import Catalog
 from flows.ledger import COLUMNS, LedgerRow, arrow_schema, write_ledger, write_part
 from flows.records import Box, Facts, Rendition
@@ -73,6 +74,17 @@ def test_a_part_holds_its_rows_and_appears_whole(tmp_path: Path) -> None:
 def test_a_part_without_rows_can_be_read(tmp_path: Path) -> None:
     write_part([], tmp_path / "part.parquet")
     assert pq.read_table(tmp_path / "part.parquet").num_rows == 0
+
+
+def test_the_ledger_is_written_in_row_groups_of_many_batches(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flows.ledger, "ROWS_AT_ONCE", 2_048)
+    monkeypatch.setattr(flows.ledger, "ROWS_IN_GROUP", 4_096)
+    fill(catalog, [replace(ROW, source_path=f"{n:05}.jpg", key=f"{n}") for n in range(9_000)])
+    write_ledger(catalog, tmp_path / "ledger.parquet")
+    written = pq.ParquetFile(tmp_path / "ledger.parquet").metadata
+    assert [written.row_group(n).num_rows for n in range(written.num_row_groups)] == [4_096, 4_096, 808]
 
 
 @pytest.mark.parametrize("rows_sorted", [7, 1_000])
