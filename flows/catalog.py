@@ -108,7 +108,8 @@ class Catalog:
     def ranges(self, table: str, column: str) -> list[Range]:
         """Cuts the texts in `column` into ranges of about `ROWS_SORTED` rows, in order.
 
-        A sort needs memory in proportion to its rows, even where it spills. Several smaller ones do not.
+        A sort or a join of wide rows needs memory in proportion to them, even where it spills. Several smaller ones do
+        not.
         """
         total, *_ = self.one(f"SELECT count(*) FROM {table}")
         parts = -(-total // ROWS_SORTED)

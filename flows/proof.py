@@ -151,24 +151,7 @@ def prove(
     `read_back`: what was sent in this run is read, whatever its ETag says. `source_sha256`: path → SHA-256 of the
     source's bytes, read now; asked where no hash of an object is known and its ETag says nothing.
     """
-    # A row that claims to be in the store is held against the listing. Of one whose sender failed, a listing that
-    # shows what it showed before the run says nothing: the headers that the object was to get may be missing.
-    catalog.execute(
-        f"""
-        CREATE OR REPLACE TABLE seen AS
-        SELECT o.*, l.key IS NOT NULL AS listed, l.size AS seen_size, l.etag AS seen_etag,
-               w.recipe AS recipe_before,
-               o.status IN ('sent', 'present', 'unchanged')
-                   OR o.status = 'failed' AND NOT list_contains($nothing_sent, o.code)
-                      AND l.etag IS DISTINCT FROM w.etag AS claimed,
-               coalesce(l.size = o.size AND l.etag IN (o.etag, nullif(o.md5, '')), FALSE)
-                   AND NOT ({read_back} AND o.status IN ('sent', 'failed')) AS matches
-        FROM outcome o
-        LEFT JOIN listing l ON l.key = o.key AND o.key <> ''
-        LEFT JOIN work_present w ON w.key = o.key AND w.etag = l.etag
-        """,
-        {"nothing_sent": NOTHING_SENT},
-    )
+    _compare(catalog, read_back)
     doubts = catalog.rows(
         "SELECT key, source_path, sha256, md5 FROM seen WHERE claimed AND NOT matches AND seen_size = size"
     )
@@ -214,6 +197,32 @@ def prove(
               AND proven.status IN ('delivered', 'unchanged')
         """
     )
+
+
+def _compare(catalog: Catalog, read_back: bool) -> None:
+    """Fills `seen`: each row of `outcome` beside what the store lists under its key, a range of keys at a time.
+
+    A row that claims to be in the store is held against the listing. Of one whose sender failed, a listing that
+    shows what it showed before the run says nothing: the headers that the object was to get may be missing.
+    """
+    within = "key >= $low AND ($high IS NULL OR key < $high)"
+    compared = f"""
+        SELECT o.*, l.key IS NOT NULL AS listed, l.size AS seen_size, l.etag AS seen_etag,
+               w.recipe AS recipe_before,
+               o.status IN ('sent', 'present', 'unchanged')
+                   OR o.status = 'failed' AND NOT list_contains($nothing_sent, o.code)
+                      AND l.etag IS DISTINCT FROM w.etag AS claimed,
+               coalesce(l.size = o.size AND l.etag IN (o.etag, nullif(o.md5, '')), FALSE)
+                   AND NOT ({read_back} AND o.status IN ('sent', 'failed')) AS matches
+        FROM (FROM outcome WHERE {within}) o
+        LEFT JOIN (FROM listing WHERE {within}) l ON l.key = o.key AND o.key <> ''
+        LEFT JOIN (FROM work_present WHERE {within}) w ON w.key = o.key AND w.etag = l.etag
+    """
+    for number, part in enumerate(catalog.ranges("outcome", "key")):
+        catalog.execute(
+            f"INSERT INTO seen {compared}" if number else f"CREATE OR REPLACE TABLE seen AS {compared}",
+            {**part, "nothing_sent": NOTHING_SENT},
+        )
 
 
 def name_what_was_not_looked_at(catalog: Catalog, problem: StoreError) -> None:

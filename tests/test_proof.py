@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError
 
+import flows.catalog
 from flows.catalog import Catalog
 from flows.errors import StoreError
 from flows.inventory import load_listing, load_source
@@ -25,6 +26,12 @@ from flows.records import Sent, SourceFile, StoredObject
 from flows.store import Store
 from flows.summary import count_outcome
 from simulated import LAYOUT, MAPPING, WANTED, Site, box, md5, said, sha256
+
+
+@pytest.fixture(autouse=True, params=[200_000, 2], ids=["one range", "ranges of two rows"])
+def rows_sorted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large data set is compared with the listing a range of keys at a time."""
+    monkeypatch.setattr(flows.catalog, "ROWS_SORTED", request.param)
 
 
 @pytest.fixture
