@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import IO, Self
 
 _LOOK_SECONDS = 0.5
-_GATHER_SECONDS = 0.01
-"""A program that sends says a line for each object. To wake up for each of them would cost more than to read them."""
 _LONGEST_LINE = 1024 * 1024
 
 
@@ -58,9 +56,7 @@ class BoundRun:
                 if pipe:
                     selector.register(pipe, selectors.EVENT_READ, b"")
             while selector.get_map():
-                if readable := selector.select(_LOOK_SECONDS):
-                    time.sleep(_GATHER_SECONDS)
-                for ready, _ in readable:
+                for ready, _ in selector.select(_LOOK_SECONDS):
                     data = os.read(ready.fd, 65536)
                     *lines, rest = (ready.data + data).split(b"\n")
                     yield from lines

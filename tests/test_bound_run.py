@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import psutil
-import pytest
 
 from flows.bound_process import bound
 from flows.bound_run import BoundRun
@@ -26,16 +25,6 @@ def test_lines_of_both_outputs_come_whole(tmp_path: Path) -> None:
     script = "printf 'one\\ntw'; sleep 0.2; printf 'o\\n'; echo three >&2; printf 'no end'"
     with BoundRun(bound(["/bin/sh", "-c", script]), tmp_path, {}) as run:
         assert sorted(read(run)) == [b"no end", b"one", b"three", b"two"]
-
-
-def test_lines_that_come_one_by_one_are_read_many_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reads: list[int] = []
-    read_once = os.read
-    monkeypatch.setattr(os, "read", lambda source, size: reads.append(size) or read_once(source, size))
-    script = "import time\nfor n in range(300): print(n, flush=True); time.sleep(0.001)"
-    with BoundRun(bound([sys.executable, "-c", script]), tmp_path, {}) as run:
-        assert read(run) == [str(n).encode() for n in range(300)]
-    assert len(reads) < 150
 
 
 def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:
