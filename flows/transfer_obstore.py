@@ -91,7 +91,7 @@ class ObstoreSender:
         """Answers by key, for those of the uploads that the store took, or refused with a reason."""
         able = [upload for upload in uploads if upload.size <= _LARGEST and upload.sha256 and can_carry(upload.key)]
         report = _Report(able)
-        if not able:
+        if not able or watch.over:
             return {}
         try:
             self._run(able, report, scratch, watch)
