@@ -1,6 +1,6 @@
 """The real S3 server that all tests share, and an environment without this machine's keys.
 
-Tests may run in several processes (`pytest -n 2`): then the process that leads them runs the store, and all that
+Tests may run in several processes (`pytest -n 3`): then the process that leads them runs the store, and all that
 need Prefect run in one of them, one after the other.
 """
 
