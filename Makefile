@@ -9,10 +9,10 @@ SIDE_BY_SIDE := -n 3 --no-loadscope-reorder
 .PHONY: run up test attack bench check docs format lock clean
 
 run: .venv/installed  ## the main job: the sample data set, delivered into the embedded store as a Prefect flow run
-	$(BIN)/python -m flows.quickstart $(STATE)
+	$(BIN)/python -m imagehaul.local.quickstart $(STATE)
 
 up: .venv/installed  ## store, Prefect server, worker and deployments, until Ctrl-C; all that they keep is in .state
-	$(BIN)/python -m flows.up $(STATE) prefect.yaml
+	$(BIN)/python -m imagehaul.local.up $(STATE) prefect.yaml
 
 test: .venv/installed  ## all tests and checks
 	$(BIN)/ruff check .
@@ -44,7 +44,7 @@ bench: .venv/installed .venv-bench/installed .venv-img2dataset/installed  ## ima
 	touch $@
 
 docs: .venv/installed  ## the tables of the documentation that are made from the code
-	$(BIN)/python -m flows.reference docs
+	$(BIN)/python -m imagehaul.cli.reference docs
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .

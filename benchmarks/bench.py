@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.measure import Measured, measure, median, spread
-from flows.embedded_store import EmbeddedStore
+from imagehaul.local.embedded_store import EmbeddedStore
 
 BIN = Path(sys.executable).parent
 PEERS = Path(__file__).parent.parent / ".venv-bench" / "bin"

@@ -19,9 +19,9 @@ from xml.etree import ElementTree
 
 from PIL import Image
 
-from flows.records import Box, Crop, PictureJob, RenderOptions
-from flows.rendering import render
-from flows.rendition_files import RenditionFiles
+from imagehaul.records import Box, Crop, PictureJob, RenderOptions
+from imagehaul.rendering.render import render
+from imagehaul.rendering.rendition_files import RenditionFiles
 
 QUALITY = RenderOptions().thumbnail_quality
 Work = Sequence[tuple[Path, Sequence[Box]]]

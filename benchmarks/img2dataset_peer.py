@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.bench import BUCKET, Bench
 from benchmarks.measure import Measured
-from flows.bound_process import start_bound
+from imagehaul.child_process import start_bound
 
 ENVIRONMENT = Path(__file__).parent.parent / ".venv-img2dataset"
 PROGRAM = ENVIRONMENT / "bin" / "img2dataset"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.corpora import small
 from benchmarks.measure import measure, spread
-from flows.render_process import KEPT_MEMORY
+from imagehaul.rendering.process import KEPT_MEMORY
 
 if TYPE_CHECKING:
     from benchmarks.bench import Bench

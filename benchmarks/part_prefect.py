@@ -12,7 +12,7 @@ from benchmarks.corpora import small
 from benchmarks.measure import Measured
 from benchmarks.part_delivery import linked
 from benchmarks.pictures import photographs
-from flows.local_prefect import free_port, prefect_environment, prefect_server
+from imagehaul.local.local_prefect import free_port, prefect_environment, prefect_server
 
 IMAGES, KINDS = 10_000, 200
 """Most are hard links to a few: neither the store nor the decoder knows."""

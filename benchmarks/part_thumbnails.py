@@ -13,7 +13,7 @@ from PIL import Image, ImageChops, ImageStat
 
 from benchmarks.corpora import Corpus, large, small
 from benchmarks.measure import Measured, measure, spread
-from flows.render_process import KEPT_MEMORY
+from imagehaul.rendering.process import KEPT_MEMORY
 
 if TYPE_CHECKING:
     from benchmarks.bench import Bench

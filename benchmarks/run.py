@@ -26,8 +26,8 @@ from benchmarks.part_start import start
 from benchmarks.part_thumbnails import thumbnails
 from benchmarks.part_transfer import transfer
 from benchmarks.part_unchanged import unchanged
-from flows.embedded_store import EmbeddedStore
-from flows.local_prefect import free_port
+from imagehaul.local.embedded_store import EmbeddedStore
+from imagehaul.local.local_prefect import free_port
 
 PARTS: dict[str, Callable[[Bench], None]] = {
     "transfer": transfer,

@@ -16,17 +16,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from flows.catalog import Catalog
-from flows.export import ExportOptions, write_export
-from flows.inventory import EarlierRun, load_listing, load_prior, load_source, near_collisions, refuse_collisions
-from flows.layout import Layout
-from flows.ledger import LedgerRow, write_ledger, write_part
-from flows.mapping import Mapping
-from flows.matching import load_annotations, match_annotations
-from flows.plan import Wanted, make_plan, read_batch
-from flows.proof import collect_outcome, prove
-from flows.records import Annotation, Box, SourceFile, StoredObject
-from flows.summary import count_outcome
+from imagehaul.delivery.summary import count_outcome
+from imagehaul.exports.entities import ExportOptions, write_export
+from imagehaul.layout import Layout
+from imagehaul.ledger.catalog import Catalog
+from imagehaul.ledger.inventory import (
+    EarlierRun,
+    load_listing,
+    load_prior,
+    load_source,
+    near_collisions,
+    refuse_collisions,
+)
+from imagehaul.ledger.matching import load_annotations, match_annotations
+from imagehaul.ledger.plan import Wanted, make_plan, read_batch
+from imagehaul.ledger.proof import collect_outcome, prove
+from imagehaul.ledger.rows import LedgerRow, write_ledger, write_part
+from imagehaul.mapping import Mapping
+from imagehaul.records import Annotation, Box, SourceFile, StoredObject
 
 LAYOUT = Layout("bucket", "sets/", "birds")
 MAPPING = Mapping(LAYOUT)

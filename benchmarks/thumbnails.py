@@ -20,8 +20,8 @@ def imagehaul(pictures: list[Path], out: Path) -> float:
     """As a delivery does it: by a worker process, with both hashes and the facts. The CPU of both processes."""
     import psutil
 
-    from flows.records import PictureJob, RenderOptions
-    from flows.render_pool import RenderPool
+    from imagehaul.records import PictureJob, RenderOptions
+    from imagehaul.rendering.pool import RenderPool
 
     def jobs(files: list[Path]) -> list[PictureJob]:
         states = [(file, file.stat()) for file in files]

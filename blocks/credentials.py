@@ -1,4 +1,4 @@
-"""The form for keys. What the keys do is in `flows.credentials`."""
+"""The form for keys. What the keys do is in `imagehaul.store.credentials`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import ClassVar
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, SecretStr
 
-from flows.credentials import AccessKey, Keys, MachineKeys, ProfileKeys, RoleKeys
-from flows.errors import SettingsError
+from imagehaul.errors import SettingsError
+from imagehaul.store.credentials import AccessKey, Keys, MachineKeys, ProfileKeys, RoleKeys
 
 
 class ObjectStoreCredentials(Block):
@@ -20,7 +20,7 @@ class ObjectStoreCredentials(Block):
     Example:
         Keys that are given outright:
         ```python
-        from blocks import ObjectStoreCredentials
+        from imagehaul.blocks import ObjectStoreCredentials
 
         ObjectStoreCredentials(access_key="AKIA...", secret_key="...").save("my-keys")
         ```

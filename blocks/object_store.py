@@ -1,4 +1,4 @@
-"""The form for an object store. What a store does is in `flows.store`."""
+"""The form for an object store. What a store does is in `imagehaul.store.endpoint`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import ClassVar
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
-from blocks.credentials import ObjectStoreCredentials
-from flows.authority import checked_pem
-from flows.errors import SettingsError
-from flows.store import Addressing, Store
+from imagehaul.blocks.credentials import ObjectStoreCredentials
+from imagehaul.errors import SettingsError
+from imagehaul.store.ca import checked_pem
+from imagehaul.store.endpoint import Addressing, Store
 
 
 class ObjectStore(Block):
@@ -23,7 +23,7 @@ class ObjectStore(Block):
         A MinIO with a certificate of a private CA:
         ```python
         from pathlib import Path
-        from blocks import ObjectStore, ObjectStoreCredentials
+        from imagehaul.blocks import ObjectStore, ObjectStoreCredentials
 
         keys = ObjectStoreCredentials(access_key="...", secret_key="...")
         keys.save("minio-keys")

@@ -9,9 +9,9 @@ from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
-from flows.artifacts import publish_plan, summary_markdown
-from flows.errors import HaulError
-from flows.summary import Summary
+from imagehaul.delivery.summary import Summary
+from imagehaul.errors import HaulError
+from imagehaul.flows.artifacts import publish_plan, summary_markdown
 
 HOURS = 24
 

@@ -9,14 +9,14 @@ import re
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from flows.contact_sheet import delivered_sheet
-from flows.form import form_of
-from flows.layout import Layout
-from flows.legible import legible
-from flows.progress import human_bytes
-from flows.settings import Settings
-from flows.store import Store
-from flows.summary import Summary
+from imagehaul.delivery.summary import Summary
+from imagehaul.flows.parameters import form_of
+from imagehaul.layout import Layout
+from imagehaul.progress import human_bytes
+from imagehaul.rendering.contact_sheet import delivered_sheet
+from imagehaul.settings import Settings
+from imagehaul.store.endpoint import Store
+from imagehaul.text import legible
 
 
 def artifact_key(kind: str, dataset: str) -> str:

@@ -15,8 +15,8 @@ from prefect.exceptions import ObjectNotFound
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from flows.errors import SettingsError
-from flows.prefect_server import reach_api, ui_url
+from imagehaul.errors import SettingsError
+from imagehaul.flows.prefect_server import reach_api, ui_url
 
 
 def install(file: Path, notify: str, rejected: float) -> list[str]:

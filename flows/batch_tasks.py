@@ -13,10 +13,10 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Cancelled, Completed, Failed
 
-from flows.batch import BatchOutcome
-from flows.batch_threads import RunBatches, WorkOn
-from flows.errors import HaulError
-from flows.records import BatchReference
+from imagehaul.delivery.batch import BatchOutcome
+from imagehaul.delivery.batch_threads import RunBatches, WorkOn
+from imagehaul.errors import HaulError
+from imagehaul.records import BatchReference
 
 INTERRUPT_SECONDS = 8.0
 """How long an interrupted run waits for its batches, so that their children are gone when it ends."""

@@ -1,7 +1,7 @@
 """The Prefect flow around the chain: a form, batches as task runs, progress and outcome as artifacts.
 
-`flows/chain.py` holds the chain itself, apart from here, since importing Prefect takes two seconds that the
-command line does not want to pay where no Prefect API is configured.
+`imagehaul/delivery/chain.py` holds the chain itself, apart from here, since importing Prefect takes two seconds that
+the command line does not want to pay where no Prefect API is configured.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows import chain
-from flows.approval import approve_in_ui
-from flows.artifacts import publish_artifacts
-from flows.batch_tasks import as_tasks
-from flows.errors import HaulError
-from flows.flow_progress import FlowProgress
-from flows.form import DatasetName, SettingsForm, Source, StoreBlock, settings_of_form
-from flows.progress import Progress
-from flows.publication_event import tell_others
-from flows.records import Request, Rerun, WhenLocked
-from flows.settings import Settings
-from flows.store import Store
-from flows.summary import Summary
+from imagehaul.delivery import chain
+from imagehaul.delivery.summary import Summary
+from imagehaul.errors import HaulError
+from imagehaul.flows.approval import approve_in_ui
+from imagehaul.flows.artifacts import publish_artifacts
+from imagehaul.flows.batch_tasks import as_tasks
+from imagehaul.flows.flow_progress import FlowProgress
+from imagehaul.flows.parameters import DatasetName, SettingsForm, Source, StoreBlock, settings_of_form
+from imagehaul.flows.publication_event import tell_others
+from imagehaul.progress import Progress
+from imagehaul.records import Request, Rerun, WhenLocked
+from imagehaul.settings import Settings
+from imagehaul.store.endpoint import Store
 
 
 @flow(name="deliver", flow_run_name="deliver {dataset}")

@@ -10,13 +10,13 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from flows.clock import leave_out
-from flows.errors import HaulError
-from flows.progress import Progress
-from flows.records import Request
-from flows.settings import Settings
-from flows.store import Store
-from flows.summary import Summary
+from imagehaul.clock import leave_out
+from imagehaul.delivery.summary import Summary
+from imagehaul.errors import HaulError
+from imagehaul.progress import Progress
+from imagehaul.records import Request
+from imagehaul.settings import Settings
+from imagehaul.store.endpoint import Store
 
 for _name, _value in {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -34,10 +34,10 @@ def deliver_here(request: Request, settings: Settings, store: Store, progress: P
     from prefect.client.schemas.objects import State
     from prefect.exceptions import TerminationSignal
 
-    from flows.deliver import outcome_of, run_in_flow
-    from flows.flow_progress import Both, FlowProgress
-    from flows.form import form_of
-    from flows.prefect_server import reach_api
+    from imagehaul.flows.deliver import outcome_of, run_in_flow
+    from imagehaul.flows.flow_progress import Both, FlowProgress
+    from imagehaul.flows.parameters import form_of
+    from imagehaul.flows.prefect_server import reach_api
 
     ended: list[Summary | HaulError] = []
 

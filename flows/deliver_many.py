@@ -19,11 +19,11 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling, Completed, Failed
 from pydantic import BaseModel, Field
 
-from flows.artifacts import cell
-from flows.errors import HaulError, SettingsError
-from flows.form import DatasetName, Source, form_of, settings_of_form
-from flows.records import Rerun
-from flows.settings import Settings
+from imagehaul.errors import HaulError, SettingsError
+from imagehaul.flows.artifacts import cell
+from imagehaul.flows.parameters import DatasetName, Source, form_of, settings_of_form
+from imagehaul.records import Rerun
+from imagehaul.settings import Settings
 
 POLL_SECONDS = 2.0
 COLUMNS = ("dataset", "source", "annotations")

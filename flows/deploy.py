@@ -27,11 +27,11 @@ from prefect.workers.process import ProcessWorker
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from blocks import ObjectStore, ObjectStoreCredentials
-from flows.errors import SettingsError
-from flows.form import form_of
-from flows.prefect_server import reach_api, ui_url
-from flows.settings_sources import resolve_settings
+from imagehaul.blocks import ObjectStore, ObjectStoreCredentials
+from imagehaul.errors import SettingsError
+from imagehaul.flows.parameters import form_of
+from imagehaul.flows.prefect_server import reach_api, ui_url
+from imagehaul.settings_loading import resolve_settings
 
 KEYS = {
     "name",

@@ -9,9 +9,9 @@ from typing import Any
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from flows.artifacts import artifact_key
-from flows.legible import legible_lines
-from flows.progress import LogProgress, Progress
+from imagehaul.flows.artifacts import artifact_key
+from imagehaul.progress import LogProgress, Progress
+from imagehaul.text import legible_lines
 
 UPDATE_SECONDS = 1.0
 

@@ -6,7 +6,7 @@ from httpx import HTTPError
 from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 
-from flows.errors import HaulError
+from imagehaul.errors import HaulError
 
 
 def reach_api() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 from prefect.events import emit_event
 
-from flows.layout import Layout
-from flows.settings import Settings
-from flows.summary import Summary
+from imagehaul.delivery.summary import Summary
+from imagehaul.layout import Layout
+from imagehaul.settings import Settings
 
 PUBLISHED = "imagehaul.dataset.published"
 ENDED = "imagehaul.delivery.ended"

@@ -9,14 +9,14 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.artifacts import artifact_key, cell
-from flows.batch_tasks import as_tasks
-from flows.errors import HaulError
-from flows.flow_progress import FlowProgress
-from flows.form import DatasetName, SettingsForm, StoreBlock, settings_of_form
-from flows.progress import human_bytes
-from flows.repair import verify_and_repair
-from flows.verification import Verification
+from imagehaul.delivery.repair import verify_and_repair
+from imagehaul.delivery.verification import Verification
+from imagehaul.errors import HaulError
+from imagehaul.flows.artifacts import artifact_key, cell
+from imagehaul.flows.batch_tasks import as_tasks
+from imagehaul.flows.flow_progress import FlowProgress
+from imagehaul.flows.parameters import DatasetName, SettingsForm, StoreBlock, settings_of_form
+from imagehaul.progress import human_bytes
 
 
 @flow(name="verify", flow_run_name="verify {dataset}")

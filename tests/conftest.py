@@ -23,18 +23,19 @@ from typing import Any
 import pytest
 import trustme
 
-from flows import store_clients
-from flows.credentials import AccessKey
-from flows.embedded_store import Certificate, EmbeddedStore
-from flows.store import Store
-from flows.store_clients import Patience as ClientPatience
-from flows.store_clients import boto3_client
-from flows.transfer import choose_lane
-from flows.transfer_rounds import Patience
-from prefect_runs import Prefect, running_prefect
+from imagehaul.local.embedded_store import Certificate, EmbeddedStore
+from imagehaul.store import clients as store_clients
+from imagehaul.store.clients import Patience as ClientPatience
+from imagehaul.store.clients import boto3_client
+from imagehaul.store.credentials import AccessKey
+from imagehaul.store.endpoint import Store
+from imagehaul.store.retry import Patience
+from imagehaul.transfer.engines import choose_lane
+from tests.support.prefect_runs import Prefect, running_prefect
 
-TEXTS = {file.name: file.read_text() for file in Path(__file__).parent.glob("test_*.py")}
-WITH_PREFECT = {name for name, text in TEXTS.items() if "prefect: Prefect" in text}
+ROOT = Path(__file__).parents[1]
+TEXTS = {str(file.relative_to(ROOT)): file.read_text() for file in Path(__file__).parent.rglob("test_*.py")}
+WITH_PREFECT = {name for name, text in TEXTS.items() if "mark.prefect" in text}
 SLOW = {name for name, text in TEXTS.items() if "mark.slow" in text}
 ACTIONS = {"all": ["Admin"], "next": ["Admin"], "read": ["Read", "List"], "no list": ["Read", "Write"]}
 
@@ -107,16 +108,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            return "Prefect" if Path(file).name in WITH_PREFECT else file
+            file = _file(nodeid)
+            return "Prefect" if file in WITH_PREFECT else file
 
     return ByFile(config, log)
+
+
+def _file(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Several processes begin with what takes longest, so that they are done together."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: (item.path.name not in WITH_PREFECT, item.path.name not in SLOW))
+        items.sort(key=lambda item: (_file(item.nodeid) not in WITH_PREFECT, _file(item.nodeid) not in SLOW))
 
 
 @pytest.fixture(scope="session")
@@ -194,9 +199,9 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds in place of minutes, so that a test sees the end of a store that never answers."""
     patience = Patience(stall_seconds=2.0, pauses=(0.1, 0.3, 0.5), retries=2, probe_seconds=4.0)
-    monkeypatch.setattr("flows.delivery.choose_lane", partial(choose_lane, patience=patience))
+    monkeypatch.setattr("imagehaul.delivery.stages.choose_lane", partial(choose_lane, patience=patience))
     quick = ClientPatience(connect=2, read=2, attempts=3)
-    monkeypatch.setattr("flows.store.boto3_client", lambda store, keys, patience=quick: boto3_client(
+    monkeypatch.setattr("imagehaul.store.endpoint.boto3_client", lambda store, keys, patience=quick: boto3_client(
         store, keys, patience
     ))  # fmt: skip
     monkeypatch.setattr(store_clients, "TO_WORK", quick)

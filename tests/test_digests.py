@@ -7,8 +7,8 @@ from io import BytesIO
 
 import pytest
 
-from flows.digests import digest, digest_stream
-from flows.records import PART_SIZE
+from imagehaul.digests import digest, digest_stream
+from imagehaul.records import PART_SIZE
 
 
 def test_the_empty_file_has_the_known_checksums() -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.errors import SettingsError
-from flows.layout import DATASET_NAME, RUN_NAME, Layout, new_run_name, split_s3_uri
+from imagehaul.errors import SettingsError
+from imagehaul.layout import DATASET_NAME, RUN_NAME, Layout, new_run_name, split_s3_uri
 
 LAYOUT = Layout.of("s3://mybucket/sets/", "birds")
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.census import IMAGE_SUFFIXES
-from flows.layout import Layout
-from flows.mapping import MAX_KEY_BYTES, Mapping, problem_of, url_of
-from flows.records import Box
+from imagehaul.layout import Layout
+from imagehaul.mapping import MAX_KEY_BYTES, Mapping, problem_of, url_of
+from imagehaul.records import Box
+from imagehaul.sources.scan_report import IMAGE_SUFFIXES
 
 LAYOUT = Layout("mybucket", "sets/", "birds")
 KEEP = Mapping(LAYOUT)

@@ -8,9 +8,9 @@ import time
 import pytest
 from rich.console import Console
 
-from flows.progress import LogProgress, Work, human_bytes, shown_on
-from flows.summary import Counts, Reason, Summary
-from flows.terminal import print_summary
+from imagehaul.cli.terminal import print_summary
+from imagehaul.delivery.summary import Counts, Reason, Summary
+from imagehaul.progress import LogProgress, Work, human_bytes, shown_on
 
 
 def test_a_log_gets_a_line_for_a_stage_and_few_for_images() -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from flows.layout import Layout
-from flows.records import ObjectOptions, RenderOptions
-from flows.settings import Settings, accepted
+from imagehaul.layout import Layout
+from imagehaul.records import ObjectOptions, RenderOptions
+from imagehaul.settings import Settings, accepted
 
 TARGET = {"remote_save": "s3://mybucket/sets/"}
 

@@ -1,0 +1,365 @@
+"""The command line: a thin layer over what can also be imported. Heavy imports wait until they are needed."""
+
+from __future__ import annotations
+
+from imagehaul.clock import seconds_since_entry  # isort: skip - the clock starts first
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
+
+from cyclopts import App, CycloptsError, Parameter
+from pydantic import BaseModel, Field, create_model
+
+from imagehaul.errors import HaulError, SettingsError
+from imagehaul.records import Request
+from imagehaul.settings import Settings
+from imagehaul.settings_loading import resolve_settings
+from imagehaul.text import legible_lines
+from imagehaul.version import software
+
+
+def _option_type(annotation: Any) -> Any:
+    if annotation is bool:
+        return bool
+    return list[str] if get_origin(annotation) is tuple else str
+
+
+if TYPE_CHECKING:
+    from imagehaul.delivery.summary import Summary
+    from imagehaul.store.endpoint import Store
+
+    SettingsOptions = BaseModel
+else:
+    # Every setting as an option, read as text here: the settings themselves say what is wrong with a value.
+    SettingsOptions = create_model(
+        "SettingsOptions",
+        **{
+            name: (_option_type(field.annotation) | None, Field(default=None, description=field.description))
+            for name, field in Settings.model_fields.items()
+        },
+    )
+
+SWITCHES = {f"--{name.replace('_', '-')}" for name, field in Settings.model_fields.items() if field.annotation is bool}
+Every = Annotated[SettingsOptions | None, Parameter(name="*", group="Settings", show_default=False)]
+Dataset = Annotated[str, Parameter(help="Name of the data set, and of its folder under REMOTE_SAVE.")]
+Config = Annotated[Path | None, Parameter(help="A file of settings, in place of .vl/config.json.")]
+Block = Annotated[
+    str, Parameter(help="Name of an object store block in Prefect. It alone then decides URL, keys and CA.")
+]
+Json = Annotated[bool, Parameter(help="The last line of standard output is one JSON object.", negative="")]
+
+app = App(
+    name="imagehaul",
+    help="Delivers image data sets into S3, MinIO and other object stores: "
+    "every image proven there, or named with a reason.",
+    version=software,
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,
+)
+
+
+@app.command
+def deliver(
+    source: Annotated[str, Parameter(help="A folder, or s3://bucket/prefix.")],
+    /,
+    *,
+    dataset: Dataset,
+    config: Config = None,
+    annotations: Annotated[str, Parameter(help="A file, a folder or an s3:// URI. Not given: beside the images.")] = "",
+    store: Block = "",
+    rerun: Annotated[
+        Literal["changed", "failed", "all"],
+        Parameter(help="changed: what is new, changed or missing. failed: what failed before. all: everything."),
+    ] = "changed",
+    dry_run: Annotated[bool, Parameter(help="Shows the plan and sends nothing.", negative="")] = False,
+    allow_loss: Annotated[
+        bool, Parameter(help="Publishes in spite of MAX_REJECTED and MAX_VANISHED.", negative="")
+    ] = False,
+    when_locked: Annotated[
+        Literal["wait", "refuse"], Parameter(help="What to do while another run works on the data set.")
+    ] = "wait",
+    prefect: Annotated[
+        bool | None, Parameter(help="As a Prefect flow run, or not. Not given: where a Prefect API is configured.")
+    ] = None,
+    json: Json = False,
+    settings: Every = None,
+) -> int:
+    """Delivers one data set: renders, sends, proves and exports it."""
+    from imagehaul.progress import shown_on
+
+    request = Request(dataset, source, annotations, rerun, dry_run, allow_loss, when_locked)
+    resolved, warnings = _resolve(config, settings)
+    as_flow = _as_flow(prefect, store)
+    with shown_on(sys.stderr) as progress:
+        for warning in warnings:
+            progress.warn(warning)
+        if as_flow:
+            from imagehaul.flows.deliver_here import deliver_here
+
+            summary = deliver_here(request, resolved, _store(resolved, store), progress)
+        else:
+            from imagehaul.delivery.batch_threads import in_threads
+            from imagehaul.delivery.chain import deliver as run_chain
+
+            summary = run_chain(request, resolved, _store(resolved, ""), in_threads, progress)
+    summary = replace(summary, seconds=seconds_since_entry(), warnings=(*warnings, *summary.warnings))
+    return _show(summary, json)
+
+
+@app.command
+def verify(
+    *,
+    dataset: Dataset,
+    config: Config = None,
+    store: Block = "",
+    content: Annotated[bool, Parameter(help="Reads every byte back and compares SHA-256.", negative="")] = False,
+    repair: Annotated[
+        bool, Parameter(help="Sends again, from --source, what is missing or changed.", negative="")
+    ] = False,
+    source: Annotated[str, Parameter(help="For --repair: a folder, or s3://bucket/prefix.")] = "",
+    annotations: Annotated[str, Parameter(help="For --repair: as in `deliver`.")] = "",
+    findings: Annotated[
+        str, Parameter(help="A file for the list of all that is missing, changed, unread or extra, as Parquet.")
+    ] = "",
+    json: Json = False,
+    settings: Every = None,
+) -> int:
+    """Compares the published ledger with what the store holds now."""
+    from imagehaul.delivery.batch_threads import in_threads
+    from imagehaul.delivery.repair import verify_and_repair
+    from imagehaul.progress import shown_on
+
+    if repair != bool(source):
+        raise SettingsError("--repair sends from a source, and --source is for --repair alone: give both or neither.")
+    resolved, warnings = _resolve(config, settings)
+    with shown_on(sys.stderr) as progress:
+        for warning in warnings:
+            progress.warn(warning)
+        found, _ = verify_and_repair(
+            dataset, resolved, _store(resolved, store), progress, in_threads, content, source, annotations, findings
+        )
+    found = replace(found, seconds=seconds_since_entry())
+    if json:
+        _print_json(found.as_json())
+    else:
+        from rich.console import Console
+
+        from imagehaul.cli.terminal import print_verification
+
+        print_verification(found, Console())
+    return found.exit_status
+
+
+@app.command
+def prune(
+    *,
+    dataset: Dataset,
+    keep: Annotated[int, Parameter(help="How many of the newest runs stay.")],
+    dry_run: Annotated[bool, Parameter(help="Says what would go, and removes nothing.", negative="")] = False,
+    config: Config = None,
+    store: Block = "",
+    json: Json = False,
+    settings: Every = None,
+) -> int:
+    """Removes old runs and exports, never images."""
+    from contextlib import nullcontext
+
+    from imagehaul.delivery.prune import prune as remove_old
+    from imagehaul.layout import Layout, new_run_name
+    from imagehaul.ledger.lease import lease
+    from imagehaul.progress import shown_on
+
+    resolved, _ = _resolve(config, settings)
+    layout, target = Layout.of(resolved.remote_save, dataset), _store(resolved, store)
+    target.check(layout.bucket, layout.root, write=False)
+    with shown_on(sys.stderr) as progress:
+        run = new_run_name()
+        with nullcontext() if dry_run else lease(target.client(), layout, run, "wait", progress.say):
+            removed = remove_old(target, layout, keep, dry_run)
+    if json:
+        _print_json(removed.as_json())
+    else:
+        print(removed.headline)
+        for name in removed.runs:
+            print(f"    {name}")
+    return removed.exit_status
+
+
+@app.command
+def deploy(
+    *names: Annotated[str, Parameter(help="Deployments to make, such as minio. Not given: all.")],
+    file: Annotated[Path, Parameter(help="Where the deployments are described.")] = Path("prefect.yaml"),
+    config: Config = None,
+) -> int:
+    """Registers block types, makes the work pool and the deployments; may be run again."""
+    _require_api("deploy")
+    from imagehaul.flows.deploy import Deployer
+
+    deployer = Deployer(file, config, os.environ)
+    outcomes = deployer.deploy(names)
+    for warning in deployer.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
+    for outcome in outcomes:
+        print(f"{outcome.name}: {outcome.obstacle or 'deployed'}")
+    return 1 if any(outcome.obstacle for outcome in outcomes) else 0
+
+
+@app.command
+def automations(
+    *,
+    notify: Annotated[str, Parameter(help="A notification block of Prefect: TYPE/NAME, such as slack-webhook/team.")],
+    rejected: Annotated[float, Parameter(help="Tells when a larger share of the images than this is rejected.")] = 0.05,
+    file: Annotated[Path, Parameter(help="Where the automations are described.")] = Path("automations.yaml"),
+) -> int:
+    """Installs who is told of a failed delivery, or of many rejected images; may be run again."""
+    _require_api("install automations")
+    from imagehaul.flows.automations import install
+
+    for name in install(file, notify, rejected):
+        print(name)
+    return 0
+
+
+@app.command
+def nginx(
+    *,
+    config: Config = None,
+    store: Block = "",
+    listen: Annotated[str, Parameter(help="Port, or address and port, that nginx listens at.")] = "80",
+    address: Annotated[str, Parameter(help="This host's address as the store sees it. Not given: found out.")] = "",
+    settings: Every = None,
+) -> int:
+    """Prints an nginx configuration that serves CDN_FULLPATH from the store."""
+    from imagehaul.serving.nginx import serving
+
+    resolved, _ = _resolve(config, settings)
+    print(serving(resolved, _store(resolved, store), listen, address), end="")
+    return 0
+
+
+@app.command
+def sample(folder: Annotated[Path, Parameter(help="A folder that is not there yet, or is empty.")], /) -> int:
+    """Writes the sample data set: pictures with known boxes, and a few deliberate faults."""
+    from imagehaul.local.sample import write_sample
+
+    print(write_sample(folder))
+    return 0
+
+
+@app.command(name="store")
+def run_store(
+    folder: Annotated[Path, Parameter(help="Where the store keeps its data.")],
+    /,
+    *,
+    port: Annotated[int, Parameter(help="Port on this machine. 0: a free one.")] = 0,
+) -> int:
+    """Runs the embedded object store until it is stopped; prints its URL and keys."""
+    from imagehaul.local.embedded_store import serve
+
+    serve(folder, port)
+    return 0
+
+
+def _resolve(config: Path | None, options: BaseModel | None) -> tuple[Settings, list[str]]:
+    given = {name: getattr(options, name) for name in options.model_fields_set} if options else {}
+    given = {name: value for name, value in given.items() if value is not None}
+    return resolve_settings(given, config, os.environ, Path.cwd())
+
+
+def _as_flow(prefect: bool | None, block: str) -> bool:
+    from imagehaul.flows.prefect_api import is_configured
+
+    configured = is_configured(os.environ)
+    if block and not configured:
+        raise SettingsError(
+            f"--store {block} names a Prefect block, and no Prefect API is configured. Set PREFECT_API_URL "
+            "(for instance http://127.0.0.1:4200/api), or leave --store out and give OBJECT_STORE_URL."
+        )
+    return configured if prefect is None else prefect
+
+
+def _require_api(doing: str) -> None:
+    from imagehaul.flows.prefect_api import is_configured
+
+    if not is_configured(os.environ):
+        raise SettingsError(
+            f"No Prefect API is configured, so there is nowhere to {doing}. Set PREFECT_API_URL, for instance http://127.0.0.1:4200/api."
+        )
+
+
+def _store(settings: Settings, block: str) -> Store:
+    if block:
+        from imagehaul.blocks.object_store import load_store
+
+        return load_store(block)
+    from imagehaul.store.endpoint import store_from_environment
+
+    return store_from_environment(settings.object_store_url, os.environ, Path.cwd())
+
+
+def _show(summary: Summary, as_json: bool) -> int:
+    if as_json:
+        _print_json(summary.as_json())
+    else:
+        from rich.console import Console
+
+        from imagehaul.cli.terminal import print_summary
+
+        print_summary(summary, Console())
+    return summary.exit_status
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(content) + "\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The console script. Every error that can come from outside the program ends here, as words."""
+    signal.signal(signal.SIGTERM, _terminate)
+    tokens = _join_switches(sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        return _fail(f"{error}\nSee `imagehaul --help`.", 2, tokens)
+    except HaulError as error:
+        return _fail(str(error), error.exit_status, tokens)
+    except KeyboardInterrupt:
+        return _fail("Interrupted. What was proven stays; run again to go on from there.", 1, tokens)
+    except OSError as error:
+        where = f" {error.filename!r}" if error.filename else ""
+        return _fail(f"{error.strerror or error}{where}. Free room or grant permission, and run again.", 1, tokens)
+    return int(status or 0)
+
+
+def _fail(message: str, status: int, tokens: Sequence[str]) -> int:
+    sys.stderr.write(f"imagehaul: {legible_lines(message)}\n")
+    if "--json" in tokens:
+        sys.stdout.write(json.dumps({"error": message, "exit_status": status}) + "\n")
+    return status
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    # SIGTERM ends a run as Ctrl-C does: children are ended, scratch is removed.
+    raise KeyboardInterrupt
+
+
+def _join_switches(tokens: Sequence[str]) -> list[str]:
+    """`--serve-original-image true` means `--serve-original-image=true`, as it does for all other settings."""
+    joined: list[str] = []
+    for token in tokens:
+        if joined and joined[-1] in SWITCHES and token.lower() in ("true", "false"):
+            joined[-1] += f"={token.lower()}"
+        else:
+            joined.append(token)
+    return joined
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""The end of a delivery, shown to a person at a terminal or in a log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imagehaul.progress import human_bytes
+from imagehaul.text import legible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from imagehaul.delivery.summary import Summary
+    from imagehaul.delivery.verification import Verification
+
+
+def print_summary(summary: Summary, console: Console) -> None:
+    """A table of counts, bytes, seconds and rates; the reasons; and where ledger and export lie."""
+    from rich.table import Table
+    from rich.text import Text
+
+    counts = summary.counts
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(justify="left")
+    table.add_column(justify="right")
+    table.add_column(justify="left", style="dim", overflow="fold")
+    rate = counts.planned / summary.seconds if summary.seconds else 0.0
+    rows = [
+        ("planned", f"{counts.planned:,}", f"images in {legible(summary.source)}"),
+        ("delivered", f"{counts.delivered:,}", f"{summary.new:,} new, {summary.changed:,} changed in the source"),
+        ("unchanged", f"{counts.unchanged:,}", "proven now, sent by an earlier run"),
+        ("rejected", f"{counts.rejected:,}", "not sent, for a reason in the file itself"),
+        ("failed", f"{counts.failed:,}", "should have been sent, and not proven"),
+        ("objects", f"{counts.objects:,}", f"images, thumbnails and crops sent: {human_bytes(counts.bytes)}"),
+        ("seconds", f"{summary.seconds:,.1f}", f"{rate:,.0f} images/s, sent by {summary.engine}"),
+    ]
+    if summary.dry_run:
+        rows[1:2] = [("to send", f"{counts.pending:,}", f"images, {human_bytes(summary.pending_bytes)}")]
+        rows = [row for row in rows if row[0] not in ("failed", "objects")]
+    if summary.vanished:
+        rows.insert(5, ("gone", f"{summary.vanished:,}", "published before, and no longer in the source"))
+    for name, number, meaning in rows:
+        table.add_row(Text(name), Text(number), Text(meaning))
+    console.print(Text(f"\n{summary.dataset}  run {summary.run}", style="bold"))
+    console.print(table)
+    for reason in summary.reasons:
+        what = " and ".join(
+            f"{count:,} {name}{'s' if count != 1 else ''}"
+            for count, name in ((reason.images, "image"), (reason.renditions, "rendition"))
+            if count
+        )
+        console.print(Text(f"{reason.status}: {reason.code}, {what}, for example {legible(reason.example)}"))
+        console.print(Text(f"    {legible(reason.message)} {reason.advice}".rstrip(), style="dim"))
+    for note in summary.notes:
+        console.print(Text(f"    {legible(note)}"))
+    if summary.refused:
+        console.print(Text(f"Not published: {legible(summary.refused)}", style="bold red"))
+    elif summary.dry_run:
+        console.print(Text("A dry run: nothing was sent."))
+    elif summary.nothing_changed:
+        console.print(Text(f"Nothing has changed: run {summary.current_run} stays current."))
+    elif summary.published:
+        console.print(Text(f"Published: run {summary.run} is current.", style="bold green"))
+    if summary.ledger:
+        console.print(Text(f"ledger  {summary.ledger}"))
+    if summary.export:
+        console.print(Text(f"export  {summary.export}metadata.json and metadata.parquet"))
+
+
+def print_verification(found: Verification, console: Console) -> None:
+    """The counts, and the first object of each problem."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from imagehaul.delivery.verification import PROBLEMS
+
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(justify="left")
+    table.add_column(justify="right")
+    table.add_column(justify="left", style="dim", overflow="fold")
+    for name, number, meaning in (
+        ("objects", found.objects, "that the ledger says are in the store"),
+        ("proven", found.proven, f"as the ledger says: {human_bytes(found.bytes)}"),
+        ("missing", found.missing, "the store does not list them"),
+        ("changed", found.changed, "the store holds other bytes"),
+        ("unread", found.unread, "there, and could not be read"),
+        ("extra", found.extra, "in the store, and unknown to the ledger; harmless"),
+    ):
+        table.add_row(Text(name), Text(f"{number:,}"), Text(meaning))
+    console.print(Text(f"\n{found.dataset}  run {found.run}", style="bold"))
+    console.print(table)
+    for example in found.examples:
+        console.print(Text(f"{example.problem}: {legible(example.key)}  {legible(example.message)}"))
+    more = sum(getattr(found, problem) for problem in PROBLEMS) - len(found.examples)
+    if more:
+        console.print(Text(f"and {more:,} more: `--findings FILE` writes them all."))
+    if found.by_etag:
+        console.print(Text(f"{found.by_etag:,} objects have no known hash, and were proven by their ETag alone."))
+    for warning in found.warnings:
+        console.print(Text(f"warning: {warning}", style="yellow"))

@@ -1,0 +1,273 @@
+"""The work on one batch: fetch, render, send, and write down what became of each object."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from imagehaul.errors import CODES, StoreError
+from imagehaul.ledger.plan import Wanted
+from imagehaul.ledger.rows import LedgerRow, write_part
+from imagehaul.mapping import Mapping
+from imagehaul.records import (
+    Batch,
+    Box,
+    Copy,
+    Crop,
+    Facts,
+    Picture,
+    PictureJob,
+    PlannedImage,
+    Present,
+    Rendition,
+    Sent,
+    Upload,
+)
+from imagehaul.rendering.pool import RenderPool
+from imagehaul.rendering.rendition_files import RenditionFiles
+from imagehaul.sources.fetch import Fetched, Fetcher
+from imagehaul.transfer.engines import Lane
+
+FAILS = {"SOURCE_CHANGED", "SOURCE_GONE", "DISK_FULL", "SCRATCH_UNWRITABLE", "STORE_BUSY", "NO_REPORT"}
+"""Codes that do not lie in the one file: the image should have been sent, and was not."""
+
+BYTES_ALL_THE_SAME = {
+    "UNDECODABLE",
+    "EMPTY",
+    "DECODER_CRASHED",
+    "DECODER_MISSING",
+    "TIME_LIMIT",
+    "MEMORY_LIMIT",
+}
+"""What DELIVER_UNDECODABLE sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOutcome:
+    """`part`: the Parquet file with the batch's rows. `size`: bytes of its source images.
+
+    `stopped`: why nothing more can be sent by anybody."""
+
+    number: int
+    images: int
+    size: int
+    part: Path
+    stopped: StoreError | None = None
+
+
+@dataclass(slots=True)
+class _Object:
+    """One object on its way: its row, and how it is to be sent, if it is."""
+
+    row: LedgerRow
+    upload: Upload | None = None
+    copy: Copy | None = None
+
+
+@dataclass(frozen=True)
+class BatchWork:
+    """What all batches of a run share. A call works on one batch, in the thread of the caller."""
+
+    source: Fetcher
+    mapping: Mapping
+    wanted: Wanted
+    pool: RenderPool
+    lane: Lane
+    run: str
+    scratch: Path
+    stop: threading.Event
+
+    def __call__(self, batch: Batch) -> BatchOutcome:
+        folder = self.scratch / f"batch-{batch.number:05d}"
+        folder.mkdir()
+        part = self.scratch / "parts" / f"part-{batch.number:05d}.parquet"
+        stopped = None
+        try:
+            with RenditionFiles(folder) as files:
+                objects = self._prepare(batch, files)
+                try:
+                    sent = self._send(objects, folder)
+                except StoreError as error:
+                    stopped, sent = error, []
+                    self.stop.set()
+                rows = _rows_after(objects, {item.key: item for item in sent}, stopped)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        write_part(rows, part)
+        return BatchOutcome(
+            number=batch.number,
+            images=len(batch.images),
+            size=sum(image.size for image in batch.images),
+            part=part,
+            stopped=stopped,
+        )
+
+    def _prepare(self, batch: Batch, files: RenditionFiles) -> list[_Object]:
+        """Renders the batch, and says for each of its objects how it is to be sent, or why it is not."""
+        whole = [self._needs_whole(image) for image in batch.images]
+        fetched = self.source.fetch(batch.images, whole, files.disk)
+        pictures = self._render(batch.images, fetched, files)
+        # Where the beginning of a file did not say enough, the whole of it is fetched after all.
+        short = [index for index, picture in enumerate(pictures) if picture.header_incomplete]
+        if short:
+            images = [batch.images[index] for index in short]
+            again = self.source.fetch(images, [True] * len(images), files.disk)
+            for index, found, picture in zip(short, again, self._render(images, again, files), strict=True):
+                fetched[index], pictures[index] = found, picture
+        return [
+            item
+            for image, found, picture in zip(batch.images, fetched, pictures, strict=True)
+            for item in self._objects_of(image, found, picture)
+        ]
+
+    def _needs_whole(self, image: PlannedImage) -> bool:
+        """Whether a source in the store must be downloaded: to make something of it, or for a hash to prove it by."""
+        renders = self.wanted.thumbnails or bool(image.boxes) or self.mapping.normalize
+        return renders or self.wanted.full_check or not self.source.has_md5(image)
+
+    def _render(
+        self, images: Sequence[PlannedImage], fetched: Sequence[Fetched], files: RenditionFiles
+    ) -> list[Picture]:
+        jobs: list[PictureJob] = []
+        for index, (image, found) in enumerate(zip(images, fetched, strict=True)):
+            if found.code:
+                continue
+            name = f"{len(images)}-{index}"
+            stem = f"{files.folder_for(image.size, image.boxes)}/{name}"
+            jobs.append(
+                PictureJob(
+                    file=found.file,
+                    size=image.size,
+                    version=found.version,
+                    partial=found.partial,
+                    thumbnail=f"{stem}.thumbnail" if self.wanted.thumbnails else "",
+                    normalized=f"{files.disk}/{name}.normalized" if self.mapping.normalize else "",
+                    crops=tuple(Crop(box, f"{stem}.{box.id}") for box in image.boxes),
+                    spare=str(files.disk),
+                )
+            )
+        rendered = iter(self.pool.render(jobs))
+        return [
+            Picture(None, code=found.code, message=found.message) if found.code else next(rendered) for found in fetched
+        ]
+
+    def _objects_of(self, image: PlannedImage, files: Fetched, picture: Picture) -> list[_Object]:
+        present = {item.key: item for item in image.present}
+        row = LedgerRow(
+            source_path=image.path,
+            kind="image",
+            key=self.mapping.image_key(image.name),
+            status="sent",
+            source_size=image.size,
+            source_version=image.version,
+            media_id=self.mapping.media_id(image.path),
+            recipe=self.wanted.image_recipe,
+            run=self.run,
+        )
+        facts, code = picture.facts, picture.code
+        if facts:
+            row = row.with_facts(facts)
+        deliverable = not code or (code == "PIXEL_LIMIT" and not self.mapping.normalize)
+        if not deliverable and self.wanted.deliver_undecodable and not self.mapping.normalize:
+            deliverable = code in BYTES_ALL_THE_SAME and facts is not None
+        if not deliverable or facts is None:
+            return [_Object(row.with_problem("failed" if code in FAILS else "rejected", code, picture.message))]
+        if code:
+            row = row.with_problem("sent", code, picture.message)
+        objects: list[_Object] = []
+        boxes = iter(image.boxes)
+        for rendition in picture.renditions:
+            if rendition.kind == "image":
+                # The index shows the picture that is stored, in the format that is stored.
+                row = row.with_rendition(rendition).but(format="JPEG", orientation=1, mode="RGB", frames=1)
+                objects.append(self._upload(row, rendition.file, present))
+            else:
+                made = self._rendition(row, image, rendition)
+                if rendition.kind == "crop":
+                    made = self._crop(made, image, facts, next(boxes))
+                objects.append(self._object(made, rendition, present))
+        if not self.mapping.normalize:
+            objects.append(self._original(row, image, files, present))
+        return objects
+
+    def _original(self, row: LedgerRow, image: PlannedImage, files: Fetched, present: dict[str, Present]) -> _Object:
+        where = self.source.in_store(image)
+        if where is None:
+            return self._upload(row, files.file, present)
+        row = row.but(size=image.size, etag=row.etag or image.version)
+        if self._is_present(row, present):
+            return _Object(row.but(status="present", run=present[row.key].run))
+        bucket, key = where
+        return _Object(row, copy=Copy(row.key, bucket, key, image.version, row.content_type, image.size))
+
+    def _rendition(self, original: LedgerRow, image: PlannedImage, rendition: Rendition) -> LedgerRow:
+        return LedgerRow(
+            source_path=image.path,
+            kind=rendition.kind,
+            key=self.mapping.thumbnail_key(image.name),
+            status="sent",
+            source_size=image.size,
+            source_version=image.version,
+            media_id=original.media_id,
+            format="WEBP" if rendition.content_type == "image/webp" else "JPEG",
+            frames=1,
+            recipe=self.wanted.thumbnail_recipe,
+            run=self.run,
+        ).with_rendition(rendition)
+
+    def _crop(self, row: LedgerRow, image: PlannedImage, facts: Facts, box: Box) -> LedgerRow:
+        width, height = facts.size_in(self.wanted.box_space)
+        key = self.mapping.crop_key(image.name, box)
+        return row.with_box(box.in_pixels(width, height)).but(key=key, recipe=self.wanted.crop_recipe)
+
+    def _object(self, row: LedgerRow, rendition: Rendition, present: dict[str, Present]) -> _Object:
+        if rendition.code:
+            return _Object(row.with_problem(_status_of(rendition.code), rendition.code, rendition.message))
+        return self._upload(row, rendition.file, present)
+
+    def _upload(self, row: LedgerRow, file: str, present: dict[str, Present]) -> _Object:
+        if self._is_present(row, present):
+            known = present[row.key]
+            return _Object(row.but(status="present", run=known.run, etag=known.etag))
+        return _Object(row, Upload(row.key, file, row.content_type, row.size, row.md5, row.sha256))
+
+    def _is_present(self, row: LedgerRow, present: dict[str, Present]) -> bool:
+        """Whether the store's listing shows these very bytes under this key already."""
+        known = present.get(row.key)
+        if known is None or self.wanted.rerun == "all" or known.size != row.size:
+            return False
+        same_bytes = known.etag == row.etag or (
+            known.etag == known.known_etag and bool(row.md5) and known.md5 == row.md5
+        )
+        return same_bytes and known.recipe in ("", row.recipe)
+
+    def _send(self, objects: list[_Object], folder: Path) -> list[Sent]:
+        if self.stop.is_set():
+            raise StoreError("The run was stopped.", "NOT_ATTEMPTED")
+        sent = self.lane.send([item.upload for item in objects if item.upload], folder)
+        return sent + self.lane.copy([item.copy for item in objects if item.copy])
+
+
+def _status_of(code: str) -> Literal["failed", "rejected"]:
+    return "failed" if code in FAILS else "rejected"
+
+
+def _rows_after(objects: Sequence[_Object], sent: dict[str, Sent], stopped: StoreError | None) -> list[LedgerRow]:
+    rows: list[LedgerRow] = []
+    for item in objects:
+        row = item.row
+        if item.upload or item.copy:
+            word = sent.get(row.key)
+            if word is None:
+                code = stopped.code if stopped else "NO_REPORT"
+                row = row.with_problem("failed", code, str(stopped) if stopped else CODES[code].meaning)
+            elif word.outcome == "rejected":
+                row = row.with_problem("rejected", word.code, word.message)
+            elif word.outcome != "sent":
+                row = row.with_problem("failed", word.code or "NO_REPORT", word.message)
+        rows.append(row)
+    return rows

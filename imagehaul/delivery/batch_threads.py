@@ -1,0 +1,40 @@
+"""How batches are run: the interface, and the plain way, in threads. `flows/batch_tasks.py` has Prefect's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Protocol
+
+from imagehaul.delivery.batch import BatchOutcome
+from imagehaul.records import BatchReference
+
+WorkOn = Callable[[BatchReference], BatchOutcome | None]
+"""Works on one batch; None where the run was stopped before its turn."""
+
+
+class RunBatches(Protocol):
+    """Runs batches, `at_once` of them side by side, and yields the outcomes as they come.
+
+    It is closed where the run ends early, from outside or by an error, and then calls `interrupt`, which ends what is
+    at work.
+    """
+
+    def __call__(
+        self, batches: Sequence[BatchReference], work_on: WorkOn, at_once: int, interrupt: Callable[[], None]
+    ) -> Generator[BatchOutcome | None]: ...
+
+
+def in_threads(
+    batches: Sequence[BatchReference], work_on: WorkOn, at_once: int, interrupt: Callable[[], None]
+) -> Generator[BatchOutcome | None]:
+    """In threads of this process."""
+    with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="batch") as threads:
+        futures = [threads.submit(work_on, batch) for batch in batches]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            interrupt()
+            threads.shutdown(cancel_futures=True)
+            raise

@@ -1,0 +1,182 @@
+"""The removal of what old runs left: ledgers, reports, exports, journals. Never images, thumbnails or crops.
+
+Kept in any case are the current run, the ledger and export that `current.json` names, and what a newer run left that
+was not published: the next run reads it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from imagehaul.errors import SettingsError
+from imagehaul.layout import RUN_NAME, Layout
+from imagehaul.ledger.runs import Current, read_current
+from imagehaul.store.endpoint import Store
+from imagehaul.store.errors import classify, explain, is_missing
+from imagehaul.store.listing import list_objects
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+AT_ONCE = 16
+EXAMPLES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """One object of an old run. Size in bytes; `refused`: why the store did not remove it."""
+
+    run: str
+    bucket: str
+    key: str
+    size: int
+    refused: str = ""
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was removed, or would be. `bytes` and `objects`: of what went; `kept`: how many runs are still there."""
+
+    dataset: str
+    keep: int
+    dry_run: bool
+    current_run: str
+    runs: tuple[str, ...]
+    kept: int
+    objects: int
+    bytes: int
+    refused: tuple[Leftover, ...] = field(default=())
+
+    @property
+    def exit_status(self) -> int:
+        return 1 if self.refused else 0
+
+    @property
+    def headline(self) -> str:
+        if not self.current_run:
+            return f"{self.dataset}: nothing was published yet, so that nothing is removed"
+        verb = "would be removed" if self.dry_run else "removed"
+        said = f"{self.dataset}: {len(self.runs):,} old runs {verb}, {self.objects:,} objects, {self.bytes:,} bytes; "
+        said += f"{self.kept:,} runs kept, run {self.current_run} is current"
+        if self.refused:
+            first = self.refused[0]
+            said += f". The store refused to remove {len(self.refused):,} objects, such as {first}: {first.refused}"
+        return said
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "dataset": self.dataset,
+            "keep": self.keep,
+            "dry_run": self.dry_run,
+            "current_run": self.current_run,
+            "runs": list(self.runs),
+            "kept": self.kept,
+            "objects": self.objects,
+            "bytes": self.bytes,
+            "refused": len(self.refused),
+            "refused_examples": [f"{item}: {item.refused}" for item in self.refused[:EXAMPLES]],
+        }
+
+
+def prune(store: Store, layout: Layout, keep: int, dry_run: bool) -> Pruned:
+    """Keeps the newest `keep` runs. The caller holds the data set's lease, unless it is a dry run.
+
+    An object that the store does not let us remove is named in the outcome. Raises SettingsError, StoreError.
+    """
+    if keep < 1:
+        raise SettingsError(f"--keep {keep} would remove every run: keep 1 at least.")
+    client = store.client()
+    with store.explaining(f"look for old runs below {layout.uri(layout.root)}"):
+        current = read_current(client, layout)
+        found = list(_leftovers(client, layout))
+        names = {item.run for item in found}
+        old = sorted(names - _needed(layout, current, found, keep)) if current else []
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="prune") as threads:
+        with store.explaining("read the reports of old runs"):
+            exports = threads.map(lambda run: _elsewhere(client, layout, run), old)
+            doomed = [item for run in exports for item in run] + [item for item in found if item.run in set(old)]
+        if not dry_run:
+            # The report knows where the export lies: it goes last, so that a prune that was cut short can be repeated.
+            reports = {layout.report(run) for run in old}
+            first = list(
+                threads.map(lambda item: _remove(store, client, item), (i for i in doomed if i.key not in reports))
+            )
+            unfinished = {item.run for item in first if item.refused}
+            last = [item for item in doomed if item.key in reports and item.run not in unfinished]
+            doomed = first + list(threads.map(lambda item: _remove(store, client, item), last))
+    refused = tuple(item for item in doomed if item.refused)
+    return Pruned(
+        dataset=layout.dataset,
+        keep=keep,
+        dry_run=dry_run,
+        current_run=current.run if current else "",
+        runs=tuple(run for run in old if run not in {item.run for item in refused}),
+        kept=len(names) - len(old),
+        objects=len(doomed) - len(refused),
+        bytes=sum(item.size for item in doomed if not item.refused),
+        refused=refused,
+    )
+
+
+def _leftovers(client: S3Client, layout: Layout) -> Iterator[Leftover]:
+    for folder in (layout.runs, layout.exports, layout.journals):
+        for item in list_objects(client, layout.bucket, folder):
+            run, slash, _ = item.key.removeprefix(folder).partition("/")
+            if slash and RUN_NAME.fullmatch(run):
+                yield Leftover(run, layout.bucket, item.key, item.size)
+
+
+def _needed(layout: Layout, current: Current, found: list[Leftover], keep: int) -> set[str]:
+    """The runs that must stay, or are to stay."""
+    newest = sorted({item.run for item in found})[-keep:]
+    # A newer run than the current one that left more than a report was not published, or has died.
+    unpublished = {item.run for item in found if item.run > current.run and item.key != layout.report(item.run)}
+    return {current.run, *newest, *unpublished, *RUN_NAME.findall(current.ledger + " " + current.export)}
+
+
+def _elsewhere(client: S3Client, layout: Layout, run: str) -> list[Leftover]:
+    """The run's export, where its report names another bucket for it. A report of another run's export names that."""
+    try:
+        report = json.loads(client.get_object(Bucket=layout.bucket, Key=layout.report(run))["Body"].read())
+        export = str(report["export"])
+    except client.exceptions.ClientError as error:
+        if is_missing(error):
+            return []
+        raise
+    except (ValueError, TypeError, KeyError):
+        return []
+    bucket, _, prefix = export.removeprefix("s3://").partition("/")
+    if not export.startswith("s3://") or prefix != f"{layout.dataset}/{run}/":
+        return []
+    try:
+        return [Leftover(run, bucket, item.key, item.size) for item in list_objects(client, bucket, prefix)]
+    except client.exceptions.ClientError as error:
+        return [Leftover(run, bucket, prefix, 0, refused=_reason(error))]
+
+
+def _remove(store: Store, client: S3Client, item: Leftover) -> Leftover:
+    """One request for each object: the request for many needs a checksum that stores disagree on."""
+    if item.refused:
+        return item
+    try:
+        client.delete_object(Bucket=item.bucket, Key=item.key)
+    except Exception as error:
+        verdict = classify(error)
+        if is_missing(error):
+            return item
+        if verdict.code in ("ACCESS_DENIED", "STORE_REFUSED", "STORE_BUSY"):
+            return Leftover(item.run, item.bucket, item.key, item.size, _reason(error))
+        raise explain(error, f"remove {item}", store.url) from error
+    return item
+
+
+def _reason(error: Exception) -> str:
+    verdict = classify(error)
+    return verdict.reported or verdict.code

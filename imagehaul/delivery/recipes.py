@@ -1,0 +1,42 @@
+"""What the settings ask of every image, and the recipe of each kind of object."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+
+from imagehaul.ledger.plan import Wanted
+from imagehaul.records import Request
+from imagehaul.settings import Settings
+
+RENDER_VERSION = 1
+"""Raised when the same picture and settings give other bytes, so that reruns make renditions anew."""
+
+
+def wanted_of(request: Request, settings: Settings) -> Wanted:
+    """The recipes name all that an object's bytes and headers depend on, besides the source and its box."""
+
+    def recipe(*parts: object) -> str:
+        return hashlib.sha256(json.dumps([*parts, asdict(settings.object_options())]).encode()).hexdigest()[:16]
+
+    return Wanted(
+        rerun=request.rerun,
+        thumbnails=settings.makes_thumbnails,
+        crops=settings.makes_crops,
+        image_recipe=recipe("image", RENDER_VERSION if settings.preprocess_normalize_output else "original"),
+        thumbnail_recipe=recipe(
+            "thumbnail",
+            RENDER_VERSION,
+            settings.thumbnail_size,
+            settings.thumbnail_format,
+            settings.thumbnail_quality,
+        ),
+        crop_recipe=recipe(
+            "crop", RENDER_VERSION, settings.crop_margin, settings.thumbnail_quality, settings.box_space
+        ),
+        pixel_limit=settings.pixel_limit,
+        full_check=settings.full_check,
+        deliver_undecodable=settings.deliver_undecodable,
+        box_space=settings.box_space,
+    )

@@ -1,0 +1,63 @@
+"""Verification, and the repair of what it finds: what the source still has is sent again."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from imagehaul.delivery.batch_threads import RunBatches
+from imagehaul.delivery.chain import deliver, in_words
+from imagehaul.delivery.summary import Summary
+from imagehaul.delivery.verification import Verification, verify
+from imagehaul.errors import HaulError
+from imagehaul.layout import Layout
+from imagehaul.progress import Progress
+from imagehaul.records import Request
+from imagehaul.settings import Settings
+from imagehaul.store.endpoint import Store
+
+
+def verify_and_repair(
+    dataset: str,
+    settings: Settings,
+    store: Store,
+    progress: Progress,
+    run_batches: RunBatches,
+    content: bool = False,
+    repair: str = "",
+    annotations: str = "",
+    findings: str = "",
+) -> tuple[Verification, Summary | None]:
+    """`repair`: the source to send from, "" = only look. The verification is the one after the repair.
+
+    `findings`: a file for the whole list of them, as Parquet; "" = the examples alone are kept.
+
+    Raises HaulError: as `verify` and `deliver` do.
+    """
+    layout = Layout.of(settings.remote_save, dataset)
+    with (
+        in_words("verify", settings, store),
+        tempfile.TemporaryDirectory(prefix="imagehaul-", dir=settings.scratch or None) as scratch,
+    ):
+        (Path(scratch) / "before").mkdir()
+        found = verify(store, layout, content, settings.transfer_workers, Path(scratch) / "before", progress)
+        if not repair or found.exit_status == 0:
+            return _kept(found, findings), None
+        progress.say(f"{found.headline}. Sending again from {repair}.")
+        request = Request(dataset, repair, annotations, rerun="failed", broken=str(found.findings))
+        summary = deliver(request, settings, store, run_batches, progress)
+        (Path(scratch) / "after").mkdir()
+        after = verify(store, layout, content, settings.transfer_workers, Path(scratch) / "after", progress)
+        return _kept(after, findings), summary
+
+
+def _kept(found: Verification, findings: str) -> Verification:
+    if findings:
+        try:
+            shutil.copyfile(found.findings, findings)
+        except OSError as error:
+            raise HaulError(
+                f"{found.headline}.\nThe findings could not be written to {findings}: {error.strerror}."
+            ) from error
+    return found

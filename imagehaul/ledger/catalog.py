@@ -1,0 +1,161 @@
+"""The run's working tables: inventory, annotations, listings and earlier ledgers, on the scratch disk.
+
+DuckDB joins and sorts them out of core, so that memory does not grow with the data set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar
+
+from imagehaul.errors import HaulError
+from imagehaul.ledger.rows import COLUMNS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Result = TypeVar("Result")
+
+ROWS_LOADED = 10_000
+ROWS_FETCHED = 2_000
+ROWS_SORTED = 200_000
+MEMORY_LIMIT = "160MB"
+MORE_MEMORY = ("320MB", "640MB", "1280MB", "2560MB")
+"""What a query may have that finds too little: step by step, since few need the last."""
+
+
+class Range(TypedDict):
+    """Texts from `low` up to and without `high`; None = to the end. Parameters of a query."""
+
+    low: str
+    high: str | None
+
+
+Parameters: TypeAlias = Sequence[Any] | dict[str, Any] | Range
+
+_LEDGER = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+_TABLES = {
+    # What the source holds. `name`: what the mapping made of the path; "" where `code` says it cannot be sent.
+    "source": "ordinal BIGINT, path VARCHAR, size BIGINT, version VARCHAR, code VARCHAR, message VARCHAR, name VARCHAR",
+    # What annotation files say. `candidates`: the paths or stems that the reference may mean, best first.
+    "statement": "ordinal BIGINT, reference VARCHAR, match VARCHAR, candidates VARCHAR[], base VARCHAR, kind VARCHAR, "
+    "text VARCHAR, x DOUBLE, y DOUBLE, width DOUBLE, height DOUBLE, fraction BOOLEAN, crop_id VARCHAR, "
+    "image_width BIGINT, image_height BIGINT, origin VARCHAR",
+    # What the store holds. `name` as in `source`.
+    "listing": "kind VARCHAR, name VARCHAR, key VARCHAR, size BIGINT, etag VARCHAR",
+    # For each image the rows of the latest run that says anything of it; `published`: that run is the current one.
+    "prior": f"{_LEDGER}, published BOOLEAN",
+    # The images that the index shows today.
+    "published": "source_path VARCHAR",
+    # What was sent last under each key, as far as rows tell.
+    "known": "key VARCHAR, size BIGINT, etag VARCHAR, md5 VARCHAR, recipe VARCHAR, run VARCHAR",
+}
+
+
+class Catalog:
+    """One DuckDB file in `folder`. All but `execute` works on a cursor of its own: threads may share the catalog."""
+
+    def __init__(self, folder: Path) -> None:
+        import duckdb
+
+        self.Error = duckdb.Error
+        self._folder = folder
+        self._connection = duckdb.connect(
+            str(folder / "catalog.duckdb"),
+            config={
+                "memory_limit": MEMORY_LIMIT,
+                "temp_directory": str(folder / "spill"),
+                "threads": 2,
+                # No extension is fetched from the Internet behind the user's back.
+                "autoinstall_known_extensions": False,
+            },
+        )
+        # Nobody opens the file again: to wait until each change is on the disk would be for nothing.
+        self._connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+        with contextlib.suppress(duckdb.CatalogException):  # Before DuckDB 2 there is no such setting.
+            self._connection.execute("SET fsync_mode = 'none'")
+        for name, columns in _TABLES.items():
+            self.create(name, columns)
+        # A crop's key ends in `/<16 hex digits>.jpg`.
+        self.execute("CREATE MACRO crop_id_of(key) AS left(right(key, 20), 16)")
+
+    def create(self, name: str, columns: str) -> None:
+        self._connection.execute(f"CREATE OR REPLACE TABLE {name} ({columns})")
+
+    def execute(self, sql: str, parameters: Parameters = ()) -> None:
+        self._patiently(lambda: self._connection.execute(sql, parameters))
+
+    def rows(self, sql: str, parameters: Parameters = ()) -> Iterator[tuple[Any, ...]]:
+        """Streamed: a few thousand rows are in memory at a time."""
+        result = self._connection.cursor()
+        chunk = self._patiently(lambda: result.execute(sql, parameters).fetchmany(ROWS_FETCHED))
+        while chunk:
+            yield from chunk
+            chunk = result.fetchmany(ROWS_FETCHED)
+
+    def one(self, sql: str, parameters: Parameters = ()) -> tuple[Any, ...]:
+        (row,) = self.rows(sql, parameters)
+        return row
+
+    def batches(self, sql: str, parameters: Parameters, rows: int) -> Iterator[pa.RecordBatch]:
+        """Streamed, as Arrow has them: so many rows at a time."""
+        cursor = self._connection.cursor()
+        yield from self._patiently(lambda: cursor.sql(sql, params=parameters).to_arrow_reader(rows))
+
+    def ranges(self, table: str, column: str) -> list[Range]:
+        """Cuts the texts in `column` into ranges of about `ROWS_SORTED` rows, in order.
+
+        A sort or a join of wide rows needs memory in proportion to them, even where it spills. Several smaller ones do
+        not.
+        """
+        total, *_ = self.one(f"SELECT count(*) FROM {table}")
+        parts = -(-total // ROWS_SORTED)
+        drawn = f"SELECT {column} FROM {table} USING SAMPLE reservoir({100 * parts} ROWS) REPEATABLE (1)"
+        sample = sorted(text for (text,) in self.rows(drawn)) if parts > 1 else []
+        cuts = sorted({sample[len(sample) * part // parts] for part in range(1, parts)})
+        return [{"low": low, "high": high} for low, high in zip(["", *cuts], [*cuts, None], strict=True)]
+
+    def load(self, table: str, rows: Iterable[Sequence[Any]]) -> int:
+        """Adds the rows, a chunk at a time, and says how many there were."""
+        import pyarrow as pa
+
+        cursor, count, iterator = self._connection.cursor(), 0, iter(rows)
+        names = [column[0] for column in cursor.execute(f"SELECT * FROM {table} LIMIT 0").description]
+        # Each chunk is a transaction of its own: what is not committed yet, DuckDB holds beyond its limit.
+        while chunk := list(itertools.islice(iterator, ROWS_LOADED)):
+            columns = pa.table([pa.array(column) for column in zip(*chunk, strict=True)], names=names)
+            cursor.register("chunk", columns)
+            self._patiently(lambda: cursor.execute(f"INSERT INTO {table} SELECT * FROM chunk"))
+            cursor.unregister("chunk")
+            count += len(chunk)
+        return count
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _patiently(self, run: Callable[[], Result]) -> Result:
+        """Rather takes more memory than end a run that has sent all and proven nothing."""
+        import duckdb
+
+        limit = MEMORY_LIMIT
+        try:
+            for more in MORE_MEMORY:
+                try:
+                    return run()
+                except duckdb.OutOfMemoryException:
+                    limit = more
+                    self._connection.execute(f"SET memory_limit = '{limit}'")
+            return run()
+        except duckdb.OperationalError as error:
+            raise HaulError(
+                f"The working tables in {self._folder} cannot be kept: {str(error).splitlines()[0]}.\n"
+                "Free room there, or name another folder with SCRATCH, and run again."
+            ) from error
+        finally:
+            if limit != MEMORY_LIMIT:
+                # What is in use now cannot always be given back: then the rest of the run has more.
+                with contextlib.suppress(duckdb.OutOfMemoryException):
+                    self._connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")

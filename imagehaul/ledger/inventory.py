@@ -1,0 +1,144 @@
+"""What the source holds, what the store holds, and what earlier runs wrote, as tables of the catalog."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagehaul.errors import CODES, SourceError, StoreError
+from imagehaul.ledger.catalog import Catalog
+from imagehaul.ledger.rows import COLUMNS
+from imagehaul.mapping import Mapping, problem_of
+from imagehaul.records import SourceFile, StoredObject
+
+OK = "('delivered', 'unchanged', 'sent', 'present')"
+"""The states in which an object was in the store, as far as its row knows."""
+_KNOWN = "key, size, etag, md5, recipe, run"
+
+
+def load_source(catalog: Catalog, files: Iterable[SourceFile], mapping: Mapping) -> int:
+    """One row for each entry with an image's suffix, with the name that the mapping gives it."""
+
+    def rows() -> Iterator[tuple[int, str, int, str, str, str, str]]:
+        for ordinal, file in enumerate(files):
+            code, message, name = file.code, file.message, ""
+            if not code:
+                name = mapping.path(file.path)
+                key = mapping.image_key(name)
+                if code := problem_of(key):
+                    message = f"{CODES[code].meaning} The key would be {key!r}."
+                    name = ""
+            yield ordinal, file.path, file.size, file.version, code, message, name
+
+    return catalog.load("source", rows())
+
+
+def load_listing(catalog: Catalog, objects: Iterable[StoredObject], mapping: Mapping) -> int:
+    """The objects below the data set's three folders; others are left out. Replaces an earlier listing."""
+    catalog.execute("DELETE FROM listing")
+    layout = mapping.layout
+
+    def rows() -> Iterator[tuple[str, str, str, int, str]]:
+        for item in objects:
+            if item.key.startswith(layout.images):
+                kind, name = "image", item.key.removeprefix(layout.images)
+            elif item.key.startswith(layout.thumbnails):
+                kind, name = "thumbnail", posixpath.splitext(item.key.removeprefix(layout.thumbnails))[0]
+            elif item.key.startswith(layout.crops):
+                kind, name = "crop", posixpath.dirname(item.key.removeprefix(layout.crops))
+            else:
+                continue
+            yield kind, name, item.key, item.size, item.etag
+
+    return catalog.load("listing", rows())
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierRun:
+    """The rows that one earlier run left, as local Parquet files; a journal where it did not end."""
+
+    run: str
+    files: tuple[Path, ...]
+    published: bool
+
+
+def load_prior(catalog: Catalog, runs: Iterable[EarlierRun]) -> None:
+    """Fills `prior`, `known` and `published`. Raises `StoreError` where a run's files are no ledger."""
+    names = ", ".join(COLUMNS)
+    for earlier in sorted(runs, key=lambda item: item.run, reverse=True):
+        if not earlier.files:
+            continue
+        said = "read_parquet($files, union_by_name = true) said"
+        files = {"files": [str(file) for file in earlier.files]}
+        try:
+            # A run that says anything of an image says it of all its objects: older runs are not asked then.
+            catalog.execute(
+                f"INSERT INTO prior SELECT {names}, $published FROM {said} "
+                "WHERE NOT EXISTS (SELECT 1 FROM prior later WHERE later.source_path = said.source_path)",
+                {"published": earlier.published, **files},
+            )
+            # Where the latest word on an object is a failure, an older run may still say what lies there.
+            catalog.execute(
+                f"INSERT INTO known SELECT {_KNOWN} FROM {said} WHERE status IN {OK} "
+                "AND NOT EXISTS (SELECT 1 FROM known later WHERE later.key = said.key)",
+                files,
+            )
+            if earlier.published:
+                catalog.execute(
+                    f"INSERT INTO published SELECT source_path FROM {said} WHERE kind = 'image' AND status IN {OK}",
+                    files,
+                )
+        except catalog.Error as error:
+            raise StoreError(
+                f"The ledger of run {earlier.run} cannot be read: {str(error).splitlines()[0]}\n"
+                "Restore it from a copy, or move the run away: what lies in the store is then told by its ETags."
+            ) from error
+    catalog.execute(
+        f"INSERT INTO known SELECT {_KNOWN} FROM prior WHERE key <> '' AND status = 'failed' "
+        "AND NOT EXISTS (SELECT 1 FROM known WHERE known.key = prior.key)"
+    )
+
+
+def refuse_collisions(catalog: Catalog, mapping: Mapping) -> None:
+    """Raises `SourceError` where two sources would land on one key, and names both."""
+    collisions = list(
+        catalog.rows(
+            "SELECT name, min(path), max(path), count(*) FROM source WHERE code = '' "
+            "GROUP BY name HAVING count(*) > 1 ORDER BY name LIMIT 3"
+        )
+    )
+    if collisions:
+        total, *_ = catalog.one(
+            "SELECT count(*) FROM (SELECT name FROM source WHERE code = '' GROUP BY name HAVING count(*) > 1)"
+        )
+        lines = [
+            f"{first!r} and {second!r} would both be {mapping.image_key(name)!r}"
+            for name, first, second, _ in collisions
+        ]
+        raise SourceError(
+            f"Two sources on one key, {total} times, so nothing was sent: {'; '.join(lines)}. "
+            "Keep the folders with SOURCE_USE_FULLPATH=true, or rename one of each."
+        )
+
+
+def near_collisions(catalog: Catalog) -> tuple[int, list[tuple[str, str]]]:
+    """Keys that differ in case, or in Unicode composition (NFC, NFD), alone: how many groups, and examples.
+
+    They are different keys in S3, and the same file once somebody copies them to macOS or Windows.
+    """
+    groups = (
+        "SELECT min(name) AS first, max(name) AS second FROM source WHERE code = '' "
+        "GROUP BY lower(nfc_normalize(name)) HAVING count(DISTINCT name) > 1"
+    )
+    total, *_ = catalog.one(f"SELECT count(*) FROM ({groups})")
+    return int(total), [(str(a), str(b)) for a, b in catalog.rows(f"{groups} ORDER BY first LIMIT 3")]
+
+
+def reject_names(catalog: Catalog, where: str, code: str) -> None:
+    """Marks the names for which the SQL condition holds as rejected: this store cannot keep them."""
+    catalog.execute(
+        f"UPDATE source SET code = $code, message = $message, name = '' WHERE code = '' AND {where}",
+        {"code": code, "message": CODES[code].meaning},
+    )

@@ -1,0 +1,235 @@
+"""One run at a time for each data set: a lease that lies in the store, and so holds between machines.
+
+`.imagehaul/lock.json` names the run that works. It is taken and renewed by conditional PUT
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html), and where the store ignores
+conditions, which is tried, by writing, waiting and reading back. It is let go by writing that into it: a deletion
+could hit the lease of the next run, and some keys may not delete.
+
+Clocks of different machines are never compared. How old a lease is, the store says, by the difference to an
+object that is written now; from then on our own clock counts, which only goes forward.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from imagehaul.errors import LockedError, StoreError
+from imagehaul.layout import Layout
+from imagehaul.ledger.lock_object import Found, Holder, LockObject, NoConditions
+from imagehaul.records import WhenLocked
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+SETTLE_SECONDS = 3.0
+"""Without conditions: how long one run may take between its look at the lock and its write, for two not to meet."""
+RELEASE_SECONDS = 15.0
+"""How long the end of a run waits for a renewal that is under way."""
+_NO_SUCH_ETAG = '"00000000000000000000000000000000"'
+
+_LOG = logging.getLogger(__name__)
+
+
+class Lease:
+    """The hold on a data set, renewed by a thread of its own until the run ends.
+
+    `on_lost` is called in that thread as soon as it knows that another run has taken the data set: a run that was
+    asleep must not go on sending over what the other one sent.
+    """
+
+    on_lost: Callable[[], None] = staticmethod(lambda: None)
+
+    def __init__(self, mark: LockObject, holder: Holder, etag: str, conditional: bool) -> None:
+        self._mark = mark
+        self._holder = holder
+        self._etag = etag
+        self._conditional = conditional
+        self._confirmed = _now()
+        self._successor: Holder | None = None
+        self._writing = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._thread.start()
+
+    @property
+    def holds(self) -> bool:
+        """Whether nobody else can have the data set yet, by this machine's clock alone: no store is asked."""
+        return not self.lost and _now() - self._confirmed <= self._holder.seconds
+
+    @property
+    def lost(self) -> bool:
+        """Whether another run has taken the data set, as far as the last renewal knows."""
+        return self._successor is not None
+
+    def check(self) -> None:
+        """Raises LockedError where another run has taken the data set: nothing more may be sent or published.
+
+        Asks the store only where half of the lease has passed unrenewed; raises StoreError where it has run out and
+        the store does not answer.
+        """
+        if _now() - self._confirmed > self._holder.seconds / 2:
+            try:
+                self._renew()
+            except StoreError:
+                # Until it has run out, nobody else can have it.
+                if _now() - self._confirmed > self._holder.seconds:
+                    raise
+        if self._successor:
+            raise LockedError(
+                f"The data set {self._mark.dataset!r} was taken over by {self._successor}, since this run did not "
+                "renew its lease in time (was the machine asleep, or the store out of reach?).\n"
+                "This run stops and publishes nothing. Run again: only what is missing is sent."
+            )
+
+    def release(self) -> None:
+        """Lets go, so that the next run need not wait. Raises StoreError."""
+        self._ended.set()
+        self._thread.join(RELEASE_SECONDS)
+        if not self._writing.acquire(timeout=RELEASE_SECONDS):
+            raise StoreError("A renewal still waits for the store's answer.")
+        try:
+            if not self.lost:
+                self._write(replace(self._holder, released=True))
+        finally:
+            self._writing.release()
+
+    def _keep(self) -> None:
+        pause = self._holder.seconds / 3
+        while not self._ended.wait(pause) and not self.lost:
+            try:
+                self._renew()
+                pause = self._holder.seconds / 3
+            except StoreError as error:
+                _LOG.info("The lease %s was not renewed: %s", self._mark.uri, error)
+                pause = self._holder.seconds / 20
+
+    def _renew(self) -> None:
+        with self._writing:
+            if not self.lost and not self._ended.is_set():
+                asked = _now()
+                self._holder = replace(self._holder, renewals=self._holder.renewals + 1)
+                if self._write(self._holder):
+                    self._confirmed = asked
+                elif self.lost:
+                    self.on_lost()
+
+    def _write(self, holder: Holder) -> bool:
+        """False: not known, or not ours any more."""
+        etag = self._mark.write(holder, if_match=self._etag) if self._conditional else ""
+        if not etag:
+            found = self._mark.read()
+            if found and found.holder.token != holder.token:
+                self._successor = found.holder
+                return False
+            if not self._conditional:
+                etag = self._mark.write(holder)
+            elif found:
+                # An earlier answer was lost on its way, and the write was not.
+                etag = self._mark.write(holder, if_match=found.etag)
+            else:
+                etag = self._mark.write(holder, if_new=True)
+        self._etag = etag or self._etag
+        return bool(etag)
+
+
+@contextmanager
+def lease(
+    client: S3Client,
+    layout: Layout,
+    run: str,
+    when_locked: WhenLocked,
+    say: Callable[[str], None],
+    seconds: float = 60.0,
+    poll: float = 5.0,
+) -> Iterator[Lease]:
+    """Holds the data set for `run` until the block ends. `seconds`: how long a run that died holds it at most.
+
+    A run that died on this very machine holds nothing. `poll`: seconds between two looks while it waits.
+    Raises LockedError where another run holds it and `when_locked` is "refuse"; StoreError.
+    """
+    mark = LockObject(client, layout, seconds)
+    holder = Holder.of_this_process(run, seconds)
+    held = _acquire(mark, holder, when_locked, say, poll)
+    try:
+        yield held
+    finally:
+        try:
+            held.release()
+        except StoreError as error:
+            say(f"The lock of {layout.dataset!r} could not be let go; it runs out within {seconds:g} s. {error}")
+
+
+def _acquire(
+    mark: LockObject, holder: Holder, when_locked: WhenLocked, say: Callable[[str], None], poll: float
+) -> Lease:
+    told = ""
+    watch = _Watch(mark)
+    while True:
+        found = mark.read()
+        end = watch.end_of(found) if found else ""
+        if found and not found.holder.released and not end:
+            held_by = f"The data set {mark.dataset!r} is held by {found.holder}, since {found.holder.since}"
+            if when_locked == "refuse":
+                raise LockedError(f"{held_by}.\nRun again when that one has ended, or use --when-locked wait.")
+            if found.holder.token != told:
+                told = found.holder.token
+                say(f"{held_by}: waiting for its end.")
+            time.sleep(max(0.05, min(poll, watch.runs_out - _now())))
+        elif held := _claim(mark, holder, found):
+            if found and end:
+                say(f"The data set {mark.dataset!r} was held by {found.holder}, which has died: {end}. Taken over.")
+            return held
+
+
+class _Watch:
+    """Tells whether the holder of a lease has died."""
+
+    def __init__(self, mark: LockObject) -> None:
+        self._mark = mark
+        self._seen = ""
+        self.runs_out = 0.0
+
+    def end_of(self, found: Found) -> str:
+        """How the holder ended without letting go; "" where it lives, or has let go."""
+        if found.holder.released:
+            return ""
+        if found.holder.is_dead:
+            return "its process is no longer there"
+        if found.etag != self._seen:
+            # Only the first look needs the store's clock: a change that we see ourselves is new.
+            age = 0.0 if self._seen else self._mark.age(found)
+            self._seen, self.runs_out = found.etag, _now() + found.holder.seconds - age
+        return "" if _now() < self.runs_out else f"it did not renew its lease of {found.holder.seconds:g} s"
+
+
+def _claim(mark: LockObject, holder: Holder, found: Found | None) -> Lease | None:
+    """Takes the lock that is free, or whose holder died. None where another run was faster."""
+    try:
+        etag = mark.write(holder, if_match=found.etag) if found else mark.write(holder, if_new=True)
+        if not etag:
+            now = mark.read()
+            if now and now.holder.token == holder.token:
+                # The first answer was lost on its way; the client's own second attempt met our own lock.
+                etag = now.etag
+            elif now != found:
+                return None
+        # A store that honours conditions refuses both of these; in one that does not, nothing changes by them.
+        if etag and not mark.write(holder, if_new=True) and not mark.write(holder, if_match=_NO_SUCH_ETAG):
+            return Lease(mark, holder, etag, conditional=True)
+    except NoConditions:
+        _LOG.info("The store refuses conditional writes: the lock %s is written and read back.", mark.uri)
+    etag = mark.write(holder)
+    time.sleep(SETTLE_SECONDS)
+    now = mark.read()
+    return Lease(mark, holder, etag, conditional=False) if now and now.holder.token == holder.token else None
+
+
+def _now() -> float:
+    """Seconds that only go forward. Those in which the machine sleeps count, since the lease runs out in them."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

@@ -1,0 +1,179 @@
+"""The lock object of a data set: `.imagehaul/lock.json`, which names the run that works.
+
+It is written by conditional PUT where the store honours conditions
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imagehaul.errors import StoreError
+from imagehaul.layout import RUN_NAME, Layout
+from imagehaul.store.errors import explain, is_missing
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+CLOCK_SECONDS = 1.0
+"""The resolution of Last-Modified."""
+ATTEMPTS = 20
+LONGEST = 3600.0
+"""Seconds. A lease that says it is longer is not one that we wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """What the lock object says. `seconds`: how long the lease lasts from its last renewal.
+
+    `machine` and `born` (the start of the process) tell whether the process is still there, on the same machine.
+    """
+
+    run: str
+    host: str
+    pid: int
+    since: str
+    token: str
+    seconds: float
+    machine: str = ""
+    born: str = ""
+    renewals: int = 0
+    released: bool = False
+
+    @classmethod
+    def of_this_process(cls, run: str, seconds: float) -> Holder:
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        pid = os.getpid()
+        return cls(run, socket.gethostname(), pid, since, secrets.token_hex(8), seconds, _machine(), _born(pid))
+
+    @property
+    def is_dead(self) -> bool:
+        """It ran on this very machine, and its process is no longer there. False: not known."""
+        return bool(self.born) and self.machine == _machine() and _born(self.pid) != self.born
+
+    def __str__(self) -> str:
+        run = f"run {self.run}" if RUN_NAME.fullmatch(self.run) else self.run
+        return f"{run} on {self.host} (process {self.pid})"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    holder: Holder
+    etag: str
+    modified: datetime
+
+
+class NoConditions(StoreError):
+    """The store refuses the headers of a conditional PUT."""
+
+
+class LockObject:
+    """The lock object of one data set."""
+
+    def __init__(self, client: S3Client, layout: Layout, seconds: float) -> None:
+        self.uri = layout.uri(f"{layout.marks}lock.json")
+        self.dataset = layout.dataset
+        self._client = client
+        self._bucket = layout.bucket
+        self._key = f"{layout.marks}lock.json"
+        self._clock_key = f"{layout.marks}clock"
+        self._seconds = seconds
+
+    def read(self) -> Found | None:
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._key)
+            body = answer["Body"].read()
+        except Exception as error:
+            if is_missing(error):
+                return None
+            raise self._explained(error, "read") from error
+        return Found(self._parsed(body), answer["ETag"], answer["LastModified"])
+
+    def write(self, holder: Holder, if_match: str = "", if_new: bool = False) -> str:
+        """The ETag; "" where the condition is not met. Raises NoConditions, StoreError."""
+        condition: dict[str, Any] = {"IfMatch": if_match} if if_match else {"IfNoneMatch": "*"} if if_new else {}
+        body = json.dumps(asdict(holder)).encode()
+        for _ in range(ATTEMPTS):
+            try:
+                # The checksum is what a bucket with an object lock asks for.
+                return self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=self._key,
+                    Body=body,
+                    ContentMD5=base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode(),
+                    ContentType="application/json",
+                    **condition,
+                )["ETag"]
+            except self._client.exceptions.ClientError as error:
+                code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+                if condition and (status == 412 or (if_match and is_missing(error))):
+                    return ""
+                if condition and (status == 501 or code in ("InvalidArgument", "InvalidRequest")):
+                    raise NoConditions(str(self._explained(error, "write"))) from error
+                if status != 409:
+                    raise self._explained(error, "write") from error
+                # Somebody writes in this very moment: who, and what, is not decided yet.
+                conflict = error
+                time.sleep(0.1)
+            except Exception as error:
+                raise self._explained(error, "write") from error
+        raise self._explained(conflict, "write") from conflict
+
+    def age(self, found: Found) -> float:
+        """Seconds since the last renewal, both moments by the store's clock."""
+        try:
+            self._client.put_object(Bucket=self._bucket, Key=self._clock_key, Body=b"")
+            now = self._client.head_object(Bucket=self._bucket, Key=self._clock_key)["LastModified"]
+        except Exception as error:
+            raise self._explained(error, "write beside") from error
+        return (now - found.modified).total_seconds() - CLOCK_SECONDS
+
+    def _explained(self, error: Exception, verb: str) -> StoreError:
+        return explain(error, f"{verb} the lock {self.uri}", self._client.meta.endpoint_url)
+
+    def _parsed(self, body: bytes) -> Holder:
+        """What cannot be read is somebody's lease, too."""
+        try:
+            said = json.loads(body)
+            types: dict[str, Callable[[Any], Any]] = {"str": str, "int": int, "float": float, "bool": bool}
+            known = {
+                field.name: types[str(field.type)](said[field.name]) for field in fields(Holder) if field.name in said
+            }
+            holder = Holder(**known)
+        except (ValueError, TypeError, KeyError):
+            return Holder(
+                "a run that left no readable name", "an unknown host", 0, "an unknown time", "", self._seconds
+            )
+        return holder if 0 < holder.seconds <= LONGEST else replace(holder, seconds=self._seconds)
+
+
+def _machine() -> str:
+    """This boot of this machine, and the world of process numbers that we live in; "" where it is not known."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115 - it leads to no path
+    except OSError:
+        return ""
+
+
+def _born(pid: int) -> str:
+    """When the process started, in the kernel's ticks; "" where it is not there, or is dead and not yet buried.
+
+    https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+    """
+    try:
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if state in "ZX" else rest[18]

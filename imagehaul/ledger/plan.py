@@ -1,0 +1,259 @@
+"""Which images need work, which stand as they are, and how the work is cut into batches."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from imagehaul.ledger.catalog import Catalog
+from imagehaul.ledger.inventory import OK
+from imagehaul.mapping import Mapping
+from imagehaul.records import Batch, BatchReference, Box, BoxSpace, PlannedImage, Present, Rerun
+
+BATCH_BYTES = 256_000_000
+"""More at once would only lengthen what a killed run has to look at again, and fill the scratch disk."""
+SMALLEST_BATCH = 25
+BATCHES_A_WORKER = 4
+"""At least so many where there is work enough: rendering of one batch overlaps with sending of another."""
+
+NO_PICTURE = ["UNDECODABLE", "EMPTY", "DECODER_CRASHED"]
+"""Rejected for good, unless DELIVER_UNDECODABLE asks for the bytes all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the settings ask of every image. The recipes name what the bytes and headers of each kind depend on."""
+
+    rerun: Rerun
+    thumbnails: bool
+    crops: bool
+    image_recipe: str
+    thumbnail_recipe: str
+    crop_recipe: str
+    pixel_limit: int
+    full_check: bool
+    deliver_undecodable: bool
+    box_space: BoxSpace
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Counts of images; `planned` is the sum of the six after `planned_bytes`.
+
+    `new`, `changed` and `redo` (settings or boxes differ, or an object is missing) are the work. `carried` stand as
+    they are; `rejected`: by their names, or by an earlier run for a reason that stays; `held`: new ones that
+    `--rerun failed` does not send. `vanished`: of the `published` ones, those that the source lacks now.
+    """
+
+    planned: int
+    planned_bytes: int
+    new: int
+    changed: int
+    redo: int
+    carried: int
+    rejected: int
+    held: int
+    vanished: int
+    published: int
+    batches: tuple[BatchReference, ...]
+
+    @property
+    def work(self) -> int:
+        return self.new + self.changed + self.redo
+
+
+def make_plan(catalog: Catalog, mapping: Mapping, wanted: Wanted, batch_size: int, workers: int) -> Plan:
+    """Needs the catalog's tables of source, annotations, listing and earlier runs."""
+    _gather_boxes(catalog, wanted.crops)
+    _find_standing(catalog, wanted)
+    _find_lacking(catalog, wanted)
+    _decide(catalog, mapping, wanted)
+    _gather_work(catalog)
+    counts: Counter[str] = Counter()
+    planned_bytes = 0
+    for reason, images, size in catalog.rows("SELECT reason, count(*), sum(size) FROM plan GROUP BY reason"):
+        counts[reason] = images
+        planned_bytes += int(size)
+    work = counts["new"] + counts["changed"] + counts["redo"]
+    vanished, published = catalog.one(
+        "SELECT count(*) FILTER (path IS NULL), count(*) FROM published LEFT JOIN source ON path = source_path"
+    )
+    batch_size = min(batch_size, max(SMALLEST_BATCH, work // (BATCHES_A_WORKER * workers)))
+    return Plan(
+        planned=counts.total(),
+        planned_bytes=planned_bytes,
+        new=counts["new"],
+        changed=counts["changed"],
+        redo=counts["redo"],
+        carried=counts["unchanged"],
+        rejected=counts["rejected"],
+        held=counts["held"],
+        vanished=vanished,
+        published=published,
+        batches=tuple(_cut(catalog, batch_size)),
+    )
+
+
+def _gather_boxes(catalog: Catalog, crops: bool) -> None:
+    """Fills `box`: the crops that are wanted of each image. The same box said twice is one crop."""
+    catalog.execute(
+        f"""
+        CREATE OR REPLACE TABLE box AS
+        SELECT path, crop_id, min(ordinal) AS ordinal, any_value(x) AS x, any_value(y) AS y,
+               any_value(width) AS width, any_value(height) AS height, any_value(text) AS label,
+               any_value(fraction) AS fraction
+        FROM annotation WHERE kind = 'box' AND {crops} GROUP BY path, crop_id
+        """
+    )
+
+
+def _find_standing(catalog: Catalog, wanted: Wanted) -> None:
+    """Fills `object`: what earlier runs said of each object. It stands where the store lists it as it was sent.
+
+    It is settled where it stands, or was rejected for a reason that will stay; `same` where the recipe is wanted, too.
+    """
+    catalog.execute(
+        f"""
+        CREATE OR REPLACE TABLE object AS
+        SELECT p.source_path, p.kind, p.key, p.status, p.code, p.retryable, p.source_size, p.source_version, p.checked,
+               p.width * p.height AS pixels, l.key IS NOT NULL AND p.status IN {OK} AS stands,
+               stands OR p.status = 'rejected' AND NOT p.retryable AS settled,
+               settled AND p.recipe = CASE p.kind WHEN 'image' THEN $image WHEN 'thumbnail' THEN $thumbnail
+                                                  ELSE $crop END AS same
+        FROM prior p LEFT JOIN listing l ON l.key = p.key AND l.size = p.size AND l.etag = p.etag
+        """,
+        {"image": wanted.image_recipe, "thumbnail": wanted.thumbnail_recipe, "crop": wanted.crop_recipe},
+    )
+
+
+def _find_lacking(catalog: Catalog, wanted: Wanted) -> None:
+    """Fills `lacking`: the images that lack a rendition that is wanted. `troubled`: those that failed at one."""
+    catalog.execute(
+        f"""
+        CREATE OR REPLACE TABLE lacking AS
+        SELECT path FROM source WHERE {wanted.thumbnails} AND NOT EXISTS (
+            SELECT 1 FROM object WHERE source_path = path AND kind = 'thumbnail' AND same)
+        UNION ALL
+        SELECT path FROM box WHERE NOT EXISTS (
+            SELECT 1 FROM object
+            WHERE source_path = path AND kind = 'crop' AND same AND crop_id_of(object.key) = box.crop_id)
+        """
+    )
+    catalog.execute(
+        "CREATE OR REPLACE TABLE troubled AS "
+        "SELECT DISTINCT source_path AS path FROM object WHERE kind <> 'image' AND NOT settled"
+    )
+
+
+def _decide(catalog: Catalog, mapping: Mapping, wanted: Wanted) -> None:
+    """Fills `plan`: a decision for each row of the source."""
+    catalog.execute(
+        """
+        CREATE OR REPLACE TABLE decided AS
+        WITH seen AS (
+            SELECT s.ordinal, s.code, i.status, i.code AS said, i.retryable, i.settled, i.pixels,
+                   i.source_path IS NULL OR i.code = 'HELD_BACK' AS is_new,
+                   i.source_size = s.size AND i.source_version = s.version AS same_source,
+                   i.same AND i.key = $images || s.name
+                       AND (NOT $full_check OR i.checked = 'decoded' OR i.code <> '') AS same_image,
+                   EXISTS (SELECT 1 FROM lacking WHERE lacking.path = s.path) AS lacks,
+                   EXISTS (SELECT 1 FROM troubled WHERE troubled.path = s.path) AS is_troubled
+            FROM source s LEFT JOIN object i ON i.source_path = s.path AND i.kind = 'image'
+        )
+        SELECT ordinal,
+               CASE WHEN code <> '' THEN 'reject'
+                    WHEN $rerun = 'all' THEN 'work'
+                    WHEN $rerun = 'failed' THEN
+                        CASE WHEN is_new THEN 'hold' WHEN settled AND NOT is_troubled THEN 'carry' ELSE 'work' END
+                    WHEN NOT (same_source AND same_image) OR is_new THEN 'work'
+                    -- What stands, though it has a code, was sent in spite of it and has no renditions.
+                    WHEN CASE WHEN status = 'rejected' THEN NOT ($deliver_undecodable AND said IN $no_picture)
+                              WHEN said = 'PIXEL_LIMIT' THEN pixels > $pixel_limit
+                              WHEN said <> '' THEN $deliver_undecodable AND NOT retryable
+                              ELSE NOT lacks END THEN 'carry'
+                    ELSE 'work' END AS decision,
+               CASE WHEN decision = 'reject' OR decision = 'carry' AND status = 'rejected' THEN 'rejected'
+                    WHEN decision = 'carry' THEN 'unchanged'
+                    WHEN decision = 'hold' THEN 'held'
+                    WHEN is_new THEN 'new'
+                    WHEN same_source THEN 'redo'
+                    ELSE 'changed' END AS reason
+        FROM seen
+        """,
+        {
+            "rerun": wanted.rerun,
+            "images": mapping.layout.images,
+            "pixel_limit": wanted.pixel_limit,
+            "full_check": wanted.full_check,
+            "deliver_undecodable": wanted.deliver_undecodable,
+            "no_picture": NO_PICTURE,
+        },
+    )
+    catalog.execute(
+        "CREATE OR REPLACE TABLE plan AS SELECT * FROM source JOIN decided USING (ordinal) ORDER BY ordinal"
+    )
+
+
+def _gather_work(catalog: Catalog) -> None:
+    """Fills `work_box` and `work_present`: what a batch needs to know of its images, in the order of the source."""
+    catalog.execute(
+        """
+        CREATE OR REPLACE TABLE work_box AS
+        SELECT p.ordinal AS image, b.* FROM box b JOIN plan p USING (path)
+        WHERE p.decision = 'work' ORDER BY p.ordinal, b.ordinal
+        """
+    )
+    # How an object was made that is not the one that was sent last, nobody knows.
+    catalog.execute(
+        """
+        CREATE OR REPLACE TABLE work_present AS
+        SELECT p.ordinal AS image, l.key, l.size, l.etag,
+               coalesce(k.md5, '') AS md5, coalesce(k.etag, '') AS known_etag,
+               CASE WHEN k.etag = l.etag THEN k.recipe ELSE '' END AS recipe, coalesce(k.run, '') AS run
+        FROM listing l JOIN plan p USING (name) LEFT JOIN known k ON k.key = l.key
+        WHERE p.decision = 'work' ORDER BY p.ordinal
+        """
+    )
+
+
+def _cut(catalog: Catalog, batch_size: int) -> Iterator[BatchReference]:
+    """Runs of the source's own order, so that a batch reads neighbouring files."""
+    number, first, last, images, size = 1, -1, -1, 0, 0
+    for ordinal, image_size in catalog.rows("SELECT ordinal, size FROM plan WHERE decision = 'work' ORDER BY ordinal"):
+        if images and (images == batch_size or size + image_size > BATCH_BYTES):
+            yield BatchReference(number, first, last, images, size)
+            number, first, images, size = number + 1, -1, 0, 0
+        first = ordinal if first < 0 else first
+        last, images, size = ordinal, images + 1, size + image_size
+    if images:
+        yield BatchReference(number, first, last, images, size)
+
+
+def read_batch(catalog: Catalog, reference: BatchReference) -> Batch:
+    """Called from the thread that works on the batch."""
+    span = [reference.first, reference.last]
+    boxes: dict[int, list[Box]] = {}
+    for image, x, y, width, height, label, fraction in catalog.rows(
+        "SELECT image, x, y, width, height, label, fraction FROM work_box WHERE image BETWEEN ? AND ? ORDER BY ordinal",
+        span,
+    ):
+        boxes.setdefault(image, []).append(Box(x, y, width, height, label, fraction))
+    present: dict[int, list[Present]] = {}
+    for image, *columns in catalog.rows(
+        "SELECT image, key, size, etag, md5, known_etag, recipe, run FROM work_present WHERE image BETWEEN ? AND ?",
+        span,
+    ):
+        present.setdefault(image, []).append(Present(*columns))
+    images = catalog.rows(
+        "SELECT ordinal, path, name, size, version FROM plan "
+        "WHERE decision = 'work' AND ordinal BETWEEN ? AND ? ORDER BY ordinal",
+        span,
+    )
+    return Batch(
+        reference.number,
+        tuple(
+            PlannedImage(path, name, size, version, tuple(boxes.get(ordinal, ())), tuple(present.get(ordinal, ())))
+            for ordinal, path, name, size, version in images
+        ),
+    )

@@ -1,0 +1,94 @@
+"""Whether a run may become the current one, and whether it has anything new to say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from imagehaul.delivery.summary import Counts
+from imagehaul.ledger.catalog import Catalog
+from imagehaul.ledger.plan import Plan
+from imagehaul.ledger.runs import Current
+from imagehaul.settings import Settings
+
+
+def refusal(
+    catalog: Catalog, plan: Plan, counts: Counts, settings: Settings, allow_loss: bool, current: Current | None
+) -> str:
+    """Why this run must not be published, "" where it may: a failed image, or a loss that looks like an accident."""
+    reasons = []
+    if counts.failed and not settings.publish_partial:
+        reasons.append(f"{counts.failed:,} of {counts.planned:,} images are not proven")
+    if not allow_loss:
+        if counts.rejected > settings.max_rejected * counts.planned:
+            reasons.append(
+                f"{counts.rejected:,} of {counts.planned:,} images are rejected, more than "
+                f"MAX_REJECTED={settings.max_rejected:g} allows (--allow-loss accepts it)"
+            )
+        rejected_now, *_ = catalog.one(
+            "SELECT count(*) FROM published p JOIN proven o USING (source_path) "
+            "WHERE o.kind = 'image' AND o.status = 'rejected'"
+        )
+        lost = plan.vanished + rejected_now
+        if lost > settings.max_vanished * plan.published:
+            reasons.append(
+                f"{lost:,} of the {plan.published:,} published images have gone or are rejected now, more than "
+                f"MAX_VANISHED={settings.max_vanished:g} allows. Is the source whole? (--allow-loss accepts it)"
+            )
+    if not reasons:
+        return ""
+    still = f"Run {current.run} is still current." if current else "No run is current yet."
+    return f"{'; '.join(reasons)}. {still}"
+
+
+def fingerprint(catalog: Catalog, settings: Settings) -> str:
+    """What an export is made from besides the rows of the ledger: the annotations, and what URLs depend on."""
+    said = catalog.one(
+        "SELECT count(*), coalesce(sum(hash(path, kind, text, x, y, width, height, fraction)::HUGEINT), 0) "
+        "FROM annotation"
+    )
+    made_of = [
+        *map(str, said),
+        settings.cdn_fullpath,
+        settings.serve_original_image,
+        settings.box_space,
+        settings.export_entities_result_bucket,
+        settings.makes_thumbnails,
+        settings.makes_crops,
+    ]
+    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:32]
+
+
+def says_something_new(catalog: Catalog, made_of: str, current: Current | None) -> bool:
+    """Whether this run's rows or its export would differ from what is published."""
+    if current is None or current.fingerprint != made_of:
+        return True
+    compared = "source_path, kind, key, code, etag, source_version, status = 'rejected'"
+    differing, *_ = catalog.one(
+        f"""
+        SELECT (SELECT count(*) FROM proven WHERE status = 'delivered')
+             + (SELECT count(*) FROM prior WHERE NOT published)
+             + (SELECT count(*) FROM (SELECT {compared} FROM proven EXCEPT SELECT {compared} FROM prior))
+             + (SELECT count(*) FROM (SELECT {compared} FROM prior EXCEPT SELECT {compared} FROM proven))
+        """
+    )
+    return bool(differing)
+
+
+def size_mismatches(catalog: Catalog, settings: Settings) -> tuple[int, str]:
+    """Images whose annotations were made on a picture of another size: how many, and an example."""
+    turned = f"{str(settings.box_space == 'stored').upper()} AND i.orientation >= 5"
+    count, example = catalog.one(
+        f"""
+        SELECT count(*), coalesce(min(path || ': annotated as ' || said_width || ' x ' || said_height || ', and it is '
+                                      || width || ' x ' || height), '')
+        FROM (
+            SELECT a.path, any_value(a.image_width) AS said_width, any_value(a.image_height) AS said_height,
+                   any_value(CASE WHEN {turned} THEN i.height ELSE i.width END) AS width,
+                   any_value(CASE WHEN {turned} THEN i.width ELSE i.height END) AS height
+            FROM annotation a JOIN proven i ON i.source_path = a.path AND i.kind = 'image' AND i.width > 0
+            WHERE a.image_width > 0 AND a.image_height > 0 GROUP BY a.path
+        ) WHERE said_width <> width OR said_height <> height
+        """
+    )
+    return int(count), str(example)

@@ -1,0 +1,152 @@
+"""The ledger: one row for each object, and for each input that was rejected or failed. Parquet.
+
+`docs/contracts.md` describes the columns for readers; `SCHEMA_NUMBER` changes when their meaning does.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from imagehaul.errors import CODES
+from imagehaul.records import Box, Facts, Kind, Rendition
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from imagehaul.ledger.catalog import Catalog
+
+SCHEMA_NUMBER = 1
+ROWS_AT_ONCE = 5_000
+ROWS_IN_GROUP = 4 * ROWS_AT_ONCE
+"""Of the Parquet file. DuckDB takes 40 MB more to hand out as many rows at once."""
+
+Status = Literal["delivered", "unchanged", "rejected", "failed", "sent", "present"]
+"""`sent` and `present` stand in a journal only, until the proof: sent in this run, or found there already."""
+
+_TYPES = {"int": "BIGINT", "float": "DOUBLE", "bool": "BOOLEAN"}
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """One line of the ledger. "" and 0 stand for "not known" or "does not apply".
+
+    `size`, `md5`, `sha256`, `etag` are the stored object's; `source_size` and `source_version` (time in
+    nanoseconds, or ETag) tell whether the source is still the same. `recipe` names the settings that the object's
+    bytes and headers depend on. `box_*`: the crop's box as annotated, in pixels; `label` is the box's.
+    `run`: the run that sent the object.
+    """
+
+    source_path: str
+    kind: Kind
+    key: str
+    status: Status
+    code: str = ""
+    message: str = ""
+    retryable: bool = False
+    size: int = 0
+    md5: str = ""
+    sha256: str = ""
+    etag: str = ""
+    proof: str = ""
+    source_size: int = 0
+    source_version: str = ""
+    media_id: str = ""
+    format: str = ""
+    content_type: str = ""
+    width: int = 0
+    height: int = 0
+    orientation: int = 0
+    mode: str = ""
+    frames: int = 0
+    checked: str = ""
+    box_x: float = 0.0
+    box_y: float = 0.0
+    box_width: float = 0.0
+    box_height: float = 0.0
+    label: str = ""
+    recipe: str = ""
+    run: str = ""
+
+    def but(self, **columns: Any) -> LedgerRow:
+        """The same row with other values. `dataclasses.replace` takes ten times as long; an object needs three."""
+        row = object.__new__(LedgerRow)
+        row.__dict__.update(self.__dict__, **columns)
+        return row
+
+    def with_problem(self, status: Status, code: str, message: str = "") -> LedgerRow:
+        retryable = code in CODES and CODES[code].retryable
+        return self.but(status=status, code=code, message=message, retryable=retryable)
+
+    def with_facts(self, facts: Facts) -> LedgerRow:
+        return self.but(**{name: getattr(facts, name) for name in _FACTS})
+
+    def with_rendition(self, rendition: Rendition) -> LedgerRow:
+        return self.but(
+            size=rendition.size,
+            md5=rendition.md5,
+            sha256=rendition.sha256,
+            etag=rendition.etag,
+            content_type=rendition.content_type,
+            width=rendition.width,
+            height=rendition.height,
+        )
+
+    def with_box(self, box: Box) -> LedgerRow:
+        return self.but(box_x=box.x, box_y=box.y, box_width=box.width, box_height=box.height, label=box.label)
+
+
+_FACTS = (
+    *("format", "content_type", "width", "height", "orientation", "mode", "frames", "checked"),
+    *("size", "md5", "sha256", "etag"),
+)
+
+COLUMNS: dict[str, str] = {field.name: _TYPES.get(str(field.type), "VARCHAR") for field in fields(LedgerRow)}
+"""Column name → DuckDB type, in order."""
+
+
+def arrow_schema() -> pa.Schema:
+    import pyarrow as pa
+
+    types = {"VARCHAR": pa.string(), "BIGINT": pa.int64(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_()}
+    return pa.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
+
+
+def table_of(rows: Sequence[LedgerRow]) -> pa.Table:
+    import pyarrow as pa
+
+    schema = arrow_schema()
+    if not rows:
+        return schema.empty_table()
+    columns = zip(*map(attrgetter(*COLUMNS), rows), strict=True)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def write_part(rows: Iterable[LedgerRow], file: Path) -> None:
+    """Written beside and renamed, so that a part is whole or not there."""
+    import pyarrow.parquet as pq
+
+    beside = file.with_suffix(".unfinished")
+    pq.write_table(table_of(list(rows)), beside, compression="zstd")
+    beside.rename(file)
+
+
+def write_ledger(catalog: Catalog, file: Path) -> None:
+    """All proven rows, sorted by source path, an image before its thumbnail and crops."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    query = f"""
+        SELECT {", ".join(COLUMNS)} FROM proven WHERE source_path >= $low AND ($high IS NULL OR source_path < $high)
+        ORDER BY source_path, CASE kind WHEN 'image' THEN 0 WHEN 'thumbnail' THEN 1 ELSE 2 END, key
+    """
+    with pq.ParquetWriter(file, arrow_schema(), compression="zstd") as parquet:
+        for part in catalog.ranges("proven", "source_path"):
+            batches = catalog.batches(query, part, ROWS_AT_ONCE)
+            while group := list(itertools.islice(batches, ROWS_IN_GROUP // ROWS_AT_ONCE)):
+                parquet.write_table(pa.Table.from_batches(group).cast(arrow_schema()))

@@ -1,0 +1,203 @@
+"""The runs of a data set in the store: what earlier ones left, and how a new one becomes current.
+
+A run that works leaves a journal under `.imagehaul/journal/<run>/`, part by part as its batches finish, so that a
+killed run loses the batches in flight at most. At its end the proven rows become `runs/<run>/ledger/`, and the
+journal goes. Readers never see a row that is not final.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imagehaul.errors import LockedError, StoreError
+from imagehaul.layout import RUN_NAME, Layout
+from imagehaul.ledger.inventory import EarlierRun
+from imagehaul.ledger.rows import SCHEMA_NUMBER
+from imagehaul.store.errors import is_missing
+from imagehaul.store.files import fetch_files, send_file
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What `current.json` says: the run that readers should use.
+
+    `ledger` and `export` are URIs that end in `/`. `fingerprint`: what the export was made from.
+    `created`: when the data set was first published, in ISO 8601. `etag`: of the object that says so.
+    """
+
+    run: str
+    ledger: str
+    export: str
+    fingerprint: str
+    counts: dict[str, int]
+    created: str = ""
+    etag: str = field(default="", compare=False)
+
+
+def read_current(client: S3Client, layout: Layout) -> Current | None:
+    """None where nothing was published yet. Raises `StoreError` where it is there and is not ours."""
+    import orjson
+
+    try:
+        answer = client.get_object(Bucket=layout.bucket, Key=layout.current)
+        body = answer["Body"].read()
+    except client.exceptions.ClientError as error:
+        if is_missing(error):
+            return None
+        raise
+    try:
+        said = orjson.loads(body)
+        if said["schema"] != SCHEMA_NUMBER:
+            raise StoreError(
+                f"{layout.uri(layout.current)} has schema {said['schema']!r}, and this imagehaul reads "
+                f"{SCHEMA_NUMBER}.\nUse the version that wrote it, or a newer one."
+            )
+        texts = [said["run"], said["ledger"], said["exports"]["json"], said["fingerprint"], said["time"]]
+        if not all(isinstance(text, str) for text in texts) or not RUN_NAME.fullmatch(said["run"]):
+            raise TypeError
+        return Current(
+            run=said["run"],
+            ledger=said["ledger"],
+            export=said["exports"]["json"].removesuffix("metadata.json"),
+            fingerprint=said["fingerprint"],
+            counts=dict(said["counts"]),
+            created=said.get("created", said["time"]),
+            etag=answer["ETag"],
+        )
+    except orjson.JSONDecodeError as error:
+        raise _foreign(layout, "it is no JSON") from error
+    except KeyError as error:
+        raise _foreign(layout, f"it does not say {error}") from error
+    except (TypeError, ValueError) as error:
+        raise _foreign(layout, "a value in it has another form") from error
+
+
+def _foreign(layout: Layout, why: str) -> StoreError:
+    return StoreError(
+        f"{layout.uri(layout.current)} is not what imagehaul writes: {why}.\n"
+        "If another program wrote it, choose another data set name; else delete it: the next run writes it anew."
+    )
+
+
+class Runs:
+    """The small files of a data set: ledgers, journals, reports and exports."""
+
+    def __init__(self, layout: Layout, client: S3Client) -> None:
+        self.layout = layout
+        self._client = client
+
+    def earlier(self, current: Current | None, scratch: Path) -> list[EarlierRun]:
+        """The current run's ledger, and what later runs left that were not published. Downloads them.
+
+        Without a current run all that are there; one that left no rows has no `files`.
+        """
+        since = current.run if current else ""
+        journals = self._run_names(self.layout.journals)
+        names = {name for name in self._run_names(self.layout.runs) | journals if name >= since}
+        found: list[EarlierRun] = []
+        for name in sorted(names):
+            files = self._download(self.layout.ledger(name), scratch / "earlier" / name)
+            if not files and name in journals:
+                files = self._download(self.layout.journal(name), scratch / "earlier" / name)
+            found.append(EarlierRun(name, tuple(files), published=name == since))
+        return found
+
+    def upload(self, file: Path, key: str, bucket: str = "") -> str:
+        """The URI of the object."""
+        send_file(self._client, file, bucket or self.layout.bucket, key)
+        return f"s3://{bucket or self.layout.bucket}/{key}"
+
+    def write_json(self, key: str, content: dict[str, Any], **condition: Any) -> None:
+        import orjson
+
+        body = orjson.dumps(content, option=orjson.OPT_INDENT_2)
+        self._client.put_object(
+            Bucket=self.layout.bucket,
+            Key=key,
+            Body=body,
+            ContentMD5=base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode(),
+            ContentType="application/json",
+            CacheControl="no-cache",
+            **condition,
+        )
+
+    def publish(self, current: Current, over: Current | None) -> None:
+        """The last thing that a run writes: from here on readers see it. `over`: what was current when it began.
+
+        Raises LockedError where something else is current by now: a run that slept past its lease points nobody
+        to what it knows. A store that has no conditional writes is not asked.
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+        """
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        pointer = {
+            "schema": SCHEMA_NUMBER,
+            "dataset": self.layout.dataset,
+            "run": current.run,
+            "ledger": current.ledger,
+            "exports": {
+                "json": f"{current.export}metadata.json",
+                "parquet": f"{current.export}metadata.parquet",
+            },
+            "counts": current.counts,
+            "fingerprint": current.fingerprint,
+            "created": current.created or now,
+            "time": now,
+        }
+        try:
+            self.write_json(self.layout.current, pointer, **({"IfMatch": over.etag} if over else {"IfNoneMatch": "*"}))
+        except self._client.exceptions.ClientError as error:
+            code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status == 501 or code in ("InvalidArgument", "InvalidRequest"):
+                self.write_json(self.layout.current, pointer)
+            elif status in (404, 409, 412) and code != "NoSuchBucket":
+                self._explain_conflict(current)
+            else:
+                raise
+
+    def _explain_conflict(self, current: Current) -> None:
+        there = read_current(self._client, self.layout)
+        if there and there.run == current.run:
+            return  # The first attempt's answer was lost, and its write was not.
+        by = f"run {there.run} is current now" if there else "it is gone now"
+        raise LockedError(
+            f"{self.layout.uri(self.layout.current)} was changed while this run worked: {by}.\n"
+            "This run is not published. Run again: only what is missing is sent."
+        )
+
+    def drop_journals(self, until: str) -> None:
+        """Of runs up to `until`, whose rows are in a ledger now. A key that may not delete leaves them."""
+        for name in self._run_names(self.layout.journals):
+            if name > until:
+                continue
+            for item in self._keys(self.layout.journal(name)):
+                try:
+                    self._client.delete_object(Bucket=self.layout.bucket, Key=item)
+                except self._client.exceptions.ClientError:
+                    return
+
+    def _run_names(self, prefix: str) -> set[str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.layout.bucket, Prefix=prefix, Delimiter="/"
+        )
+        found = (entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ()))
+        return {name for key in found if RUN_NAME.fullmatch(name := key.removeprefix(prefix).rstrip("/"))}
+
+    def _keys(self, prefix: str) -> list[str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.layout.bucket, Prefix=prefix)
+        return [item["Key"] for page in pages for item in page.get("Contents", ())]
+
+    def _download(self, prefix: str, folder: Path) -> list[Path]:
+        keys = [key for key in self._keys(prefix) if key.endswith(".parquet")]
+        files = [folder / f"{number:05d}.parquet" for number in range(len(keys))]
+        if keys:
+            folder.mkdir(parents=True)
+            fetch_files(self._client, self.layout.bucket, keys, files)
+        return files

@@ -1,0 +1,120 @@
+"""A Prefect server and a worker as children of this process, whose data and logs lie in one folder."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagehaul.child_process import start_bound
+from imagehaul.errors import HaulError
+
+START_SECONDS = 120.0
+STOP_SECONDS = 20.0
+"""A worker ends its runs first, and they their children."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the two, at work. `log`: what it said."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def check(self) -> None:
+        """Raises `HaulError` where it has ended."""
+        if self.process.poll() is not None:
+            raise HaulError(f"The Prefect {self.name} has ended by itself. Its log: {self.log}")
+
+
+def prefect_environment(folder: Path, port: int) -> dict[str, str]:
+    """A Prefect of its own at this port, whatever the machine is configured for; nothing is reported to anybody."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    return {
+        **kept,
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        # Without it the UI looks for the API at port 4200, wherever it is.
+        "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+    }
+
+
+@contextmanager
+def prefect_server(folder: Path, port: int, environment: Mapping[str, str]) -> Iterator[Part]:
+    """Yields when it answers. Raises `HaulError` where it does not."""
+    # What `prefect server start` starts in a process below its own, which would outlive a kill.
+    application = ["--factory", "prefect.server.api.server:create_app"]
+    command = ["uvicorn", *application, "--host", "127.0.0.1", "--port", str(port), "--timeout-keep-alive", "5"]
+    with _running("server", command, folder, environment) as server:
+        deadline = time.monotonic() + START_SECONDS
+        while not _is_healthy(port):
+            server.check()
+            if time.monotonic() > deadline:
+                raise HaulError(f"The Prefect server does not answer. Its log: {server.log}")
+            time.sleep(0.2)
+        yield server
+
+
+@contextmanager
+def prefect_worker(folder: Path, pool: str, environment: Mapping[str, str]) -> Iterator[Part]:
+    command = ["prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", f"{pool} {os.getpid()}"]
+    with _running("worker", command, folder, environment) as worker:
+        yield worker
+
+
+@contextmanager
+def _running(name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Iterator[Part]:
+    part = folder / f"{name}.log"
+    with part.open("wb") as log:
+        process = start_bound(
+            [sys.executable, "-m", *command],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield Part(name, process, part)
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _is_healthy(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/api/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def free_port(wanted: int = 0) -> int:
+    """The wanted one, so that the address stays the same, or where it is taken any other."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise HaulError("This machine has no free port.")

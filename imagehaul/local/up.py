@@ -1,0 +1,105 @@
+"""`make up`: the embedded store, a Prefect server, a worker and the deployments, until Ctrl-C.
+
+All that they keep lies in one folder; the next start goes on from there.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+
+from imagehaul.errors import HaulError
+from imagehaul.local.embedded_store import EmbeddedStore
+from imagehaul.local.local_prefect import free_port, prefect_environment, prefect_server, prefect_worker
+
+BUCKET = "images"
+BLOCK = "embedded"
+POOL = "imagehaul"
+SERVER_PORT = 4200
+STORE_PORT = 8333
+
+
+def main(folder: Path, deployments: Path) -> int:
+    """Runs all until SIGINT or SIGTERM. `deployments`: a `prefect.yaml`. Raises `HaulError` where a part fails."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    folder = folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as parts:
+        try:
+            store = parts.enter_context(EmbeddedStore(folder / "store", free_port(STORE_PORT)))
+            store.make_bucket(BUCKET)
+            if not (folder / "sample").is_dir():
+                from imagehaul.local.sample import write_sample
+
+                write_sample(folder / "sample")
+            port = free_port(SERVER_PORT)
+            environment = prefect_environment(folder, port)
+            server = parts.enter_context(prefect_server(folder, port, environment))
+            # Before Prefect is imported in this process.
+            os.environ.update(environment)
+            _prepare(store, deployments)
+            worker = parts.enter_context(prefect_worker(folder, POOL, environment))
+            _say_where(folder, port, store)
+            while True:
+                server.check()
+                worker.check()
+                if not store.pid:
+                    raise HaulError(f"The embedded store has ended by itself. Its log: {store.log}")
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+            _say("\nStopping: runs end first, then the worker, the server and the store.")
+    _say("Stopped. All is kept for the next start.")
+    return 0
+
+
+def _prepare(store: EmbeddedStore, deployments: Path) -> None:
+    """The store's block, and the deployments whose blocks are there."""
+    from imagehaul.blocks import ObjectStore, ObjectStoreCredentials
+    from imagehaul.flows.deploy import Deployer
+    from imagehaul.flows.orphaned import mark_stranded
+
+    keys = ObjectStoreCredentials(access_key=store.access_key, secret_key=store.secret_key)
+    keys.save(f"{BLOCK}-keys", overwrite=True)
+    ObjectStore(object_store_url=store.url, credentials=keys).save(BLOCK, overwrite=True)
+    for name in mark_stranded("The worker was stopped while it ran."):
+        _say(f"found unfinished, and marked as crashed: {name}")
+    for deployed in Deployer(deployments, None, os.environ).deploy():
+        if not deployed.obstacle:
+            _say(f"deployed: {deployed.name}")
+        elif deployed.name.endswith(f"/{BLOCK}"):
+            raise HaulError(f"{deployed.name} could not be deployed: {deployed.obstacle}")
+
+
+def _say_where(folder: Path, port: int, store: EmbeddedStore) -> None:
+    _say(
+        f"""
+The Prefect UI    http://127.0.0.1:{port}
+The object store  {store.url}, its keys in {store.folder / "keys.json"}
+Data and logs     {folder}
+
+Deliver the sample data set: Deployments, then deliver > {BLOCK}, then Run > Quick run. Stop all with Ctrl-C."""
+    )
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(Path(sys.argv[1]), Path("prefect.yaml").absolute()))
+    except HaulError as error:
+        sys.exit(f"imagehaul: {error}")

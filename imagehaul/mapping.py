@@ -1,0 +1,68 @@
+"""From a source path to key, media id and URL. Pure functions: the one place where names are decided."""
+
+from __future__ import annotations
+
+import posixpath
+import uuid
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import quote
+
+from imagehaul.layout import Layout
+from imagehaul.records import Box
+
+MAX_KEY_BYTES = 1024
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://imagehaul.invalid/media")
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """How the source paths of one data set become names.
+
+    `path` is what each of the three folders in the store has in common for one image: `images/<path>`,
+    `thumbnails/<path>.jpg`, `crops/<path>/<box id>.jpg`.
+    """
+
+    layout: Layout
+    transfer: Literal["keep_original_filename", "media_id"] = "keep_original_filename"
+    full_path: bool = True
+    normalize: bool = False
+    thumbnail_suffix: Literal[".jpg", ".webp"] = ".jpg"
+
+    def media_id(self, source_path: str) -> str:
+        """The same in every run, and another one in every data set."""
+        return str(uuid.uuid5(_NAMESPACE, f"{self.layout.dataset}/{source_path}"))
+
+    def path(self, source_path: str) -> str:
+        folder, name = posixpath.split(source_path)
+        if self.transfer == "media_id":
+            name = self.media_id(source_path) + name[name.rindex(".") :]
+        if self.normalize:
+            # Always appended, so that a.png and a.jpg do not meet on a.jpg.
+            name += ".jpg"
+        return f"{folder}/{name}" if self.full_path and folder else name
+
+    def image_key(self, path: str) -> str:
+        return self.layout.images + path
+
+    def thumbnail_key(self, path: str) -> str:
+        return f"{self.layout.thumbnails}{path}{self.thumbnail_suffix}"
+
+    def crop_key(self, path: str, box: Box) -> str:
+        return f"{self.layout.crops}{path}/{box.id}.jpg"
+
+
+def problem_of(key: str) -> str:
+    """The code that says why no store can be given this key, "" where one can."""
+    if len(key.encode()) > MAX_KEY_BYTES:
+        return "KEY_TOO_LONG"
+    if any(part in ("", ".", "..") for part in key.split("/")):
+        return "NAME_UNSUPPORTED"
+    return ""
+
+
+def url_of(key: str, layout: Layout, cdn_fullpath: str) -> str:
+    """The address that a browser asks for: every byte but the unreserved ones and `/` percent-encoded."""
+    return f"{cdn_fullpath.rstrip('/')}/{quote(layout.below_remote_save(key), safe='/')}"

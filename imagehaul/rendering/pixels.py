@@ -1,0 +1,198 @@
+"""From what decoders give to what every screen shows: eight bits, upright, sRGB, and small where that is wanted.
+
+Full-size work is avoided: pictures are made small, or cut, first, and turned and converted after.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from io import BytesIO
+from typing import Any, Literal
+
+from PIL import Image, ImageChops, ImageCms, ImageFile, ImageOps, JpegImagePlugin, TiffImagePlugin
+from PIL.Image import Resampling, Transpose
+
+from imagehaul.rendering.image_file import PictureFault
+
+_TURNS = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+"""EXIF orientation to what makes it upright. https://www.cipa.jp/std/documents/e/DC-X008-Translation-2019-E.pdf"""
+
+_BITS_PER_SAMPLE = 258
+_PHOTOMETRIC = 262
+_WHITE_IS_ZERO = 0
+
+_JPEG_LONGEST_SIDE = 65_500
+_FINE = 90
+
+_SRGB = ImageCms.createProfile("sRGB")
+_PROBE = Image.frombytes(
+    "RGB", (64, 64), bytes(v for r in range(16) for g in range(16) for b in range(16) for v in (r * 17, g * 17, b * 17))
+)
+"""4,096 colours from the whole of the cube."""
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """The same picture as L, LA, RGB, RGBA, CMYK, LAB or YCbCr: the modes that can be made smaller."""
+    mode = image.mode
+    if mode in ("I;16", "I;16B", "I;16L", "I;16N"):
+        return _from_sixteen_bits(image)
+    if mode in ("I", "F"):
+        return _from_range(image)
+    if mode in ("La", "RGBa"):
+        return image.convert(mode.upper())
+    if mode in ("1", "P", "PA", "L", "RGB") and image.has_transparency_data:
+        return image.convert("LA" if mode == "L" else "RGBA")
+    if mode == "1":
+        return image.convert("L")
+    if mode not in ("L", "LA", "RGB", "RGBA", "CMYK", "LAB", "YCbCr"):
+        return image.convert("RGB")
+    return image
+
+
+def _from_sixteen_bits(image: Image.Image) -> Image.Image:
+    """Scaled, and not cut off at 255 as `convert` does. Twelve bits are the other depth that TIFF has here."""
+    bits = _tiff_tag(image, _BITS_PER_SAMPLE, (16,))
+    brightest = 4095 if bits == (12,) else 65535
+    levels = image.convert("I").point(lambda value: value * (255 / brightest) + 0.5).convert("L")
+    return _with_black_as_zero(image, levels)
+
+
+def _from_range(image: Image.Image) -> Image.Image:
+    """Numbers with no known limits: the smallest becomes black, the largest white; where one is not finite, 0 and 1."""
+    low, high = image.getextrema()
+    if not (isinstance(low, float | int) and isinstance(high, float | int)):
+        raise ValueError(f"a picture of mode {image.mode} with {len(image.getbands())} bands")
+    if not (math.isfinite(low) and math.isfinite(high)):
+        low, high = 0.0, 1.0
+    scale = 255 / (high - low) if high > low else 0.0
+    # In floats also for whole numbers: `I` would overflow on its way.
+    levels = image.convert("F").point(lambda value: value * scale + (0.5 - low * scale)).convert("L")
+    return _with_black_as_zero(image, levels)
+
+
+def _with_black_as_zero(image: Image.Image, levels: Image.Image) -> Image.Image:
+    """Pillow turns white-is-zero TIFFs round, but those of more than eight bits it does not."""
+    inverted = _tiff_tag(image, _PHOTOMETRIC, None) == _WHITE_IS_ZERO
+    return ImageOps.invert(levels) if inverted else levels
+
+
+def _tiff_tag(image: Image.Image, tag: int, default: object) -> object:
+    return image.tag_v2.get(tag, default) if isinstance(image, TiffImagePlugin.TiffImageFile) else default
+
+
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def fitted(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """Width and height with the longer side at most `longest`; never enlarged, never less than a pixel."""
+    width, height = size
+    scale = min(1.0, longest / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def shrunk(
+    image: Image.Image, size: tuple[int, int], region: tuple[float, float, float, float] | None = None
+) -> Image.Image:
+    """`region`: the part of the image that is the picture, as left, top, right, bottom."""
+    if image.size == size:
+        return image
+    if image.mode != "YCbCr":
+        return image.resize(size, Resampling.LANCZOS, region, reducing_gap=2.0)
+    # A JPEG holds its colours at half the size: the long filter is worth its time on the brightness alone.
+    brightness, *colours = image.split()
+    bands = [brightness.resize(size, Resampling.LANCZOS, region, reducing_gap=2.0)]
+    bands += [band.resize(size, Resampling.BICUBIC, region, reducing_gap=1.0) for band in colours]
+    return Image.merge("YCbCr", bands)
+
+
+def in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """The colours as sRGB, in mode L, LA, RGB, RGBA or YCbCr. A broken or unfit profile is passed over."""
+    alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
+    colours = image.convert(image.mode[:-1]) if alpha else image
+    transform = _to_srgb(profile, "RGB" if colours.mode == "YCbCr" else colours.mode)
+    if transform:
+        colours = transform.apply(colours.convert("RGB") if colours.mode == "YCbCr" else colours)
+    elif colours.mode in ("CMYK", "LAB"):
+        colours = colours.convert("RGB")
+    if alpha:
+        colours.putalpha(alpha)
+    return colours
+
+
+@lru_cache(maxsize=4)
+def _to_srgb(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """None where the numbers can stay as they are. Cached, since the pictures of a data set share few profiles."""
+    if mode != "LAB" and not profile:
+        return None
+    try:
+        source = ImageCms.createProfile("LAB") if mode == "LAB" else ImageCms.getOpenProfile(BytesIO(profile or b""))
+        transform = ImageCms.buildTransform(source, _SRGB, mode, "RGB", ImageCms.Intent.PERCEPTUAL)
+        if mode == "RGB" and _differ_little(transform.apply(_PROBE), _PROBE):
+            return None
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None
+    return transform
+
+
+def _differ_little(image: Image.Image, other: Image.Image) -> bool:
+    """By two of 255 at most: the profile is one of the many spellings of sRGB."""
+    return not any(sum(band.histogram()[3:]) for band in ImageChops.difference(image, other).split())
+
+
+def encoded(
+    image: Image.Image, kind: Literal["jpeg", "webp"], quality: int, region: tuple[int, int, int, int] | None = None
+) -> bytes:
+    """The file's bytes, with no metadata of the source in it: no EXIF, XMP, ICC profile or JPEG comment.
+
+    `region`: the part of the image to encode, as left, top, right, bottom. The JPEG encoder takes it from where it
+    lies, without a copy. In a JPEG, what shines through is white. Raises `PictureFault` where a side is longer than
+    JPEG allows.
+    """
+    left, top, right, bottom = region or (0, 0, *image.size)
+    buffer = BytesIO()
+    if kind == "jpeg":
+        width, height = right - left, bottom - top
+        if max(width, height) > _JPEG_LONGEST_SIDE:
+            raise PictureFault(
+                "PIXEL_LIMIT",
+                f"A JPEG has at most {_JPEG_LONGEST_SIDE:,} pixels a side; this is {width:,} x {height:,}.",
+            )
+        image = on_white(image)
+        # Takes comment and profile from nowhere: these are the settings without any.
+        image.encoderconfig = _jpeg_settings(image.mode, quality)
+        tile = ImageFile._Tile("jpeg", (left, top, right, bottom), 0, JpegImagePlugin.RAWMODE[image.mode])
+        ImageFile._save(image, buffer, [tile])
+    else:
+        image = image.crop(region) if region else image
+        # The encoder takes comment and profile from here when it is not told otherwise.
+        image.info = {}
+        image.save(buffer, "WEBP", quality=quality)
+    return buffer.getvalue()
+
+
+@lru_cache(maxsize=16)
+def _jpeg_settings(mode: str, quality: int) -> tuple[Any, ...]:
+    """What `Image.save` tells the encoder, by its own word. To work it out again for each crop takes a fifth of it."""
+    sample = Image.new(mode, (1, 1))
+    # From a quality of 90 up nobody wants to lose half of the colours' sharpness.
+    sample.save(BytesIO(), "JPEG", quality=quality, subsampling=0 if quality >= _FINE else 2)
+    return sample.encoderconfig
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    if image.mode not in ("LA", "RGBA"):
+        return image
+    white = Image.new(image.mode[:-1], image.size, "white")
+    white.paste(image.convert(white.mode), mask=image.getchannel("A"))
+    return white

@@ -1,0 +1,244 @@
+"""One image file to its facts, thumbnail, crops and normalized picture: read once, decoded at most once."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image, ImageFile, JpegImagePlugin
+
+from imagehaul.digests import digest
+from imagehaul.records import Box, Facts, Kind, Picture, PictureJob, RenderOptions, Rendition
+from imagehaul.rendering.header import OpenPicture, count_frames, open_picture
+from imagehaul.rendering.image_file import PictureFault, Source, opened
+from imagehaul.rendering.pixels import eight_bits, encoded, fitted, in_srgb, shrunk, upright
+from imagehaul.rendering.regions import Region, region_of, turned, turned_back
+
+NORMALIZED_QUALITY = 95
+HUNGRIEST_DECODER = 24
+"""Bytes of memory for a pixel: JPEG 2000 takes 20 at its peak, and no other decoder takes more."""
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_COLOURS_AT_HALF_SIZE = 2
+
+
+def render(job: PictureJob, options: RenderOptions) -> Picture:
+    """Writes the files that `job` asks for. What is wrong with a picture becomes its code, and is not raised.
+
+    The renditions come in this order: thumbnail, normalized picture, and the crops as the job has them.
+    """
+    try:
+        with opened(job) as source:
+            return _render(source, job, options)
+    except PictureFault as fault:
+        return Picture(None, code=fault.code, message=str(fault))
+    except MemoryError:
+        return Picture(None, code="MEMORY_LIMIT", message=_too_hungry(options))
+
+
+def fingerprint(job: PictureJob) -> Picture:
+    """Size and hashes alone, for a picture on which a decoder died."""
+    try:
+        with opened(job) as source:
+            return Picture(source.facts)
+    except PictureFault as fault:
+        return Picture(None, code=fault.code, message=str(fault))
+
+
+def _render(source: Source, job: PictureJob, options: RenderOptions) -> Picture:
+    if not job.size:
+        return Picture(source.facts, code="EMPTY", message="The file has no bytes.")
+    pixels = 0
+    try:
+        picture = open_picture(source, options.pixel_limit)
+        pixels = picture.facts.width * picture.facts.height
+        if pixels > options.pixel_limit:
+            return Picture(picture.facts, code="PIXEL_LIMIT", message=_too_large(picture.facts, options))
+        if job.partial:
+            return Picture(picture.facts)
+        renditions = tuple(_renditions(picture, job, options))
+        checked: Literal["header", "decoded"] = "decoded" if renditions or options.full_check else "header"
+        return Picture(replace(picture.facts, frames=count_frames(picture.image), checked=checked), renditions)
+    except PictureFault as fault:
+        return Picture(source.facts, code=fault.code, message=str(fault))
+    except MemoryError:
+        return Picture(source.facts, code="MEMORY_LIMIT", message=_too_hungry(options))
+    except Exception as error:  # decoders raise a dozen kinds of it on broken files
+        if isinstance(error, OSError) and error.errno:
+            raise
+        if job.partial:
+            return Picture(None, header_incomplete=True)
+        if pixels * HUNGRIEST_DECODER > options.picture_memory * 2**20:
+            # Few decoders say that it was memory they lacked.
+            return Picture(source.facts, code="MEMORY_LIMIT", message=f"{_too_hungry(options)} ({_line(error)})")
+        return Picture(source.facts, code="UNDECODABLE", message=f"It cannot be decoded: {_line(error)}.")
+
+
+def _renditions(picture: OpenPicture, job: PictureJob, options: RenderOptions) -> Iterator[Rendition]:
+    image, facts = picture.image, picture.facts
+    if not (job.thumbnail or job.normalized or job.crops or options.full_check):
+        return
+    size = fitted(image.size, options.thumbnail_size)
+    within = None
+    if job.normalized or job.crops:
+        _load(image)
+    else:
+        within = _load_small(image, size if job.thumbnail else (1, 1))
+    if not (job.thumbnail or job.normalized or job.crops):
+        return
+    canvas = _Canvas(eight_bits(image), picture.turn, _profile(image))
+    if job.thumbnail:
+        small = canvas.finished(shrunk(canvas.image, size, within))
+        kind = options.thumbnail_format
+        yield _written("thumbnail", job.thumbnail, job.spare, small, kind, options.thumbnail_quality)
+    regions = [_region(crop.box, facts, options) for crop in job.crops]
+    cut = sum(_area(region) for region in regions if not isinstance(region, PictureFault))
+    if job.normalized or cut > facts.width * facts.height:
+        canvas = _Canvas(canvas.finished(canvas.image), turn=1, profile=None)
+    if job.normalized:
+        yield _written("image", job.normalized, job.spare, canvas.image, "jpeg", NORMALIZED_QUALITY)
+    for crop, region in zip(job.crops, regions, strict=True):
+        if isinstance(region, PictureFault):
+            yield Rendition("crop", crop.file, code=region.code, message=str(region))
+            continue
+        stored = region if canvas.turn == 1 else turned_back(region, canvas.turn, (facts.width, facts.height))
+        part, within = canvas.image, stored
+        if not canvas.is_finished:
+            part, within = canvas.finished(part.crop(stored)), None
+        yield _written("crop", crop.file, job.spare, part, "jpeg", options.thumbnail_quality, within, region)
+
+
+@dataclass(frozen=True, slots=True)
+class _Canvas:
+    """A decoded picture, as it is stored: to turn and convert what is cut from it costs less than all of it."""
+
+    image: Image.Image
+    turn: int
+    profile: bytes | None
+
+    @property
+    def is_finished(self) -> bool:
+        return self.turn == 1 and self.profile is None and self.image.mode in ("RGB", "L")
+
+    def finished(self, part: Image.Image) -> Image.Image:
+        return part if self.is_finished else in_srgb(upright(part, self.turn), self.profile)
+
+
+def _load(image: ImageFile.ImageFile) -> None:
+    """Raises where the picture is broken off, or is of another size than its header says."""
+    size = image.size
+    image.load()
+    if image.size != size:
+        raise ValueError(f"the header says {size[0]} x {size[1]} pixels, and there are {image.width} x {image.height}")
+
+
+def _load_small(image: ImageFile.ImageFile, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
+    """Decodes no more pixels than twice `size` needs, where the format can. Gives the picture's region in them."""
+    if not isinstance(image, JpegImagePlugin.JpegImageFile):
+        _load(image)
+        return None
+    width, height = 2 * size[0], 2 * size[1]
+    scaled = image.width >= 2 * width and image.height >= 2 * height
+    in_bands = not scaled and JpegImagePlugin.get_sampling(image) == _COLOURS_AT_HALF_SIZE
+    drafted = image.draft("YCbCr" if in_bands else None, (width, height))
+    image.load()
+    return drafted[1] if drafted else None
+
+
+def _profile(image: Image.Image) -> bytes | None:
+    profile = image.info.get("icc_profile")
+    return profile if isinstance(profile, bytes) and profile else None
+
+
+def _region(box: Box, facts: Facts, options: RenderOptions) -> Region | PictureFault:
+    """The pixels of the upright picture that the box stands for."""
+    size = facts.size_in(options.box_space)
+    try:
+        region = region_of(box, size, options.crop_margin)
+    except PictureFault as fault:
+        return fault
+    return turned(region, facts.orientation, size) if options.box_space == "stored" else region
+
+
+def _area(region: Region) -> int:
+    left, top, right, bottom = region
+    return (right - left) * (bottom - top)
+
+
+def _written(
+    kind: Kind,
+    file: str,
+    spare: str,
+    image: Image.Image,
+    encoding: Literal["jpeg", "webp"],
+    quality: int,
+    within: Region | None = None,
+    region: Region | None = None,
+) -> Rendition:
+    """`within`: the part of the image to write. `region`: the pixels of the upright picture that a crop shows."""
+    try:
+        data = encoded(image, encoding, quality, within)
+    except PictureFault as fault:
+        return Rendition(kind, file, code=fault.code, message=str(fault))
+    try:
+        file = _write(file, spare, data)
+    except OSError as error:
+        code = "DISK_FULL" if error.errno in _NO_ROOM else "SCRATCH_UNWRITABLE"
+        return Rendition(kind, file, code=code, message=f"Writing to the scratch folder failed: {error.strerror}.")
+    digests = digest(data)
+    left, top, right, bottom = within or (0, 0, *image.size)
+    return Rendition(
+        kind,
+        file,
+        content_type=f"image/{encoding}",
+        width=right - left,
+        height=bottom - top,
+        size=len(data),
+        md5=digests.md5,
+        sha256=digests.sha256,
+        etag=digests.etag,
+        box=(region[0], region[1], region[2] - region[0], region[3] - region[1]) if region else None,
+    )
+
+
+def _write(file: str, spare: str, data: bytes) -> str:
+    """Gives the file that was written: `file`, or one of its name in `spare`. Leaves none where it raises."""
+    try:
+        _fill(file, data)
+    except OSError:
+        Path(file).unlink(missing_ok=True)
+        other = str(Path(spare, Path(file).name)) if spare else file
+        if other == file:
+            raise
+        return _write(other, "", data)
+    return file
+
+
+def _fill(file: str, data: bytes) -> None:
+    """As `Path.write_bytes`, at a quarter of its time: a crop takes so little that the difference counts."""
+    target = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        written = os.write(target, data)
+        while written < len(data):
+            written += os.write(target, memoryview(data)[written:])
+    finally:
+        os.close(target)
+
+
+def _too_large(facts: Facts, options: RenderOptions) -> str:
+    millions = facts.width * facts.height / 1e6
+    return f"{facts.width} x {facts.height} are {millions:,.0f} million pixels; PIXEL_LIMIT is {options.pixel_limit:,}."
+
+
+def _too_hungry(options: RenderOptions) -> str:
+    return f"Work on the picture needed more than the {options.picture_memory} MiB of PICTURE_MEMORY."
+
+
+def _line(error: Exception) -> str:
+    """What a decoder said, as one short line that a terminal can show."""
+    text = str(error) or type(error).__name__
+    return "".join(char if char.isprintable() else " " for char in text)[:160].rstrip(". ")

@@ -1,0 +1,86 @@
+"""The rendering process: takes pictures from its standard input, and answers on its standard output.
+
+Started by `imagehaul.rendering.pool`. Decoders are the one part of the chain that meets hostile bytes in C code, so
+each picture has a time and a memory limit that the kernel holds, and whoever breaks one takes nobody along.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pickle
+import resource
+import signal
+from pathlib import Path
+from typing import BinaryIO
+
+from imagehaul.records import PictureJob, RenderOptions
+from imagehaul.rendering.render import fingerprint, render
+
+SLOWEST_DISK = 10_000_000
+"""Bytes a second: a large file has as many more seconds than the limit says as it takes to read it this slowly."""
+
+
+def main(lifeline: int) -> None:
+    """Until the parent closes the pipe. `lifeline`: a file descriptor whose other end only the parent holds."""
+    # Ctrl-C is the parent's to answer; the alarm must end this process, whatever was inherited.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    _die_with_parent(lifeline)
+    with os.fdopen(os.dup(0), "rb") as requests, os.fdopen(os.dup(1), "wb") as answers:
+        options: RenderOptions = pickle.load(requests)
+        _hold_limits(options)
+        _silence()
+        _answer(answers, None)
+        with contextlib.suppress(EOFError, BrokenPipeError):
+            while True:
+                jobs: tuple[PictureJob, ...]
+                jobs, decode = pickle.load(requests)
+                for job in jobs:
+                    signal.setitimer(signal.ITIMER_REAL, options.picture_seconds + job.size / SLOWEST_DISK)
+                    picture = render(job, options) if decode else fingerprint(job)
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                    _answer(answers, picture)
+    # Without the interpreter's tidying up, which takes as long as its start.
+    os._exit(0)
+
+
+def _answer(answers: BinaryIO, message: object) -> None:
+    pickle.dump(message, answers, pickle.HIGHEST_PROTOCOL)
+    answers.flush()
+
+
+def _die_with_parent(lifeline: int) -> None:
+    """The kernel sends SIGIO, which ends this process even inside a decoder, when the parent's end closes."""
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+def _hold_limits(options: RenderOptions) -> None:
+    """What the interpreter has taken by now is not the picture's, nor what is left over from the one before."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    left_over = int(os.environ.get("MALLOC_TRIM_THRESHOLD_", "0"))
+    limit = _address_space() + left_over + options.picture_memory * 2**20
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+def _address_space() -> int:
+    """In bytes; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
+    except FileNotFoundError:
+        return 0
+
+
+def _silence() -> None:
+    """Decoders write warnings straight to these, where they would get among the answers or fill a pipe."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
+    os.close(nowhere)

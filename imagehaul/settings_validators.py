@@ -1,0 +1,142 @@
+"""What a setting's value must be, beyond its type. Each check gives the value as it is kept.
+
+The words of a `ValueError` follow the flag and its value in the message that the user reads: what is wrong,
+and how it is mended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from urllib.parse import urlsplit
+
+from imagehaul.errors import SettingsError
+from imagehaul.layout import split_s3_uri
+
+ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
+"""Storage classes whose objects cannot be read before they are restored.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-class-intro.html"""
+
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_URL_CHARACTERS = re.compile(r"[!#-;=?-Z\[\]_a-z~]*")
+_AN_ENDPOINT = "takes an endpoint such as http://minio:9000 or https://s3.example.com"
+
+
+def text(value: str) -> str:
+    if _NO_TEXT.search(value):
+        raise ValueError("has a control character in it, or one that is not Unicode: leave it out")
+    return value
+
+
+def share(value: object) -> object:
+    """`10%` is 0.1."""
+    if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)? ?%", value):
+        return float(value.rstrip(" %")) / 100
+    return value
+
+
+def globs(value: object) -> object:
+    """`a,b` or `["a", "b"]`; a glob such as `[ab]*.jpg` begins like the latter and is none."""
+    if not isinstance(value, str):
+        return value
+    try:
+        items = json.loads(value)
+    except ValueError:
+        items = None
+    if not (isinstance(items, list) and all(isinstance(item, str) for item in items)):
+        items = value.split(",")
+    return [item.strip() for item in items]
+
+
+def without_blanks(value: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(text(item) for item in value if item)
+
+
+def target(value: str) -> str:
+    if not value:
+        raise ValueError("is required: write s3://bucket/prefix/")
+    if re.match(r"https?://", value):
+        path = value.partition("://")[2].partition("/")[2].strip("/")
+        raise ValueError(f"is a server's address: write s3://{path or 'bucket'}/, and the server in OBJECT_STORE_URL")
+    if "://" not in value:
+        raise ValueError(f"write s3://{value.strip('/')}/")
+    try:
+        bucket, prefix = split_s3_uri(value)
+    except SettingsError:
+        raise ValueError("names no bucket: write s3://bucket/prefix/") from None
+    if any(part in ("", ".", "..") for part in prefix.split("/")[:-1]):
+        raise ValueError("has an empty part, '.' or '..' in its prefix, which browsers rewrite: leave it out")
+    return f"s3://{bucket}/{prefix}"
+
+
+def url_root(value: str) -> str:
+    if not _URL_CHARACTERS.fullmatch(value):
+        raise ValueError("has a character that no URL has: percent-encode it")
+    if re.match(r"https?://", value):
+        _refuse_user(value)
+    elif not value.startswith("/") or value.startswith("//"):
+        raise ValueError("begin it with one '/', or with http:// or https://")
+    if "?" in value or "#" in value:
+        raise ValueError("what follows '?' or '#' would stand in the middle of each URL: leave it out")
+    return value
+
+
+def bare_bucket(value: str) -> str:
+    if not value:
+        return value
+    name = value.removeprefix("s3://").strip("/").partition("/")[0]
+    if value != name:
+        raise ValueError(f"takes the bucket's bare name: write {name or 'mybucket'}")
+    try:
+        split_s3_uri(f"s3://{value}")
+    except SettingsError:
+        raise ValueError("is no bucket's name: write it as mybucket") from None
+    return value
+
+
+def endpoint(value: str) -> str:
+    if not value:
+        return value
+    if "://" not in value:
+        raise ValueError(f"write http://{value} or https://{value}")
+    if not re.match(r"https?://", value):
+        raise ValueError(_AN_ENDPOINT)
+    _refuse_user(value)
+    if not re.fullmatch(r"https?://[^/?#\\\s]+/*", value):
+        raise ValueError("is more than scheme, host and port: bucket and prefix go into REMOTE_SAVE")
+    return value.rstrip("/")
+
+
+def header(value: str) -> str:
+    if not value.isascii():
+        raise ValueError("a header holds ASCII characters only")
+    return value
+
+
+def storage_class(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]*", value):
+        raise ValueError("is no storage class: write it as STANDARD_IA")
+    if value in ARCHIVES:
+        raise ValueError("nobody could look at an image before it is restored: GLACIER_IR can be read at once")
+    return value
+
+
+def folder(value: str) -> str:
+    if set(value) & set("*?[]"):
+        # DuckDB would take them for a pattern.
+        raise ValueError("holds one of * ? [ ]: name another folder")
+    return os.path.expanduser(value)  # noqa: PTH111 - pathlib's raises where there is no such user
+
+
+def _refuse_user(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        # Its words may hold a part of a password, where that has a '/' in it.
+        raise ValueError("is no URL: check host and port") from None
+    if "@" in parts.netloc:
+        raise ValueError("holds a user's name or password, and others will read it: leave them out")
+    if not host:
+        raise ValueError("names no host")

@@ -1,0 +1,209 @@
+"""A folder as the source: every entry with an image's suffix, one folder after the other."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from imagehaul.errors import CODES, SourceError
+from imagehaul.records import SourceFile
+from imagehaul.sources.filters import Selection
+from imagehaul.sources.scan_report import Census, is_image
+
+Identity = tuple[int, int]
+"""Device and inode."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """`name`: relative to the source, as rows show it, with a `/` at its end; "" is the source itself.
+
+    `utf8`: all of the name is. `linked`: a link is on the way here. `above`: the folders that lead here.
+    """
+
+    path: bytes
+    name: str
+    utf8: bool
+    linked: bool
+    above: frozenset[Identity]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    entry: os.DirEntry[bytes]
+    name: str
+    utf8: bool
+
+
+def list_folder(folder: Path, selection: Selection, census: Census, follow_links: bool = False) -> Iterator[SourceFile]:
+    """Streamed: no more is held than one folder's entries, and the folders that wait. Sorted within a folder.
+
+    Links to files and folders inside the source are followed, and those that lead out of it with `follow_links`.
+    Raises `SourceError` where a folder cannot be listed: what it holds is unknown then, and not gone.
+    """
+    walk = _Walk(os.path.realpath(os.fsencode(folder)), selection, census, follow_links)
+    waiting = [_Folder(os.fsencode(folder), "", True, False, frozenset())]
+    while waiting:
+        here = waiting.pop()
+        entries, identity = _entries(here)
+        if here.linked and identity in here.above:
+            census.cycles.add(here.name)
+            continue
+        inside = replace(here, above=here.above | {identity})
+        below = []
+        for entry in _named(here, entries):
+            found = walk.look_at(entry, inside)
+            if isinstance(found, SourceFile):
+                yield found
+            elif found:
+                below.append(found)
+        waiting.extend(reversed(below))
+
+
+def _entries(folder: _Folder) -> tuple[list[os.DirEntry[bytes]], Identity]:
+    """Last name first, so that the list can be emptied from its end."""
+    try:
+        with os.scandir(folder.path) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name, reverse=True)
+        status = os.stat(folder.path)  # noqa: PTH116 - pathlib takes no bytes
+    except OSError as error:
+        if not folder.name:
+            raise SourceError(
+                f"The source {os.fsdecode(folder.path)!r} cannot be listed: {error.strerror}. "
+                "Grant permission, or check the disk or the mount."
+            ) from None
+        raise _unknown(f"The folder {folder.name!r}", error) from None
+    return entries, (status.st_dev, status.st_ino)
+
+
+def _named(folder: _Folder, entries: list[os.DirEntry[bytes]]) -> Iterator[_Entry]:
+    """The bytes of the names are read as UTF-8, whatever the locale says; what is none is shown as `\\xNN`.
+
+    Empties the list, since each entry keeps what was looked up about it.
+    """
+    taken = {entry.name for entry in entries if b"\\" in entry.name}
+    while entries:
+        entry = entries.pop()
+        try:
+            yield _Entry(entry, folder.name + entry.name.decode(), folder.utf8)
+        except UnicodeDecodeError:
+            shown = entry.name.decode("utf-8", "backslashreplace")
+            while shown.encode() in taken:
+                # Another file is truly called so.
+                shown = "\\" + shown
+            taken.add(shown.encode())
+            yield _Entry(entry, folder.name + shown, False)
+
+
+def _unknown(what: str, error: OSError) -> SourceError:
+    return SourceError(
+        f"{what} of the source cannot be read: {error.strerror}. What it holds is unknown, so nothing was sent. "
+        "Grant permission, check the disk or the mount, or leave it out with EXCLUDE."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    root: bytes
+    selection: Selection
+    census: Census
+    follow_links: bool
+
+    def look_at(self, item: _Entry, here: _Folder) -> SourceFile | _Folder | None:
+        entry = item.entry
+        try:
+            if entry.is_symlink():
+                return self._link(item, here)
+            if entry.is_dir(follow_symlinks=False):
+                return self._folder(item, here, here.linked)
+        except OSError as error:
+            # A link into a closed folder; and some file systems do not say an entry's kind in the listing.
+            if is_image(item.name):
+                return self._row(item, "UNREADABLE", f"{error.strerror}.")
+            if self.selection.prunes(item.name):
+                self.census.unread_folders.add(item.name)
+                return None
+            raise _unknown(f"The entry {item.name!r}", error) from None
+        return self._file(item, None)
+
+    def _folder(self, item: _Entry, here: _Folder, linked: bool) -> _Folder | None:
+        if self.selection.prunes(item.name):
+            self.census.unread_folders.add(item.name)
+            return None
+        return _Folder(item.entry.path, f"{item.name}/", item.utf8, linked, here.above)
+
+    def _link(self, item: _Entry, here: _Folder) -> SourceFile | _Folder | None:
+        outside = not self.follow_links and self._leads_out(item.entry.path)
+        try:
+            status = item.entry.stat()
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                if not outside:
+                    raise
+                return self._not_followed(item, "LINK_OUTSIDE")
+            return self._not_followed(item, "LINK_CYCLE" if error.errno == errno.ELOOP else "LINK_DANGLING")
+        if not stat.S_ISDIR(status.st_mode):
+            return self._row(item, "LINK_OUTSIDE", _target(item)) if outside else self._file(item, status)
+        if outside:
+            return self._not_followed(item, "LINK_OUTSIDE")
+        if (status.st_dev, status.st_ino) in here.above:
+            return self._not_followed(item, "LINK_CYCLE")
+        return self._folder(item, here, linked=True)
+
+    def _leads_out(self, path: bytes) -> bool:
+        real = os.path.realpath(path)
+        return real != self.root and not real.startswith(self.root.rstrip(b"/") + b"/")
+
+    def _not_followed(self, item: _Entry, code: str) -> SourceFile | None:
+        """A row where the link has an image's suffix, else a count and an example."""
+        if is_image(item.name):
+            return self._row(item, code, _target(item))
+        if not self.selection.prunes(item.name):
+            tallies = {"LINK_OUTSIDE": self.census.outside, "LINK_CYCLE": self.census.cycles}
+            tallies.get(code, self.census.dangling).add(item.name)
+        return None
+
+    def _file(self, item: _Entry, status: os.stat_result | None) -> SourceFile | None:
+        """`status` is that of a link's target."""
+        if not self._wanted(item.name):
+            return None
+        try:
+            status = status or item.entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return _rejected(item, "SOURCE_GONE", "")
+        except OSError as error:
+            return _rejected(item, "UNREADABLE", f"{error.strerror}.")
+        if not stat.S_ISREG(status.st_mode):
+            return _rejected(item, "NOT_A_FILE", "")
+        if not item.utf8:
+            return _rejected(item, "NAME_NOT_UTF8", "", status)
+        return SourceFile(item.name, status.st_size, str(status.st_mtime_ns))
+
+    def _row(self, item: _Entry, code: str, detail: str) -> SourceFile | None:
+        return _rejected(item, code, detail) if self._wanted(item.name) else None
+
+    def _wanted(self, name: str) -> bool:
+        if not is_image(name):
+            self.census.other_files += 1
+        elif not self.selection.takes(name):
+            self.census.excluded += 1
+        else:
+            return True
+        return False
+
+
+def _rejected(item: _Entry, code: str, detail: str, status: os.stat_result | None = None) -> SourceFile:
+    size, version = (status.st_size, str(status.st_mtime_ns)) if status else (0, "")
+    return SourceFile(item.name, size, version, code, f"{CODES[code].meaning} {detail}".rstrip())
+
+
+def _target(item: _Entry) -> str:
+    try:
+        target = os.readlink(item.entry.path)  # noqa: PTH115 - pathlib takes no bytes
+    except OSError:
+        return ""
+    return f"It leads to {target.decode('utf-8', 'backslashreplace')!r}."

@@ -1,0 +1,113 @@
+"""`s3://bucket/prefix` as the source: every object below it whose key has an image's suffix."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from imagehaul.errors import CODES, SourceError
+from imagehaul.layout import DATASET_NAME, RUN_NAME, Layout
+from imagehaul.records import SourceFile
+from imagehaul.sources.filters import Selection
+from imagehaul.sources.scan_report import Census, is_image
+from imagehaul.store.errors import explain
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ObjectTypeDef
+
+_OWN = re.compile(r"([^/]+)/(?:(?:images|thumbnails|crops|runs|exports|\.imagehaul)/|current\.json\Z)")
+
+
+def list_prefix(
+    client: S3Client, bucket: str, prefix: str, selection: Selection, census: Census, layout: Layout
+) -> Iterator[SourceFile]:
+    """Streamed, a page of the listing at a time, in the store's order.
+
+    Where the prefix contains REMOTE_SAVE, what imagehaul wrote under any data set there is left out and counted.
+    Raises `SourceError` where the source is this data set's own folder, and where a listing ends too early;
+    `StoreError` where the store does not list it.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    if layout.bucket == bucket and prefix.startswith(layout.root):
+        raise SourceError(
+            f"The source s3://{bucket}/{prefix} is where the data set {layout.dataset!r} is stored. "
+            "Take another source, or deliver it under another --dataset."
+        )
+    try:
+        yield from _rows(client, bucket, prefix, selection, census, layout)
+    except (BotoCoreError, ClientError) as error:
+        raise explain(error, f"list s3://{bucket}/{prefix}", client.meta.endpoint_url) from None
+
+
+def _rows(
+    client: S3Client, bucket: str, prefix: str, selection: Selection, census: Census, layout: Layout
+) -> Iterator[SourceFile]:
+    is_own = own_objects(bucket, prefix, layout, lambda name: _is_dataset(client, layout, name))
+    for item in _objects(client, bucket, prefix):
+        path = item["Key"].removeprefix(prefix)
+        if is_own(item["Key"]):
+            census.own_objects.add(item["Key"])
+        elif not is_image(path):
+            # The mark of a folder, `a/`, is among these.
+            census.other_files += 1
+        elif not selection.takes(path):
+            census.excluded += 1
+        else:
+            yield _row(path, item)
+
+
+def _row(path: str, item: ObjectTypeDef) -> SourceFile:
+    code = "NAME_UNSUPPORTED" if any(part in ("", ".", "..") for part in path.split("/")) else ""
+    # A store that gives no ETag says at least when the object was written.
+    version = item.get("ETag", "").strip('"') or item["LastModified"].isoformat()
+    return SourceFile(path, item["Size"], version, code, CODES[code].meaning if code else "")
+
+
+def own_objects(bucket: str, prefix: str, layout: Layout, is_dataset: Callable[[str], bool]) -> Callable[[str], bool]:
+    """Tells what imagehaul wrote under REMOTE_SAVE from what only looks like it.
+
+    `photos/images/a.jpg` is a user's own where `is_dataset("photos")` does not hold; it is asked once for each
+    name, and never for `layout.dataset`. A source inside of a data set, such as its `images/`, is read whole.
+    """
+    within = prefix.startswith(layout.prefix) and _OWN.match(prefix, len(layout.prefix))
+    if bucket != layout.bucket or within:
+        return lambda key: False
+    known = functools.cache(is_dataset)
+
+    def is_own(key: str) -> bool:
+        found = key.startswith(layout.prefix) and _OWN.match(key, len(layout.prefix))
+        if not found or not DATASET_NAME.fullmatch(found[1]):
+            return False
+        return found[1] == layout.dataset or known(found[1])
+
+    return is_own
+
+
+def _is_dataset(client: S3Client, layout: Layout, name: str) -> bool:
+    """A data set has a pointer, our marks or a run."""
+    other = Layout(layout.bucket, layout.prefix, name)
+    for prefix in (other.current, other.marks):
+        page = client.list_objects_v2(Bucket=layout.bucket, Prefix=prefix, MaxKeys=1)
+        if any(item["Key"] == other.current or prefix == other.marks for item in page.get("Contents", ())):
+            return True
+    runs = client.list_objects_v2(Bucket=layout.bucket, Prefix=other.runs, Delimiter="/", MaxKeys=10)
+    names = (entry["Prefix"].removeprefix(other.runs) for entry in runs.get("CommonPrefixes", ()))
+    return any(RUN_NAME.fullmatch(run.rstrip("/")) for run in names)
+
+
+def _objects(client: S3Client, bucket: str, prefix: str) -> Iterator[ObjectTypeDef]:
+    pages: Iterator[ListObjectsV2OutputTypeDef] = iter(
+        client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    )
+    for page in pages:
+        yield from page.get("Contents", ())
+        if page.get("IsTruncated") and not page.get("NextContinuationToken"):
+            # boto3 takes this for the end of the listing.
+            raise SourceError(
+                f"The store's listing of s3://{bucket}/{prefix} breaks off: it says that there is more, and not "
+                "where. What is there is unknown, so nothing was sent. Report it to the store's operator."
+            )

@@ -1,0 +1,131 @@
+"""What a client of a store looks like, for boto3 and for s3fs: the same settings, and none from elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from imagehaul.store.ca import authority_file
+from imagehaul.store.credentials import RenewableCredentials, isolated_session, isolated_variables, service_descriptions
+from imagehaul.store.errors import classify
+from imagehaul.store.listing import read_contents
+from imagehaul.version import software
+
+if TYPE_CHECKING:
+    from botocore.credentials import ReadOnlyCredentials
+    from mypy_boto3_s3 import S3Client
+    from s3fs import S3FileSystem
+
+    from imagehaul.store.endpoint import Store
+
+
+class Patience(NamedTuple):
+    """How long a client waits for a connection and for the next byte, in seconds, and how often it tries in all."""
+
+    connect: float = 10
+    read: float = 60
+    attempts: int = 3
+
+
+TO_WORK = Patience()
+TO_CHECK = Patience(connect=5, read=8, attempts=1)
+
+
+WHO_ASKS = software().replace(" ", "/")
+"""In a store's access log. botocore would put its own together anew for each request: a sixth of an upload's time."""
+
+CONNECTIONS = 1100
+"""How many may be kept open: none is opened before it is needed, and TRANSFER_WORKERS is at most 1,024."""
+
+
+def boto3_client(store: Store, credentials: RenewableCredentials, patience: Patience = TO_WORK) -> S3Client:
+    import boto3
+    from botocore.config import Config
+
+    client: S3Client = boto3.Session(botocore_session=isolated_session(credentials)).client(
+        "s3",
+        endpoint_url=store.url or None,
+        verify=authority_file(store.ca),
+        config=Config(**_settings(store, CONNECTIONS, patience)),
+    )
+    client.meta.events.register("before-call.s3", _stay_in_region)
+    client.meta.events.register("before-parse.s3.ListObjectsV2", read_contents)
+
+    def renew_expired(response: tuple[Any, dict[str, Any]] | None, attempts: int, **_: Any) -> int | None:
+        """Has a request whose keys had run out signed and sent once more, after 0 seconds, with new keys."""
+        code = response[1].get("Error", {}).get("Code", "") if response else ""
+        if attempts > 1 or classify(str(code)).code != "CREDENTIALS_EXPIRED":
+            return None
+        credentials.renew()
+        return 0
+
+    client.meta.events.register_first("needs-retry.s3", cast(Any, renew_expired))
+    return client
+
+
+def s3fs_filesystem(store: Store, credentials: RenewableCredentials) -> S3FileSystem:
+    import asyncio
+
+    from aiobotocore.credentials import AioCredentials
+    from aiobotocore.session import AioSession
+    from s3fs import S3FileSystem
+
+    async def renewed() -> ReadOnlyCredentials:
+        return await asyncio.to_thread(credentials.get_frozen_credentials)  # A renewal blocks.
+
+    asynchronous = AioCredentials("", "", method=credentials.method)
+    asynchronous.get_frozen_credentials = renewed
+    session = AioSession(session_vars=isolated_variables(AioSession))
+    session.register_component("credential_provider", _Given(asynchronous))
+    session.register_component("data_loader", service_descriptions())
+    return S3FileSystem(
+        session=session,
+        endpoint_url=store.url or None,
+        client_kwargs={"verify": authority_file(store.ca)},
+        config_kwargs=_settings(store, 16, TO_WORK),
+        use_listings_cache=False,
+        skip_instance_cache=True,
+        # fsspec fills in what is not said from variables such as FSSPEC_S3_KEY.
+        anon=False,
+        key=None,
+        secret=None,
+        token=None,
+        username=None,
+        password=None,
+        use_ssl=True,
+    )
+
+
+def _settings(store: Store, connections: int, patience: Patience) -> dict[str, Any]:
+    """What the two have in common, as botocore's `Config` takes it."""
+    return {
+        "region_name": store.region,
+        "signature_version": "s3v4",
+        "connect_timeout": patience.connect,
+        "read_timeout": patience.read,
+        "max_pool_connections": connections,
+        # The lanes retry by themselves, and longer.
+        "retries": {"mode": "standard", "total_max_attempts": patience.attempts},
+        "tcp_keepalive": True,
+        # Older stores keep the checksum's framing in the object, or refuse it; the lanes send MD5 instead.
+        "request_checksum_calculation": "when_required",
+        "response_checksum_validation": "when_required",
+        "s3": {"addressing_style": store.addressing, "payload_signing_enabled": False},
+    }
+
+
+class _Given:
+    """Stands where aiobotocore would look for keys."""
+
+    def __init__(self, credentials: Any) -> None:
+        self._credentials = credentials
+
+    async def load_credentials(self) -> Any:
+        return self._credentials
+
+
+def _stay_in_region(context: dict[str, Any], **_: Any) -> None:
+    """Marks a request as redirected already, so that boto3 follows no store to another region.
+
+    s5cmd would not either; and where every answer is a redirect, boto3 would follow for ever.
+    """
+    context.setdefault("s3_redirect", {})["redirected"] = True

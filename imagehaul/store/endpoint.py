@@ -1,0 +1,251 @@
+"""The object store: one description, from which boto3, s3fs, s5cmd and obstore all get the same.
+
+Endpoint, region, addressing, keys and CA are in the `Store`; no variable of the environment and no file in
+~/.aws redirects any of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from urllib.parse import urlsplit
+
+from imagehaul.errors import HaulError, SettingsError, StoreError
+from imagehaul.store.ca import authority_file
+from imagehaul.store.clients import TO_CHECK, boto3_client, s3fs_filesystem
+from imagehaul.store.credentials import (
+    AccessKey,
+    Keys,
+    MachineKeys,
+    Place,
+    RenewableCredentials,
+    freeze,
+    keys_from_environment,
+)
+from imagehaul.store.errors import classify, explain
+from imagehaul.store.plain_put import PlainPut
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from s3fs import S3FileSystem
+
+Thing = TypeVar("Thing")
+Addressing = Literal["auto", "path", "virtual"]
+
+_MACHINE = MachineKeys()
+_LOG = logging.getLogger(__name__)
+_INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+
+@dataclass(frozen=True)
+class Store:
+    """An object store. `url` "" is AWS; `ca` is PEM text, the path of a PEM file, or "" for the system's CAs.
+
+    `addressing` "auto": path style at a URL of its own, virtual hosts on AWS.
+    Raises SettingsError for a URL that is none.
+    """
+
+    url: str = ""
+    region: str = "us-east-1"
+    addressing: Addressing = "auto"
+    credentials: Keys = _MACHINE
+    ca: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "url", _checked_url(self.url))
+
+    def client(self) -> S3Client:
+        """boto3's client, one for each process; threads share it."""
+        return _made.get(self, "boto3", lambda: boto3_client(self, self._credentials()))
+
+    def plain_put(self, bucket: str) -> PlainPut:
+        """A quicker way than boto3's for small objects, one for each process and bucket; threads share it."""
+        return _made.get(self, ("put", bucket), lambda: PlainPut(self, self.client(), self._credentials(), bucket))
+
+    def filesystem(self) -> S3FileSystem:
+        """s3fs's file system, one for each process. It remembers no listing."""
+        return _made.get(self, "s3fs", lambda: s3fs_filesystem(self, self._credentials()))
+
+    def keys(self) -> AccessKey:
+        """The keys as they are now: for a program that sends, anew for each batch."""
+        with self.explaining("read the keys"):
+            return freeze(self._credentials())
+
+    def renew(self) -> None:
+        """Reads or asks for the keys anew, for the clients at work too; the next client is a new one."""
+        with self.explaining("read the keys"):
+            self._credentials().renew()
+        _made.forget_clients(self)
+
+    def environment(self) -> dict[str, str]:
+        """The whole environment of a program that sends: these keys, region and CA, and no other of the machine's."""
+        kept = {name: value for name, value in os.environ.items() if name in _INHERITED or name.upper() in _PROXIES}
+        keys = self.keys()
+        return {
+            **kept,
+            "AWS_ACCESS_KEY_ID": keys.access_key,
+            "AWS_SECRET_ACCESS_KEY": keys.secret_key,
+            **({"AWS_SESSION_TOKEN": keys.session_token} if keys.session_token else {}),
+            "AWS_REGION": self.region,
+            "AWS_CA_BUNDLE": authority_file(self.ca),
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def s5cmd_endpoint(self) -> list[str]:
+        """The option that goes before s5cmd's command; it uses path style wherever one is given."""
+        if self.url:
+            return ["--endpoint-url", self.url]
+        if self.addressing == "path":
+            return ["--endpoint-url", self.client().meta.endpoint_url]
+        return []
+
+    def s5cmd_obstacle(self) -> str:
+        """Why s5cmd cannot reach this store; "" where it can."""
+        if self.url and self.addressing == "virtual":
+            return "s5cmd has no virtual-host addressing at a URL of the store's own"
+        return ""
+
+    def address(self, bucket: str) -> tuple[str, bool]:
+        """The URL of the bucket's objects as obstore wants it, and whether the bucket stands in its host's name.
+
+        Where it does not, obstore puts it into the path by itself.
+        """
+        url = self.url or self.client().meta.endpoint_url
+        in_host = self.addressing == "virtual" or (self.addressing == "auto" and not self.url and "." not in bucket)
+        return (url.replace("://", f"://{bucket}.", 1) if in_host else url), in_host
+
+    def check(self, bucket: str, prefix: str = "", write: bool = True) -> None:
+        """Asks the store whether all is well; within about 15 seconds. `prefix` is "" or ends in "/".
+
+        `write`: an object is written to `<prefix>.imagehaul/` and removed; a key that may not delete is good.
+        Raises StoreError, SettingsError: what is wrong, and what to do, in one to three lines.
+        """
+        from botocore.exceptions import ClientError
+        from botocore.parsers import ResponseParserError
+
+        _say_unencrypted(self.url)
+        at = f"s3://{bucket}/{prefix}"
+        with self.explaining(f"list {at}"):
+            client = boto3_client(self, self._credentials(), TO_CHECK)
+            try:
+                listing = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
+            except ClientError as error:
+                said = classify(error).reported
+                if said not in ("404", "405", "500"):
+                    raise
+                raise self._no_store(f"{said} without a reason") from error
+            except ResponseParserError as error:
+                raise self._no_store("no XML") from error
+            if "Name" not in listing:
+                raise self._no_store("the bucket's name is missing")
+        if write:
+            key = f"{prefix}.imagehaul/probe-{secrets.token_hex(8)}"
+            with self.explaining(f"write to {at}"):
+                client.put_object(Bucket=bucket, Key=key, Body=b"imagehaul looks whether it may write here.\n")
+            try:
+                client.delete_object(Bucket=bucket, Key=key)
+            except Exception as error:
+                _LOG.info("The probe s3://%s/%s stays: %s.", bucket, key, classify(error).reported)
+
+    def _no_store(self, said: str) -> StoreError:
+        """Every S3 server says why it refuses, and gives the bucket's name in a listing."""
+        return StoreError(
+            f"What answers at {self.url or 'AWS'} does not speak S3: {said}.\n"
+            "Check host and port: a store's console often has another port than its S3 API."
+        )
+
+    @contextmanager
+    def explaining(self, doing: str) -> Iterator[None]:
+        """Turns a store's error in its block into a StoreError. `doing`: "list s3://bucket/prefix/"."""
+        try:
+            yield
+        except HaulError:
+            raise
+        except Exception as error:
+            raise explain(error, doing, self.url) from error
+
+    def _credentials(self) -> RenewableCredentials:
+        place = Place(self.url, self.region, authority_file(self.ca))
+        return _made.get(self, "keys", lambda: RenewableCredentials(lambda: self.credentials.resolve(place)))
+
+
+def store_from_environment(object_store_url: str, environ: Mapping[str, str], folder: Path) -> Store:
+    """The store where no block gives it. `folder`: the working folder, in which `.vl/aws_credentials` may lie.
+
+    Keys: a complete pair in the environment, else the file, else boto3's own chain. CA: AWS_CA_BUNDLE.
+    """
+    keys, region = keys_from_environment(environ, folder)
+    return Store(
+        url=object_store_url,
+        region=region or "us-east-1",
+        credentials=keys,
+        ca=environ.get("AWS_CA_BUNDLE", ""),
+    )
+
+
+class _Made:
+    """What was made of each store, in each process: a connection must not be shared with a forked child."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, Store], dict[object, Any]] = {}
+        self._new_lock()
+        # In a child that was forked while a thread held it, it would be held for ever.
+        os.register_at_fork(after_in_child=self._new_lock)
+
+    def _new_lock(self) -> None:
+        self._lock = threading.RLock()
+
+    def get(self, store: Store, what: object, make: Callable[[], Thing]) -> Thing:
+        with self._lock:
+            made = self._made.setdefault((os.getpid(), store), {})
+            if what not in made:
+                made[what] = make()
+            return cast(Thing, made[what])
+
+    def forget_clients(self, store: Store) -> None:
+        with self._lock:
+            made = self._made.get((os.getpid(), store), {})
+            for what in [what for what in made if what != "keys"]:
+                del made[what]
+
+
+_made = _Made()
+
+
+def _checked_url(url: str) -> str:
+    url = url.strip().rstrip("/")
+    if not url:
+        return ""
+    if "@" in url:
+        raise SettingsError("The object store's URL holds keys. Take them out, and give them by themselves.")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port = "", None
+    named = re.fullmatch(r"[\w.:-]+", host) and not re.search(r"\s", url)
+    if not url.startswith(("http://", "https://")) or not named or port == 0:
+        raise SettingsError(f"The object store's URL {url!r} is none. Write it as http://host:port or https://host.")
+    if parts.query or parts.fragment:
+        raise SettingsError(f"The object store's URL {url!r} must not hold '?' or '#'.")
+    return url
+
+
+_said_unencrypted: set[str] = set()
+
+
+def _say_unencrypted(url: str) -> None:
+    if url.startswith("http://") and url not in _said_unencrypted:
+        _said_unencrypted.add(url)
+        _LOG.warning("No TLS to the object store: what goes to %s can be read and changed on its way.", url)

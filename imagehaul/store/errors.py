@@ -1,0 +1,285 @@
+"""What a store's error means, decided once: stop the run, try again, or give up this one object.
+
+Three things speak of the same errors: boto3 by exceptions, s3fs by Python's own errors with boto3's as
+their cause, and s5cmd by a line of text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from imagehaul.errors import CODES, StoreError
+from imagehaul.text import legible
+
+Action = Literal["stop", "retry", "reject", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`action`: stop the whole run, retry with backoff, reject (it lies in the object itself), or fail it.
+
+    `code` is one of `imagehaul.errors.CODES`; `reported` is the store's own word for it.
+    A stop with CREDENTIALS_EXPIRED is worth one `Store.renew()` first.
+    """
+
+    action: Action
+    code: str
+    reported: str = ""
+
+    @property
+    def may_be_of_one_object(self) -> bool:
+        """A stop that other objects may be spared: a policy can deny a prefix, and so can a key's own rights."""
+        return self.code == "ACCESS_DENIED" and self.reported in ("AccessDenied", "AccessDeniedException", "403")
+
+
+_TABLE: dict[tuple[Action, str], str] = {
+    ("stop", "ACCESS_DENIED"): """
+        AccessDenied AccessDeniedException AllAccessDisabled AccountProblem Forbidden InvalidAccessKeyId
+        InvalidClientTokenId InvalidSecurity InvalidToken NotSignedUp SignatureDoesNotMatch UnauthorizedAccess
+        UnrecognizedClientException Unauthorized MissingSecurityHeader MissingAuthenticationToken
+        NoCredentialProviders""",
+    ("stop", "CREDENTIALS_EXPIRED"): "ExpiredToken ExpiredTokenException TokenRefreshRequired RequestExpired",
+    ("stop", "CLOCK_SKEWED"): "RequestTimeTooSkewed RequestInTheFuture",
+    ("stop", "BUCKET_MISSING"): "NoSuchBucket InvalidBucketName",
+    ("stop", "WRONG_REGION"): """
+        PermanentRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException BucketRegionError""",
+    ("stop", "STORE_FULL"): """
+        QuotaExceeded XMinioStorageFull XMinioAdminBucketQuotaExceeded
+        InsufficientStorage""",
+    ("retry", "STORE_BUSY"): """
+        SlowDown SlowDownRead SlowDownWrite ServiceUnavailable InternalError InternalServerError RequestTimeout
+        RequestTimeoutException OperationAborted ConditionalRequestConflict Throttling ThrottlingException
+        ThrottledException RequestThrottled RequestThrottledException RequestLimitExceeded TooManyRequests
+        TooManyRequestsException BandwidthLimitExceeded PriorRequestNotComplete TransactionInProgressException
+        BadGateway GatewayTimeout ServerBusy Busy TemporaryRedirect NoSuchUpload IncompleteBody BadDigest
+        XAmzContentSHA256Mismatch XAmzContentChecksumMismatch XMinioServerNotInitialized XMinioReadQuorum
+        XMinioWriteQuorum XMinioBackendDown""",
+    ("reject", "KEY_TOO_LONG"): "KeyTooLongError KeyTooLong",
+    ("reject", "STORE_REFUSED"): """
+        EntityTooLarge InvalidURI InvalidObjectName XMinioInvalidObjectName XMinioInvalidResourceName
+        XMinioObjectExistsAsDirectory XMinioParentIsObject""",
+    ("reject", "SOURCE_GONE"): "NoSuchKey NoSuchVersion",
+    ("reject", "SOURCE_CHANGED"): "PreconditionFailed",
+    ("reject", "UNREADABLE"): "InvalidObjectState",
+}  # fmt: skip
+"""What is not here, and no 5xx, is an object that the store refuses: fail, STORE_REFUSED.
+https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList and MinIO's cmd/api-errors.go.
+`NoSuchKey` and `PreconditionFailed` can only come of an image that is read or copied from a store."""
+
+_BY_CODE = {word: Verdict(*key, word) for key, words in _TABLE.items() for word in words.split()}
+
+_BY_STATUS = {
+    **{status: Verdict("stop", "WRONG_REGION", status) for status in ("301", "302", "307", "308")},
+    "401": Verdict("stop", "ACCESS_DENIED", "401"),
+    "403": Verdict("stop", "ACCESS_DENIED", "403"),
+    "404": Verdict("reject", "SOURCE_GONE", "404"),
+    "408": Verdict("retry", "STORE_BUSY", "408"),
+    "412": Verdict("reject", "SOURCE_CHANGED", "412"),
+    "429": Verdict("retry", "STORE_BUSY", "429"),
+    "501": Verdict("fail", "STORE_REFUSED", "501"),
+    "507": Verdict("stop", "STORE_FULL", "507"),
+}
+"""Where the store says no more than a status: the answer to a HEAD has no body."""
+
+_BY_EXCEPTION: dict[str, tuple[Action, str]] = {
+    # botocore's, by name, so that nobody pays for its import.
+    "SSLError": ("stop", "CERTIFICATE"),
+    "NoCredentialsError": ("stop", "ACCESS_DENIED"),
+    "PartialCredentialsError": ("stop", "ACCESS_DENIED"),
+    "ProfileNotFound": ("stop", "ACCESS_DENIED"),
+    "ConfigParseError": ("stop", "ACCESS_DENIED"),
+    "InvalidConfigError": ("stop", "ACCESS_DENIED"),
+    "InfiniteLoopConfigError": ("stop", "ACCESS_DENIED"),
+    "CredentialRetrievalError": ("stop", "ACCESS_DENIED"),
+    "MetadataRetrievalError": ("stop", "ACCESS_DENIED"),
+    "UnauthorizedSSOTokenError": ("stop", "CREDENTIALS_EXPIRED"),
+    "SSOError": ("stop", "CREDENTIALS_EXPIRED"),
+    "TokenRetrievalError": ("stop", "CREDENTIALS_EXPIRED"),
+    "ParamValidationError": ("reject", "STORE_REFUSED"),
+    "IncompleteReadError": ("retry", "STORE_UNAVAILABLE"),
+    "HTTPClientError": ("retry", "STORE_UNAVAILABLE"),
+    "BotoCoreError": ("fail", "STORE_REFUSED"),
+    # Python's own, urllib3's and aiohttp's, which come through while a body is read.
+    "ConnectionError": ("retry", "STORE_UNAVAILABLE"),
+    "TimeoutError": ("retry", "STORE_UNAVAILABLE"),
+    "HTTPError": ("retry", "STORE_UNAVAILABLE"),
+    "ClientConnectionError": ("retry", "STORE_UNAVAILABLE"),
+    "ClientPayloadError": ("retry", "STORE_UNAVAILABLE"),
+}
+
+_BY_PART: tuple[tuple[str, Action, str], ...] = (
+    # s5cmd's (Go's) where no code of S3 stands in the line.
+    ("x509: ", "stop", "CERTIFICATE"),
+    ("first record does not look like a TLS handshake", "stop", "CERTIFICATE"),
+    ("LoadCustomCABundleError", "stop", "CERTIFICATE"),
+    ("server gave HTTP response to HTTPS client", "stop", "CERTIFICATE"),
+    ("RequestError", "retry", "STORE_UNAVAILABLE"),
+    ("RequestCanceled", "retry", "STORE_UNAVAILABLE"),
+    ("connection re", "retry", "STORE_UNAVAILABLE"),
+    ("i/o timeout", "retry", "STORE_UNAVAILABLE"),
+    ("given object ", "reject", "SOURCE_GONE"),
+    ("no such file or directory", "reject", "SOURCE_GONE"),
+    ("permission denied", "reject", "UNREADABLE"),
+    ("too many open files", "retry", "STORE_BUSY"),
+)
+
+_UNTRUSTED = re.compile(r"certificate|match|WRONG_VERSION_NUMBER|HTTP_REQUEST|No such file", re.IGNORECASE)
+_GO_CODE = re.compile(r"\b([A-Z][A-Za-z0-9]+): ")
+_GO_STATUS = re.compile(r"status code: (\d{3})")
+
+
+def classify(problem: str | BaseException) -> Verdict:
+    """What to do about a code of S3 ("SlowDown"), a line of s5cmd's, or an exception of boto3 or s3fs.
+
+    An exception that no store can cause is a fault of this program, and is raised again.
+    """
+    if isinstance(problem, str):
+        status = _GO_STATUS.search(problem)
+        # s5cmd's own line on a file that has gone: all that looks like a code in it is the file's name.
+        gone = problem.startswith("given object ")
+        words = [problem] if problem.isalnum() else [] if gone else _GO_CODE.findall(problem)
+        known = [word for word in words if word in _BY_CODE]
+        if known or (status and not gone) or problem.isalnum():
+            return _of_answer((known or words or [""])[0], status[1] if status else "")
+        for part, action, code in _BY_PART:
+            if part in problem:
+                return Verdict(action, code, part.strip(": "))
+        return Verdict("fail", "STORE_REFUSED")
+    if isinstance(problem, StoreError):
+        return Verdict("stop", problem.code)
+    for error in _causes(problem):
+        response = _answer(error)
+        if response:
+            status_code = response.get("ResponseMetadata", {}).get("HTTPStatusCode", "")
+            return _of_answer(str(response.get("Error", {}).get("Code", "")), str(status_code))
+    for error in _causes(problem):
+        for kind in type(error).__mro__:
+            if kind.__name__ in _BY_EXCEPTION:
+                if kind.__name__ == "SSLError" and not _UNTRUSTED.search(str(error)):
+                    return Verdict("retry", "STORE_UNAVAILABLE", "SSLError")  # A connection that broke.
+                return Verdict(*_BY_EXCEPTION[kind.__name__], type(error).__name__)
+    if isinstance(problem, FileNotFoundError):
+        return Verdict("reject", "SOURCE_GONE", "404")
+    raise problem
+
+
+def is_missing(error: BaseException) -> bool:
+    """The store answered, and there is no such object. A bucket that is not there is none of that."""
+    return classify(error).reported in ("NoSuchKey", "NoSuchVersion", "404", "NotFound")
+
+
+def _of_answer(code: str, status: str) -> Verdict:
+    verdict = _BY_CODE.get(code) or _BY_STATUS.get(code) or _BY_STATUS.get(status)
+    if verdict is None:
+        busy = status.startswith("5") or code.startswith("5")
+        return Verdict("retry", "STORE_BUSY", code) if busy else Verdict("fail", "STORE_REFUSED", code)
+    return verdict if code in (verdict.reported, "") else Verdict(verdict.action, verdict.code, code)
+
+
+def _answer(error: BaseException) -> dict[str, Any]:
+    """The store's answer in botocore's `ClientError`; {} in any other error."""
+    response = getattr(error, "response", None)
+    return response if isinstance(response, dict) else {}
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what lies behind it, where s3fs or boto3's transfers have wrapped it."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        wraps = isinstance(seen, OSError) or type(seen).__module__.startswith(("boto3", "s3transfer"))
+        seen = (getattr(seen, "last_exception", None) or seen.__cause__ or seen.__context__) if wraps else None
+
+
+def explain(error: BaseException, doing: str, url: str) -> StoreError:
+    """The error as the sentence that ends the run. `doing`: "list s3://bucket/prefix/"; `url` of the store."""
+    if isinstance(error, StoreError):
+        return error
+    verdict, where = classify(error), url or "AWS"
+    said = _said(error)
+    match verdict.code:
+        case "CERTIFICATE":
+            return _certificate(said, where)
+        case "WRONG_REGION":
+            return _redirected(error, said, doing, where)
+        case "STORE_UNAVAILABLE":
+            text = f"The store at {where} cannot be reached: {said}."
+        case "BUCKET_MISSING":
+            text = f"The store at {where} could not {doing}: there is no such bucket ({verdict.reported})."
+        case "ACCESS_DENIED" | "CREDENTIALS_EXPIRED" if not any(map(_answer, _causes(error))):
+            text = f"There are no keys for the store at {where}: {said}."
+        case _:
+            text = f"The store at {where} refused to {doing}: {said}."
+    hint = _HINTS.get(verdict.reported) or CODES[verdict.code].advice
+    if verdict.reported == "ConnectionClosedError" and url.startswith("http://"):
+        hint = "Check the URL: a port with TLS wants https://."
+    if verdict.reported in ("AccessDenied", "403"):
+        needed = _PERMISSIONS.get(doing.partition(" ")[0], "the permission for it")
+        hint = f"These keys need {needed} there; or the bucket is another account's, or its policy denies it."
+        if doing.startswith("assume"):
+            hint = "Correct the keys that assume it, or let them (sts:AssumeRole), and let the role trust them."
+    return StoreError(f"{text}\n{hint}", verdict.code)
+
+
+def _redirected(error: BaseException, said: str, doing: str, where: str) -> StoreError:
+    answer = next(filter(None, map(_answer, _causes(error))), {})
+    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    region = answer.get("Error", {}).get("Region") or headers.get("x-amz-bucket-region", "")
+    if region or "location" not in headers:
+        mend = f"Set the region to {region}" if region else "Set the bucket's region"
+        return StoreError(
+            f"The store at {where} could not {doing}: the bucket is in another region ({said}).\n"
+            f"{mend}: AWS_REGION, or the block's field.",
+            "WRONG_REGION",
+        )
+    return StoreError(
+        f"The store at {where} sends us on to {legible(headers['location'])} ({said}).\n"
+        "Write the store's own URL, with https:// where it wants that."
+    )
+
+
+_PERMISSIONS = {
+    "list": "s3:ListBucket",
+    "write": "s3:PutObject",
+    "read": "s3:GetObject",
+}
+_HINTS = {
+    "InvalidAccessKeyId": "It does not know the access key: correct the keys, or the URL (another store?).",
+    "SignatureDoesNotMatch": "The secret key is not the one of this access key: correct the secret key.",
+    "PartialCredentialsError": "Set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or none of them.",
+    "NoCredentialsError": (
+        "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write .vl/aws_credentials, or name a block with --store."
+    ),
+}
+
+_TLS_FAULTS = (
+    ("WRONG_VERSION_NUMBER", "it speaks no TLS at this port", "Write http:// in the URL, or correct the port."),
+    ("HTTP_REQUEST", "it speaks no TLS at this port", "Write http:// in the URL, or correct the port."),
+    ("has expired", "its certificate has expired", "Renew the certificate on the store, or set this machine's clock."),
+    ("not yet valid", "its certificate is not valid yet", "Set this machine's clock, or correct the certificate."),
+    ("match", "its certificate is for another host name", "Use a name in the URL that the certificate names."),
+    ("self-signed", "its certificate is not trusted: it is self-signed, or its CA is", ""),
+    ("issuer certificate", "its certificate is not trusted: it is signed by an unknown CA", ""),
+)
+
+
+def _certificate(said: str, where: str) -> StoreError:
+    fault, mend = next(((fault, mend) for word, fault, mend in _TLS_FAULTS if word in said), (said, ""))
+    mend = mend or "Give the CA that signed it, as a PEM file: AWS_CA_BUNDLE, or the block's CA field."
+    return StoreError(f"No TLS connection to the store at {where}: {fault}.\n{mend}", "CERTIFICATE")
+
+
+def _said(error: BaseException) -> str:
+    """The store's or the system's own words, in one line."""
+    for cause in _causes(error):
+        response = _answer(cause)
+        if response:
+            said = response.get("Error", {})
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", "no status")
+            code, message = str(said.get("Code") or status), str(said.get("Message") or "").strip(" .")
+            return legible(f"{code} ({message})" if message and message != code else code)
+    inner = getattr(error, "kwargs", {}).get("error", error)
+    return legible(re.sub(r"^\w+\(.*?\): ", "", " ".join(str(inner).split())).rstrip("."))

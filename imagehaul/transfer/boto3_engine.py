@@ -1,0 +1,136 @@
+"""The lane that is always there: one `put_object` for each file, in threads, and parts for large ones."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from imagehaul.records import PART_SIZE, ObjectOptions, Sent, Upload
+from imagehaul.store.endpoint import Store
+from imagehaul.store.errors import classify
+from imagehaul.store.multipart import PartsUpload
+from imagehaul.store.plain_put import PlainPut
+from imagehaul.store.retry import Watch, failure, in_threads, silence
+from imagehaul.transfer.local_file import (
+    Slice,
+    changed,
+    has_planned_bytes,
+    local_fault,
+    new_md5,
+    source_fault,
+    unreadable,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_IN_MEMORY = 1024 * 1024
+"""Bytes of an object that is sent from memory, in one plain request."""
+_DIGEST_ERRORS = {"BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
+
+
+@dataclass(frozen=True)
+class Boto3Sender:
+    store: Store
+    bucket: str
+    options: ObjectOptions
+    threads: int
+
+    def send(self, uploads: Sequence[Upload], watch: Watch) -> list[Sent]:
+        """One answer for each upload. Raises StoreError: what stops the whole run, as soon as it is known."""
+        client, plain = self.store.client(), self.store.plain_put(self.bucket)
+        return in_threads(uploads, lambda upload: self._send(client, plain, upload, watch), self.threads, watch)
+
+    def _send(self, client: S3Client, plain: PlainPut, upload: Upload, watch: Watch) -> Sent:
+        described: dict[str, Any] = {
+            "Bucket": self.bucket,
+            "Key": upload.key,
+            "ContentType": upload.content_type,
+            **object_settings(self.options),
+        }
+        try:
+            upload.key.encode()
+            with Path(upload.file).open("rb") as file:
+                if os.fstat(file.fileno()).st_size != upload.size:
+                    return changed(upload)
+                if upload.size > PART_SIZE:
+                    return _put_in_parts(client, described, upload, file, watch)
+                if upload.size > _IN_MEMORY or not self._sent_plainly(plain, upload, file, watch):
+                    _put(client, described, upload, file, watch)
+        except UnicodeEncodeError as error:
+            return Sent(upload.key, "rejected", "NAME_NOT_UTF8", str(error))
+        except Exception as error:
+            return self._fault(upload, error)
+        return Sent(upload.key, "sent")
+
+    def _sent_plainly(self, plain: PlainPut, upload: Upload, file: IO[bytes], watch: Watch) -> bool:
+        options = self.options
+        headers = {
+            "Content-MD5": _base64(upload.md5),
+            "Content-Type": upload.content_type,
+            "Cache-Control": options.cache_control,
+            "x-amz-storage-class": options.storage_class,
+            "x-amz-server-side-encryption": options.sse,
+            "x-amz-server-side-encryption-aws-kms-key-id": options.sse_kms_key_id,
+            "x-amz-checksum-sha256": _base64(upload.sha256) if _hides_md5(options.sse) else "",
+        }
+        body = Slice(file, 0, upload.size, watch.moved).read()
+        return plain.send(upload.key, body, {name: value for name, value in headers.items() if value})
+
+    def _fault(self, upload: Upload, error: Exception) -> Sent:
+        if fault := source_fault(upload):
+            return fault
+        if local := local_fault(error):
+            return unreadable(upload, local)
+        sent = failure(upload.key, error, f"write s3://{self.bucket}/{upload.key}", self.store)
+        if classify(error).reported in _DIGEST_ERRORS and not has_planned_bytes(upload):
+            return changed(upload)
+        return sent
+
+
+def object_settings(options: ObjectOptions) -> dict[str, str]:
+    """The options as boto3 takes them for an upload or a copy; s5cmd has the same as its own options."""
+    settings = {
+        "CacheControl": options.cache_control,
+        "StorageClass": options.storage_class,
+        "ServerSideEncryption": options.sse,
+        "SSEKMSKeyId": options.sse_kms_key_id,
+    }
+    return {name: value for name, value in settings.items() if value}
+
+
+def _hides_md5(sse: str) -> bool:
+    """Whether an ETag is no MD5 with this encryption: a SHA-256 is what the proof asks for then."""
+    return sse.startswith("aws:kms")
+
+
+def _put(client: S3Client, described: dict[str, Any], upload: Upload, file: IO[bytes], watch: Watch) -> None:
+    body: Any = Slice(file, 0, upload.size, watch.moved)
+    request = {**described, "ContentMD5": _base64(upload.md5)}
+    if _hides_md5(described.get("ServerSideEncryption", "")):
+        request["ChecksumSHA256"] = _base64(upload.sha256)
+    client.put_object(**request, Body=body)
+
+
+def _put_in_parts(client: S3Client, described: dict[str, Any], upload: Upload, file: IO[bytes], watch: Watch) -> Sent:
+    whole = new_md5()
+    with PartsUpload(client, described) as parts:
+        for start in range(0, upload.size, PART_SIZE):
+            if watch.over:
+                return silence(upload.key)
+            body: Any = Slice(file, start, min(PART_SIZE, upload.size - start), watch.moved)
+            md5 = body.md5(whole)
+            sent = client.upload_part(**parts.names, PartNumber=parts.number, Body=body, ContentMD5=md5)
+            parts.add(sent.get("ETag", ""))
+        if whole.hexdigest() != upload.md5:
+            return changed(upload)
+        parts.complete()
+    return Sent(upload.key, "sent")
+
+
+def _base64(hexadecimal: str) -> str:
+    return base64.b64encode(bytes.fromhex(hexadecimal)).decode()

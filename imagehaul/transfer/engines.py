@@ -1,0 +1,122 @@
+"""Sending objects into the store: the choice of the lane, and what all lanes have in common."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from imagehaul.records import Copy, Engine, ObjectOptions, Sent, Upload
+from imagehaul.store.endpoint import Store
+from imagehaul.store.retry import PATIENCE, Patience, Rounds, Watch, within_file_limit
+from imagehaul.transfer.boto3_engine import Boto3Sender
+from imagehaul.transfer.copier import Copier
+from imagehaul.transfer.obstore_engine import ObstoreSender, ObstoreUnusableError, find_obstore
+from imagehaul.transfer.s5cmd_engine import S5cmdSender, remove_stale_links
+from imagehaul.transfer.s5cmd_program import S5cmdUnusableError, find_s5cmd
+
+_BATCHES_AT_A_TIME = 2
+"""While the last objects of one are on their way, the next one's keep the line busy."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A way into one bucket, that the threads of a run share. `reason`: one sentence on why it is this one.
+
+    `fast` goes first where there is one, and boto3 sends what it does not answer for.
+    """
+
+    name: Engine
+    reason: str
+    boto3: Boto3Sender
+    copier: Copier
+    rounds: Rounds
+    fast: S5cmdSender | ObstoreSender | None = None
+    _berths: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_BATCHES_AT_A_TIME))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends what is under way: it raises StoreError with NOT_ATTEMPTED, within a second."""
+        self.rounds.closed.set()
+
+    def send(self, uploads: Sequence[Upload], scratch: Path) -> list[Sent]:
+        """One answer for each upload, in their order. `scratch`: a folder for what the fast lane needs.
+
+        Raises StoreError for what stops the whole run, as soon as it is known.
+        """
+
+        def attempt(left: list[Upload]) -> list[Sent]:
+            with self._berth():
+                said = self.fast.send(left, scratch, self._watch()) if self.fast else {}
+                rest = [upload for upload in left if upload.key not in said]
+                said.update((sent.key, sent) for sent in self.boto3.send(rest, self._watch()))
+            return [said[upload.key] for upload in left]
+
+        return self.rounds.run(uploads, attempt)
+
+    def copy(self, copies: Sequence[Copy]) -> list[Sent]:
+        """The same for objects that the store copies by itself."""
+
+        def attempt(left: list[Copy]) -> list[Sent]:
+            with self._berth():
+                return self.copier.copy(left, self._watch())
+
+        return self.rounds.run(copies, attempt)
+
+    def _watch(self) -> Watch:
+        return self.rounds.watch(self.boto3.threads)
+
+    @contextmanager
+    def _berth(self) -> Iterator[None]:
+        while not self._berths.acquire(timeout=0.5):
+            self.rounds.check_open()
+        try:
+            yield
+        finally:
+            self._berths.release()
+
+
+def choose_lane(
+    store: Store,
+    bucket: str,
+    engine: Engine,
+    workers: int,
+    options: ObjectOptions,
+    patience: Patience = PATIENCE,
+    may_send: Callable[[], bool] = lambda: True,
+) -> Lane:
+    """The engine that is asked for where a working one is found and can reach the store, else boto3.
+
+    `workers`: objects that are on their way at the same time, over all batches. `may_send`: asked before each object.
+    """
+    at_a_time = within_file_limit(max(1, workers // _BATCHES_AT_A_TIME))
+    boto3 = Boto3Sender(store, bucket, options, at_a_time)
+    copier = Copier(store, bucket, options, at_a_time)
+    rounds = Rounds(store, bucket, patience, may_send=may_send)
+    fast: S5cmdSender | ObstoreSender
+    try:
+        if engine == "boto3":
+            return Lane("boto3", "boto3 sends: the settings say so.", boto3, copier, rounds)
+        if engine == "obstore":
+            obstore = find_obstore()
+            fast = ObstoreSender(obstore, store, bucket, options, at_a_time, patience.retries)
+            fast.check()
+            return Lane(engine, f"obstore {obstore.version} sends.", boto3, copier, rounds, fast)
+        if obstacle := store.s5cmd_obstacle():
+            raise S5cmdUnusableError(obstacle)
+        found = find_s5cmd()
+    except (S5cmdUnusableError, ObstoreUnusableError) as error:
+        return Lane("boto3", f"boto3 sends: {error}.", boto3, copier, rounds)
+    remove_stale_links()
+    processors = max(1, (os.cpu_count() or 1) // _BATCHES_AT_A_TIME)
+    fast = S5cmdSender(found.binary, store, bucket, options, at_a_time, patience.retries, processors)
+    return Lane(engine, f"s5cmd {found.version} sends: {found.binary}.", boto3, copier, rounds, fast)

@@ -1,0 +1,208 @@
+"""The lane through obstore (Rust's object_store): a process for each batch that puts its objects in threads.
+
+It answers only for what the store itself took or refused. All else the caller sends by boto3: names that obstore
+cannot carry, large files, files that have changed, and whatever befell a connection.
+"""
+
+from __future__ import annotations
+
+import logging
+import marshal
+import re
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from imagehaul.child_process import bound_script
+from imagehaul.records import ObjectOptions, Sent, Upload
+from imagehaul.store.ca import authority_file
+from imagehaul.store.clients import WHO_ASKS
+from imagehaul.store.endpoint import Store
+from imagehaul.store.errors import classify
+from imagehaul.store.retry import Watch, answer, silence
+from imagehaul.text import legible
+from imagehaul.transfer.program_output import listen
+from imagehaul.transfer.program_run import BoundRun
+
+_LOG = logging.getLogger(__name__)
+_OLDEST = (0, 12)
+_SENDER = Path(__file__).with_name("obstore_program.py")
+_LARGEST = 8 * 1024 * 1024
+"""Bytes: each file is in memory while it is sent. Larger ones cost boto3 little CPU for what they hold."""
+_READY_SECONDS = 20.0
+_CODE, _MESSAGE = re.compile(r"<Code>(\w+)</Code>"), re.compile(r"<Message>([^<]*)</Message>")
+_UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+class ObstoreUnusableError(Exception):
+    """Why obstore cannot be used, as a clause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Obstore:
+    """`packages`: the folder that it is imported from."""
+
+    packages: Path
+    version: str
+
+
+def find_obstore() -> Obstore:
+    """Raises ObstoreUnusableError. Imports nothing: what a broken package does, it does in the sender's process."""
+    try:
+        spec, found = find_spec("obstore"), version("obstore")
+    except (PackageNotFoundError, ValueError):
+        spec, found = None, ""
+    if spec is None or not spec.origin:
+        raise ObstoreUnusableError("obstore is not installed (pip install 'imagehaul[obstore]')")
+    numbers = re.match(r"(\d+)\.(\d+)", found)
+    if not numbers or (int(numbers[1]), int(numbers[2])) < _OLDEST:
+        raise ObstoreUnusableError(f"obstore is {found}, and 0.12 or newer is needed")
+    return Obstore(Path(spec.origin).parent.parent, found)
+
+
+@dataclass(frozen=True)
+class ObstoreSender:
+    found: Obstore
+    store: Store
+    bucket: str
+    options: ObjectOptions
+    threads: int
+    retries: int
+
+    def check(self) -> None:
+        """Starts it with nothing to send. Raises ObstoreUnusableError where it does not become ready."""
+        _, in_host = self.store.address(self.bucket)
+        if in_host and "." in self.bucket:
+            raise ObstoreUnusableError("obstore cannot write a bucket with a dot into the host's name")
+        report = _Report([])
+        try:
+            self._run([], report, None, Watch(threading.Event(), _READY_SECONDS, refusals=1))
+        except OSError as error:
+            report.noise = str(error)
+        if not report.ready:
+            raise ObstoreUnusableError(f"obstore does not run ({legible(report.noise) or 'without a word'})")
+
+    def send(self, uploads: Sequence[Upload], scratch: Path, watch: Watch) -> dict[str, Sent]:
+        """Answers by key, for those of the uploads that the store took, or refused with a reason."""
+        able = [upload for upload in uploads if upload.size <= _LARGEST and upload.sha256 and can_carry(upload.key)]
+        report = _Report(able)
+        if not able or watch.over:
+            return {}
+        try:
+            self._run(able, report, scratch, watch)
+        except OSError as error:
+            report.noise = str(error)
+        said = report.answers()
+        if missing := len(able) - len(said):
+            _LOG.warning(
+                "obstore did not send %d of %d objects: boto3 does. Its last words: %s",
+                missing,
+                len(able),
+                legible(report.noise) or "none",
+            )
+        return said
+
+    def _run(self, uploads: Sequence[Upload], report: _Report, scratch: Path | None, watch: Watch) -> None:
+        # A file, and no pipe: one that reads no orders cannot keep us waiting.
+        with tempfile.TemporaryFile(dir=scratch) as orders:
+            orders.write(marshal.dumps(self._orders(uploads)))
+            orders.seek(0)
+            watch.begin()
+            environment = {**self.store.environment(), "SSL_CERT_FILE": authority_file(self.store.ca)}
+            with BoundRun(bound_script(_SENDER), Path.cwd(), environment, orders) as run:
+                listen(run, report, watch)
+
+    def _orders(self, uploads: Sequence[Upload]) -> dict[str, Any]:
+        """All but the keys and the CA, which are in the environment."""
+        url, in_host = self.store.address(self.bucket)
+        options = self.options
+        config = {
+            "endpoint": url,
+            "virtual_hosted_style_request": str(in_host).lower(),
+            "server_side_encryption": options.sse,
+            "sse_kms_key_id": options.sse_kms_key_id,
+            # Of the signature's own digest SeaweedFS takes no notice.
+            "checksum_algorithm": "sha256",
+        }
+        attributes = {"Cache-Control": options.cache_control, "Storage-Class": options.storage_class}
+        return {
+            "packages": str(self.found.packages),
+            "bucket": self.bucket,
+            "config": {name: value for name, value in config.items() if value},
+            # The watch says when it takes too long; obstore's own limit of half a minute would end slow lines.
+            "client": {
+                "allow_http": url.startswith("http://"),
+                "connect_timeout": "10s",
+                "timeout": "1h",
+                "user_agent": WHO_ASKS,
+            },
+            "retries": self.retries,
+            "threads": self.threads,
+            "attributes": {name: value for name, value in attributes.items() if value},
+            "objects": [
+                (upload.key, upload.file, upload.content_type, upload.size, upload.sha256) for upload in uploads
+            ],
+        }
+
+
+def can_carry(key: str) -> bool:
+    """Whether obstore sends this key as it is: it drops a '/' at either end, and refuses the others."""
+    return {"", ".", ".."}.isdisjoint(key.split("/")) and not _UNFIT.search(key)
+
+
+class _Report:
+    """What the sender has said, line by line.
+
+    `stopped`: the store named a fault that every object will have. `noise`: the last word of trouble.
+    """
+
+    def __init__(self, uploads: Sequence[Upload]) -> None:
+        self.ready = False
+        self.stopped = False
+        self.noise = ""
+        self._uploads = uploads
+        self._silent = set(range(len(uploads)))
+        self._taken: dict[str, Sent] = {}
+        self._taken_otherwise: dict[str, Sent] = {}
+        self._refused: dict[str, Sent] = {}
+
+    def answers(self) -> dict[str, Sent]:
+        """By key, without what only boto3 can answer for.
+
+        Not every store compares what it gets with the digests that are sent with it. Where an ETag is the MD5 of what
+        was planned, another object's that is not shows that other bytes arrived; where none is, ETags are no MD5s.
+        """
+        return {**(self._taken or self._taken_otherwise), **self._refused}
+
+    def read(self, line: bytes) -> Sent | None:
+        """What the line says of one object. Where the store did not say it, it is as good as no answer."""
+        said = line.decode("utf-8", "replace")
+        if said == "ready":
+            self.ready = True
+            return None
+        number, _, words = said.partition(" ")
+        if not (number.isdecimal() and number.isascii() and int(number) in self._silent) or self.stopped:
+            self.noise = said or self.noise
+            return None
+        self._silent.remove(int(number))
+        upload = self._uploads[int(number)]
+        word, _, etag = words.partition(" ")
+        if word == "sent":
+            taken = self._taken if etag == upload.md5 else self._taken_otherwise
+            taken[upload.key] = Sent(upload.key, "sent")
+            return taken[upload.key]
+        self.noise = words
+        code = _CODE.search(words)
+        if code is None:
+            return silence(upload.key)
+        verdict, message = classify(code[1]), _MESSAGE.search(words)
+        self.stopped = verdict.action == "stop" and not verdict.may_be_of_one_object
+        if self.stopped:
+            return None
+        self._refused[upload.key] = answer(upload.key, verdict, f"{code[1]} ({message[1]})" if message else code[1])
+        return self._refused[upload.key]

@@ -1,0 +1,32 @@
+"""How a program that sends in our place is listened to, until it has ended or there is no hope left."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from imagehaul.records import Sent
+from imagehaul.store.retry import Watch
+from imagehaul.transfer.program_run import BoundRun
+
+
+class Report(Protocol):
+    """Reads what the program says. `stopped`: it named a fault that every object will have."""
+
+    stopped: bool
+
+    def read(self, line: bytes) -> Sent | None:
+        """What a line says of one object; None where it says nothing of any."""
+
+
+def listen(run: BoundRun, report: Report, watch: Watch) -> None:
+    """Returns early where the watch is over, or the report has stopped: leaving the run then ends the program."""
+    written = 0
+    for line in run.lines():
+        if line is None:
+            now = run.bytes_written()
+            watch.moved(max(0, now - written) if now is not None else 0)
+            written = now or written
+        elif sent := report.read(line):
+            watch.heard(sent)
+        if watch.over or report.stopped:
+            return

@@ -1,0 +1,400 @@
+"""The command line as a user meets it: exit status, the JSON line, and words in place of tracebacks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from imagehaul.cli.command import _join_switches
+from imagehaul.store.credentials import AccessKey
+from imagehaul.store.endpoint import Store
+from tests.support.commanding import imagehaul
+from tests.support.delivering import Target, draw
+
+IMAGEHAUL = Path(sys.executable).with_name("imagehaul")
+
+
+@pytest.fixture
+def environment(store: Store, bucket: str, tmp_path: Path) -> dict[str, str]:
+    keys = store.keys()
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "OBJECT_STORE_URL": store.url,
+        "AWS_ACCESS_KEY_ID": keys.access_key,
+        "AWS_SECRET_ACCESS_KEY": keys.secret_key,
+        "REMOTE_SAVE": f"s3://{bucket}/pre/",
+    }
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    for number in range(3):
+        draw(tmp_path / "source" / f"{number}.jpg", seed=number)
+    return tmp_path / "source"
+
+
+def in_a_process(
+    *arguments: object, environment: dict[str, str], folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """As the installed command is; the others are called in this process, which sees the same and is quicker."""
+    return subprocess.run(
+        [IMAGEHAUL, *map(str, arguments)], env=environment, cwd=folder, capture_output=True, text=True, timeout=120
+    )
+
+
+def refused(done: subprocess.CompletedProcess[str], status: int) -> str:
+    """The message: one to three lines beside the log, and no traceback."""
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    message = done.stderr[done.stderr.index("imagehaul: ") :].strip()
+    assert len(message.splitlines()) <= 4
+    return message
+
+
+def last_json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_deliver_prints_one_json_object_as_its_last_line(source: Path, environment: dict[str, str]) -> None:
+    done = in_a_process("deliver", source, "--dataset", "cli", "--json", environment=environment)
+    assert done.returncode == 0, done.stderr
+    said = last_json(done)
+    expected = {
+        "dataset": "cli",
+        "planned": 3,
+        "delivered": 3,
+        "unchanged": 0,
+        "rejected": 0,
+        "failed": 0,
+        "objects": 6,
+    }
+    assert said | expected == said
+    assert said["engine"] == "s5cmd"
+    assert said["ledger"].endswith(f"/runs/{said['run']}/ledger/")
+    assert said["export"].endswith(f"/exports/{said['run']}/")
+    assert 0 < said["seconds"] < 60
+
+
+def test_deliver_shows_a_table_and_where_to_look(source: Path, environment: dict[str, str]) -> None:
+    done = imagehaul("deliver", source, "--dataset", "cli", environment=environment)
+    assert "delivered" in done.stdout
+    assert "metadata.json" in done.stdout
+    assert "Delivering 3 images" in done.stderr
+
+
+def test_a_rejected_share_above_the_limit_is_exit_1(source: Path, environment: dict[str, str]) -> None:
+    (source / "bad.jpg").write_text("no picture")
+    done = imagehaul("deliver", source, "--dataset", "cli", "--json", environment=environment)
+    assert done.returncode == 1
+    assert "MAX_REJECTED" in last_json(done)["refused"]
+    done = imagehaul("deliver", source, "--dataset", "cli", "--allow-loss", environment=environment)
+    assert done.returncode == 0
+
+
+def test_every_setting_is_an_option(source: Path, environment: dict[str, str], store: Store, bucket: str) -> None:
+    done = imagehaul(
+        "deliver", source, "--dataset", "cli", "--thumbnail-size", 64, "--use-s5cmd-when-available", "false",
+        "--exclude", "2.jpg", "--json", environment=environment,
+    )  # fmt: skip
+    assert last_json(done)["engine"] == "boto3"
+    target = Target(store, bucket, dataset="cli")
+    assert target.open("thumbnails/0.jpg.jpg").size == (64, 48)
+    assert "images/2.jpg" not in target.listed()
+
+
+def test_the_documented_config_file_does_what_its_flags_say(
+    source: Path, environment: dict[str, str], store: Store, bucket: str, tmp_path: Path
+) -> None:
+    """The sample of the flags' documentation, as it stands but for bucket and endpoint."""
+    (source / "object_annotations.csv").write_text("filename,col_x,row_y,width,height,label\n0.jpg,10,20,40,40,box\n")
+    (tmp_path / ".vl").mkdir()
+    sample = {
+        "SERVE_ORIGINAL_IMAGE": True,
+        "CDN_FULLPATH": "/image",
+        "SAVE_THUMBNAILS_METHOD": "crops",
+        "PREPROCESS_IMAGE_TRANSFER": "keep_original_filename",
+        "PREPROCESS_NORMALIZE_OUTPUT": False,
+        "REMOTE_SAVE": f"s3://{bucket}/tmp/remove-me-test-folder",
+        "SOURCE_USE_FULLPATH": True,
+        "USE_S5CMD_WHEN_AVAILABLE": True,
+        "SKIP_IMAGE_THUMBNAIL_GENERATION": True,
+        "EXPORT_ENTITIES_RESULT_BUCKET": bucket,
+        "OBJECT_STORE_URL": store.url,
+    }
+    (tmp_path / ".vl" / "config.json").write_text(json.dumps(sample))
+    for name in ("OBJECT_STORE_URL", "REMOTE_SAVE"):
+        environment.pop(name)
+    done = imagehaul("deliver", source, "--dataset", "doc", "--json", environment=environment, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    target = Target(store, bucket, prefix="tmp/remove-me-test-folder/", dataset="doc")
+    assert target.listed("images/") == ["images/0.jpg", "images/1.jpg", "images/2.jpg"]
+    assert target.listed("thumbnails/") == []
+    assert len(target.listed("crops/")) == 1
+    assert last_json(done)["export"].startswith(f"s3://{bucket}/doc/")
+    assert target.media_item("0.jpg")["url"] == "/image/doc/images/0.jpg"
+
+
+def test_keys_of_the_vl_folder_are_used(
+    source: Path, environment: dict[str, str], store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / ".vl").mkdir()
+    keys = store.keys()
+    (tmp_path / ".vl" / "aws_credentials").write_text(
+        f"[default]\naws_access_key_id={keys.access_key}\naws_secret_access_key={keys.secret_key}\nregion=us-east-1\n"
+    )
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        environment.pop(name)
+    done = imagehaul("deliver", source, "--dataset", "cli", environment=environment, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["deliver", "/nowhere/at/all", "--dataset", "cli"], 1, "/nowhere/at/all"),
+        (["deliver", "http://example.com/", "--dataset", "cli"], 1, "s3://bucket/prefix"),
+        (["deliver", ".", "--dataset", "a/b"], 2, "letters, digits"),
+        (["deliver", "."], 2, "--dataset"),
+        (["deliver", ".", "--dataset", "cli", "--unknown-flag", "1"], 2, "--unknown-flag"),
+        (["deliver", ".", "--dataset", "cli", "--thumbnail-size", "huge"], 2, "THUMBNAIL_SIZE"),
+        (["deliver", ".", "--dataset", "cli", "--export-entities-result-bucket", "s3://mybucket/"], 2, "mybucket"),
+        (["deliver", ".", "--dataset", "cli", "--remote-save", "bucket/prefix"], 2, "s3://"),
+        (["deliver", ".", "--dataset", "cli", "--store", "minio"], 2, "PREFECT_API_URL"),
+        (["deliver", ".", "--dataset", "cli", "--config", "/no/config.json"], 2, "/no/config.json"),
+        (
+            ["deliver", ".", "--dataset", "cli", "--serve-original-image", "--preprocess-image-transfer", "media_id"],
+            2,
+            "keep_original_filename",
+        ),
+        (["frobnicate"], 2, "frobnicate"),
+    ],
+)
+def test_bad_usage_ends_in_a_sentence(
+    arguments: list[str], status: int, words: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    assert words in refused(imagehaul(*arguments, environment=environment, folder=tmp_path), status)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"OBJECT_STORE_URL": "http://127.0.0.1:9"}, "127.0.0.1:9"),
+        ({"OBJECT_STORE_URL": "http://no-such-host.invalid:9000"}, "no-such-host.invalid"),
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "secret key"),
+        ({"REMOTE_SAVE": "s3://not-there-at-all/"}, "not-there-at-all"),
+        ({"AWS_CA_BUNDLE": "/no/such/ca.pem"}, "/no/such/ca.pem"),
+    ],
+)
+def test_a_store_that_is_not_right_ends_in_a_sentence(
+    change: dict[str, str], words: str, source: Path, environment: dict[str, str]
+) -> None:
+    done = imagehaul("deliver", source, "--dataset", "cli", environment={**environment, **change})
+    assert done.returncode in (1, 2)
+    message = refused(done, done.returncode)
+    assert words in message
+    assert environment["AWS_SECRET_ACCESS_KEY"] not in done.stderr + done.stdout
+
+
+def test_a_file_as_source_names_its_folder(source: Path, environment: dict[str, str]) -> None:
+    done = imagehaul("deliver", source / "0.jpg", "--dataset", "cli", environment=environment)
+    assert str(source) in refused(done, 1)
+
+
+def test_a_folder_without_images_is_refused(tmp_path: Path, environment: dict[str, str]) -> None:
+    (tmp_path / "empty").mkdir()
+    done = imagehaul("deliver", tmp_path / "empty", "--dataset", "cli", environment=environment)
+    assert "no images" in refused(done, 1)
+
+
+def test_malformed_json_is_named_with_line_and_column(
+    source: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text('{\n  "THUMBNAIL_SIZE": 64,\n  oops\n}')
+    done = in_a_process("deliver", source, "--dataset", "cli", environment=environment, folder=tmp_path)
+    message = refused(done, 2)
+    assert "line 3" in message
+    assert "column" in message
+
+
+def test_misspelt_annotation_columns_are_named(source: Path, environment: dict[str, str]) -> None:
+    (source / "object_annotations.csv").write_text("filename,colx,row_y,width,height,label\n0.jpg,1,2,3,4,x\n")
+    done = imagehaul("deliver", source, "--dataset", "cli", environment=environment)
+    assert "col_x" in refused(done, 1)
+
+
+def test_no_room_for_scratch_is_told(source: Path, environment: dict[str, str]) -> None:
+    done = imagehaul("deliver", source, "--dataset", "cli", "--scratch", "/proc", environment=environment)
+    assert "SCRATCH" in refused(done, 1)
+
+
+def test_an_error_with_json_is_a_json_line_too(environment: dict[str, str], tmp_path: Path) -> None:
+    done = imagehaul("deliver", tmp_path / "no", "--dataset", "cli", "--json", environment=environment)
+    assert "cannot be read" in last_json(done)["error"]
+
+
+@pytest.mark.parametrize(
+    ("number", "lane"), [(signal.SIGINT, "s5cmd"), (signal.SIGTERM, "s5cmd"), (signal.SIGTERM, "boto3")]
+)
+def test_a_signal_ends_the_run_without_a_traceback_and_leaves_no_child(
+    number: signal.Signals, lane: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    picture = draw(tmp_path / "many" / "0.jpg", size=(1600, 1200))
+    for image in range(1, 400):
+        (tmp_path / "many" / f"{image}.jpg").write_bytes(picture + bytes(str(image), "ascii"))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    process = subprocess.Popen(
+        [IMAGEHAUL, "deliver", tmp_path / "many", "--dataset", "cli", "--scratch", str(scratch)],
+        env={**environment, "USE_S5CMD_WHEN_AVAILABLE": str(lane == "s5cmd")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Where the tests run in the background of a shell, SIGINT comes down to us ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stderr
+    seen = ""
+    while "sends" not in seen:
+        line = process.stderr.readline()
+        assert line, seen
+        seen += line
+    run = psutil.Process(process.pid)
+    deadline = time.monotonic() + 20
+    children = run.children(recursive=True)
+    wanted = "s5cmd" if lane == "s5cmd" else "python"
+    while not any(child.name().startswith(wanted) for child in children):
+        assert time.monotonic() < deadline, f"no {wanted} was seen"
+        time.sleep(0.005)
+        children = run.children(recursive=True)
+    process.send_signal(number)
+    _, rest = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "Interrupted" in rest
+    assert "Traceback" not in rest
+    assert list(scratch.iterdir()) == []
+    # An s5cmd has a session of its own, so that no look at the process group finds it.
+    assert psutil.wait_procs(children, timeout=5)[1] == []
+
+
+def test_the_module_is_the_command_too() -> None:
+    module = [sys.executable, "-m", "imagehaul", "no-such-command"]
+    done = subprocess.run(module, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert "no-such-command" in refused(done, 2)
+
+
+def test_help_is_quick_and_imports_nothing_heavy() -> None:
+    script = (
+        "import sys, time; began = time.monotonic(); from imagehaul.cli.command import main; main(['--help']);"
+        "heavy = {'boto3', 'pyarrow', 'PIL', 'prefect', 'duckdb', 's3fs'} & set(sys.modules);"
+        "print('HEAVY', sorted(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("HEAVY []")
+
+
+def test_a_switch_may_have_its_value_behind_a_space() -> None:
+    assert _join_switches(["--dry-run", "--full-check", "true", "true"]) == ["--dry-run", "--full-check=true", "true"]
+
+
+def test_a_secret_in_the_environment_reaches_no_repr() -> None:
+    assert "hush" not in repr(AccessKey("access", "hush"))
+
+
+def test_verify_finds_what_is_missing_and_changed_and_repair_mends_it(
+    source: Path, environment: dict[str, str], store: Store, bucket: str
+) -> None:
+    imagehaul("deliver", source, "--dataset", "cli", environment=environment)
+    target = Target(store, bucket, dataset="cli")
+    before, run = target.stored(), target.current()["run"]
+    client = store.client()
+    client.delete_object(Bucket=bucket, Key=f"{target.root}images/0.jpg")
+    client.put_object(Bucket=bucket, Key=f"{target.root}thumbnails/1.jpg.jpg", Body=b"other bytes")
+    done = in_a_process("verify", "--dataset", "cli", "--json", environment=environment)
+    said = last_json(done)
+    assert (done.returncode, said["objects"], said["missing"], said["changed"]) == (1, 6, 1, 1)
+    done = imagehaul("verify", "--dataset", "cli", "--repair", "--source", source, "--content", environment=environment)
+    assert done.returncode == 0, done.stderr
+    assert target.stored() == before
+    assert imagehaul("verify", "--dataset", "cli", environment=environment).returncode == 0
+    assert target.current()["run"] >= run
+
+
+def test_verify_writes_all_that_it_found_where_it_shows_the_first(
+    tmp_path: Path, environment: dict[str, str], store: Store, bucket: str
+) -> None:
+    for number in range(15):
+        draw(tmp_path / "many" / f"{number}.jpg", seed=number)
+    imagehaul("deliver", tmp_path / "many", "--dataset", "cli", environment=environment)
+    root = Target(store, bucket, dataset="cli").root
+    for number in range(15):
+        store.client().delete_object(Bucket=bucket, Key=f"{root}images/{number}.jpg")
+    done = imagehaul("verify", "--dataset", "cli", "--findings", tmp_path / "all.parquet", environment=environment)
+    assert done.returncode == 1
+    assert "and 5 more: `--findings FILE` writes them all." in done.stdout
+    keys = pq.read_table(tmp_path / "all.parquet").column("key").to_pylist()
+    assert sorted(keys) == sorted(f"{root}images/{number}.jpg" for number in range(15))
+    done = imagehaul("verify", "--dataset", "cli", "--findings", tmp_path / "no" / "all", environment=environment)
+    assert "15 missing" in refused(done, 1)
+    assert "No such file or directory" in done.stderr
+
+
+def test_verify_without_room_for_scratch_is_told(environment: dict[str, str]) -> None:
+    done = imagehaul("verify", "--dataset", "cli", "--scratch", "/proc", environment=environment)
+    assert "SCRATCH" in refused(done, 1)
+
+
+def test_verify_of_a_data_set_that_is_not_there_is_told(environment: dict[str, str]) -> None:
+    assert "never published" in refused(imagehaul("verify", "--dataset", "none", environment=environment), 1)
+
+
+def test_prune_removes_old_runs_and_no_image(
+    source: Path, environment: dict[str, str], store: Store, bucket: str
+) -> None:
+    target = Target(store, bucket, dataset="cli")
+    for size in (32, 48, 64):
+        imagehaul("deliver", source, "--dataset", "cli", "--thumbnail-size", size, environment=environment)
+    before = target.stored()
+    assert "2 old runs would be removed" in imagehaul(
+        "prune", "--dataset", "cli", "--keep", 1, "--dry-run", environment=environment
+    ).stdout  # fmt: skip
+    done = imagehaul("prune", "--dataset", "cli", "--keep", 1, "--json", environment=environment)
+    assert (done.returncode, len(last_json(done)["runs"])) == (0, 2)
+    assert target.stored() == before
+    assert imagehaul("verify", "--dataset", "cli", environment=environment).returncode == 0
+
+
+def test_nginx_prints_a_configuration(environment: dict[str, str]) -> None:
+    done = imagehaul("nginx", "--listen", "8080", environment=environment)
+    assert done.returncode == 0, done.stderr
+    assert "listen 8080" in done.stdout
+
+
+def test_sample_writes_pictures_and_refuses_a_folder_that_is_not_empty(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    assert imagehaul("sample", tmp_path / "sample", environment=environment).returncode == 0
+    assert (tmp_path / "sample" / "object_annotations.csv").exists()
+    message = refused(imagehaul("sample", tmp_path / "sample", environment=environment), 2)
+    assert str(tmp_path / "sample") in message
+
+
+def test_store_runs_until_it_is_stopped(environment: dict[str, str], tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [IMAGEHAUL, "store", tmp_path / "store"], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    assert "The object store answers at http://127.0.0.1:" in process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 0

@@ -1,0 +1,310 @@
+"""Deliveries as flow runs: on a real Prefect server, by a worker in another folder, and from the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.states import Cancelling, Scheduled
+
+from imagehaul.blocks import ObjectStore
+from imagehaul.errors import SourceError
+from imagehaul.flows.deliver import deliver
+from imagehaul.flows.deliver_here import deliver_here
+from imagehaul.flows.deploy import Deployer
+from imagehaul.flows.parameters import form_of
+from imagehaul.flows.verify import verify
+from imagehaul.records import Request
+from imagehaul.settings import Settings
+from imagehaul.store.endpoint import Store
+from tests.support.delivering import Lines, Target, draw
+from tests.support.prefect_runs import DEPLOYMENTS, Prefect, artifacts_of, log_of, save_block, wait_for, wait_for_end
+
+pytestmark = pytest.mark.prefect
+DEPLOYMENT = "deliver/embedded"
+
+
+@pytest.fixture(scope="module")
+def client(prefect: Prefect, store: Store) -> Iterator[SyncPrefectClient]:
+    """A server with the deployments, and a worker."""
+    with prefect.used_here() as client:
+        save_block("embedded", store)
+        Deployer(DEPLOYMENTS, None, {}).deploy(["embedded"])
+        with prefect.worker():
+            yield client
+
+
+@pytest.fixture
+def target(store: Store, bucket: str) -> Target:
+    return Target(store, bucket, dataset=f"set-{uuid.uuid4().hex[:6]}")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "source"
+    for number in range(5):
+        draw(folder / f"f{number % 2}" / f"picture {number}.jpg", seed=number)
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    return folder
+
+
+def submit(client: SyncPrefectClient, target: Target, folder: Path, /, **parameters: Any) -> FlowRun:
+    """As the UI's form does: with all of the deployment's settings, but for what is said."""
+    deployment = client.read_deployment_by_name(DEPLOYMENT)
+    given = given_to(client, target, folder, **parameters)
+    return client.create_flow_run_from_deployment(deployment.id, parameters=given)
+
+
+def given_to(client: SyncPrefectClient, target: Target, folder: Path, /, **parameters: Any) -> dict[str, Any]:
+    deployment = client.read_deployment_by_name(DEPLOYMENT)
+    settings = deployment.parameters["settings"] | {"remote_save": f"s3://{target.bucket}/pre/", "max_rejected": 0.5}
+    settings |= parameters.pop("settings", {})
+    return {"dataset": target.dataset, "source": str(folder), "settings": settings, **parameters}
+
+
+def here(client: SyncPrefectClient, target: Target, folder: Path, /, **parameters: Any) -> FlowRun:
+    """The same run in this process, for what the worker has no part in: it takes seconds to start a process."""
+    given = given_to(client, target, folder, **parameters)
+    state = deliver(**given, store=ObjectStore.load("embedded"), return_state=True)
+    assert state.state_details.flow_run_id
+    return client.read_flow_run(state.state_details.flow_run_id)
+
+
+def message(run: FlowRun) -> str:
+    return (run.state and run.state.message) or ""
+
+
+def test_a_run_from_the_form_delivers_and_a_retry_of_it_goes_on_from_what_is_proven(
+    client: SyncPrefectClient, target: Target, source: Path
+) -> None:
+    run = wait_for_end(client, submit(client, target, source).id)
+    assert run.state_name == "Completed", log_of(client, run.id)
+    assert message(run) == f"{target.dataset}: 6 images: 5 delivered, 0 unchanged, 1 rejected, 0 failed"
+    assert run.name == f"deliver {target.dataset}"
+    assert len(target.listed("images/")) == 5
+    assert target.current()["counts"]["delivered"] == 5
+    assert {"summary", "progress", "problems", "contact-sheet"} == set(artifacts_of(client, run.id))
+    client.set_flow_run_state(run.id, Scheduled(), force=True)
+    run = wait_for(client, run.id, lambda found: found.run_count == 2 and found.state.is_final())
+    assert message(run) == f"{target.dataset}: 6 images: 0 delivered, 5 unchanged, 1 rejected, 0 failed"
+
+
+def test_a_run_that_leaves_something_unproven_fails(client: SyncPrefectClient, target: Target, source: Path) -> None:
+    run = here(client, target, source, settings={"max_rejected": 0.0})
+    assert run.state_name == "Failed"
+    assert "1 rejected, 0 failed. Not published: 1 of 6 images are rejected" in message(run)
+
+
+def test_what_goes_wrong_outside_is_said_as_on_the_command_line_without_a_traceback(
+    client: SyncPrefectClient, target: Target, tmp_path: Path
+) -> None:
+    run = wait_for_end(client, submit(client, target, tmp_path / "not there").id)
+    assert run.state_name == "Failed"
+    assert message(run).startswith(f"The source '{tmp_path / 'not there'}' cannot be read")
+    assert "Traceback" not in log_of(client, run.id)
+
+
+def test_settings_that_contradict_each_other_fail_with_the_command_lines_sentence(
+    client: SyncPrefectClient, target: Target, source: Path
+) -> None:
+    contradiction = {"serve_original_image": True, "preprocess_image_transfer": "media_id"}
+    run = here(client, target, source, settings=contradiction)
+    assert "SERVE_ORIGINAL_IMAGE=true cannot go with PREPROCESS_IMAGE_TRANSFER=media_id: set it" in message(run)
+    assert target.all_keys() == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"dataset": "../x"},
+        {"source": ""},
+        {"rerun": "sometimes"},
+        {"settings": {"thumbnail_size": 3}},
+        {"settings": {"thumbnail_format": "gif"}},
+        {"settings": {"object_store_url": "http://elsewhere"}},
+        {"store": {"object_store_url": "http://elsewhere", "credentials": {"secret_key": "S"}}},
+        {"store": "imagehaul-object-store/embedded"},
+    ],
+    ids=str,
+)
+def test_the_form_refuses_a_wrong_value_before_anything_runs(
+    wrong: dict[str, Any], client: SyncPrefectClient, target: Target, source: Path
+) -> None:
+    with pytest.raises(PrefectHTTPStatusError, match="409"):
+        submit(client, target, source, **wrong)
+
+
+def test_a_cancelled_run_ends_within_15_seconds_leaves_no_child_and_the_next_goes_on(
+    client: SyncPrefectClient, target: Target, source: Path
+) -> None:
+    original = draw(source / "f0" / "large.jpg", size=(3000, 2000))
+    for number in range(600):
+        (source / f"copy {number}.jpg").write_bytes(original + bytes(str(number), "ascii"))
+    settings = {"batch_size": 25, "workers": 1}
+    run = submit(client, target, source, settings=settings)
+    wait_for(client, run.id, lambda found: found.state.is_running())
+    deadline = time.monotonic() + 60
+    while not target.listed(".imagehaul/journal/") and time.monotonic() < deadline:
+        time.sleep(0.2)
+    children = _flow_processes()
+    assert len(children) > 1
+    began = time.monotonic()
+    client.set_flow_run_state(run.id, Cancelling())
+    ended = wait_for_end(client, run.id, 30)
+    assert ended.state_name == "Cancelled"
+    assert time.monotonic() - began < 15
+    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    there = {Path(key).name for key in target.listed("images/")}
+    for copy in [copy for copy in source.glob("copy *.jpg") if copy.name not in there][50:]:
+        copy.unlink()
+    again = here(client, target, source, settings=settings)
+    assert again.state_name == "Completed", message(again)
+    assert ", 0 unchanged" not in message(again)
+
+
+def _flow_processes() -> list[psutil.Process]:
+    """This test run's flow runs at work, and all below them: the worker is a child of ours."""
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if any("prefect.engine" in " ".join(parent.cmdline()) for parent in (process, *process.parents()))
+    ]
+
+
+def test_a_plan_is_shown_and_waits_until_somebody_accepts_it(
+    client: SyncPrefectClient, target: Target, source: Path
+) -> None:
+    run = submit(client, target, source, approve=True)
+    wait_for(client, run.id, lambda found: found.state.is_paused())
+    assert not target.listed("images/")
+    assert "plan" in artifacts_of(client, run.id)
+    client.resume_flow_run(run.id, run_input={"decision": "deliver"})
+    ended = wait_for_end(client, run.id)
+    assert "5 delivered" in message(ended)
+
+
+def test_a_plan_that_is_not_accepted_sends_nothing(client: SyncPrefectClient, target: Target, source: Path) -> None:
+    run = submit(client, target, source, approve=True)
+    wait_for(client, run.id, lambda found: found.state.is_paused())
+    client.resume_flow_run(run.id, run_input={"decision": "stop"})
+    ended = wait_for_end(client, run.id)
+    assert ended.state_name == "Completed"
+    assert message(ended).endswith("nothing was sent")
+    assert not target.listed("images/")
+
+
+def test_a_run_that_a_schedule_says_is_fired_by_the_scheduler_with_the_schedules_parameters(
+    client: SyncPrefectClient, target: Target, source: Path, tmp_path: Path
+) -> None:
+    parameters = {
+        "dataset": target.dataset,
+        "source": str(tmp_path / "not this one"),
+        "store": {"$ref": {"block_document_slug": "imagehaul-object-store/embedded"}},
+        "settings": {"remote_save": f"s3://{target.bucket}/pre/", "max_rejected": 1},
+    }
+    first = datetime.now(UTC) + timedelta(seconds=5)
+    schedule = {"slug": "soon", "interval": 60, "anchor_date": first.isoformat(), "active": True}
+    deployment = {
+        "name": target.dataset,
+        "entrypoint": "imagehaul.flows.deliver.deliver",
+        "work_pool": {"name": "imagehaul"},
+        "parameters": parameters,
+        "schedules": [{**schedule, "parameters": {"source": str(source)}}],
+    }
+    (tmp_path / "prefect.yaml").write_text(json.dumps({"deployments": [deployment]}))
+    [deployed] = Deployer(tmp_path / "prefect.yaml", None, {}).deploy()
+    assert deployed.obstacle == ""
+    of_this_one = DeploymentFilter(name=DeploymentFilterName(any_=[target.dataset]))
+    deadline = time.monotonic() + 60
+    while not (runs := client.read_flow_runs(deployment_filter=of_this_one)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    ended = wait_for_end(client, min(runs, key=lambda run: str(run.expected_start_time)).id)
+    client.delete_deployment(client.read_deployment_by_name(deployed.name).id)
+    assert ended.auto_scheduled
+    assert "5 delivered" in message(ended)
+
+
+def test_the_verify_flow_finds_what_is_missing_and_mends_it_from_a_source(
+    client: SyncPrefectClient, target: Target, source: Path
+) -> None:
+    Deployer(DEPLOYMENTS, None, {}).deploy(["verify/embedded"])
+    settings = {"max_rejected": 1, "workers": 1}
+    target.deliver(source, settings=settings)
+    target.store.client().delete_object(Bucket=target.bucket, Key=f"{target.root}images/f0/picture 0.jpg")
+    deployment = client.read_deployment_by_name("verify/embedded")
+    given = {
+        "dataset": target.dataset,
+        "settings": deployment.parameters["settings"] | settings | {"remote_save": f"s3://{target.bucket}/pre/"},
+    }
+    found = verify(**given, store=ObjectStore.load("embedded"), return_state=True)
+    assert (found.name, "1 missing" in (found.message or "")) == ("Failed", True)
+    run = client.create_flow_run_from_deployment(deployment.id, parameters={**given, "repair_from": str(source)})
+    ended = wait_for_end(client, run.id)
+    assert ended.state_name == "Completed", log_of(client, run.id)
+    assert "0 missing" in message(ended)
+
+
+# -- from the command line --
+
+
+def test_directly_and_as_a_flow_run_the_store_ledger_and_summary_are_the_same(
+    prefect: Prefect, target: Target, source: Path
+) -> None:
+    direct = target.deliver(source, settings={"max_rejected": 0.5})
+    stored, ledger, metadata = target.stored(), target.ledger(), target.metadata()
+    other = Target(target.store, target.bucket, "flow/", target.dataset)
+    settings = Settings(remote_save=f"s3://{target.bucket}/flow/", workers=1, max_rejected=0.5)
+    with prefect.used_here():
+        as_flow = deliver_here(Request(target.dataset, str(source)), settings, target.store, Lines())
+    assert as_flow.counts == direct.counts
+    assert (as_flow.headline, as_flow.reasons, as_flow.engine) == (direct.headline, direct.reasons, direct.engine)
+    assert other.stored() == stored
+    assert [_without_run(row) for row in other.ledger()] == [_without_run(row) for row in ledger]
+    assert other.metadata()["media_items"] == metadata["media_items"]
+
+
+def _without_run(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "run": "", "key": row["key"].split("/", 1)[-1] if row["key"] else ""}
+
+
+def test_an_error_of_the_chain_reaches_the_caller_as_it_is(prefect: Prefect, target: Target, tmp_path: Path) -> None:
+    settings = Settings(remote_save=f"s3://{target.bucket}/")
+    with prefect.used_here(), pytest.raises(SourceError, match="cannot be read"):
+        deliver_here(Request(target.dataset, str(tmp_path / "gone")), settings, target.store, Lines())
+
+
+def test_no_parameter_of_a_run_from_the_command_line_holds_a_key(
+    prefect: Prefect, target: Target, source: Path
+) -> None:
+    settings = Settings(remote_save=f"s3://{target.bucket}/", max_rejected=0.5)
+    with prefect.used_here() as client:
+        deliver_here(Request(target.dataset, str(source)), settings, target.store, Lines())
+        runs = [run for run in client.read_flow_runs() if run.name == f"deliver {target.dataset}"]
+    assert len(runs) == 1
+    assert runs[0].parameters["settings"] == form_of(settings)
+    assert target.store.keys().secret_key not in str(runs[0].parameters)
+
+
+def test_task_runs_are_few(client: SyncPrefectClient, target: Target, tmp_path: Path) -> None:
+    source = tmp_path / "many"
+    picture = draw(source / "0.jpg", size=(40, 30))
+    for number in range(1, 600):
+        (source / f"{number}.jpg").write_bytes(picture)
+    run = here(client, target, source, settings={"batch_size": 10, "skip_image_thumbnail_generation": True})
+    tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
+    assert "600 delivered" in message(run)
+    assert 1 <= len(tasks) <= 600 / 500 + 20
+    assert all(task.name.startswith(f"{target.dataset}: batch") for task in tasks)
+    shutil.rmtree(source)

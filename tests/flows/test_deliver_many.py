@@ -1,0 +1,137 @@
+"""Many data sets through one deployment: from a list or a catalog, and what is said where one fails."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.objects import FlowRun
+
+from imagehaul.errors import SettingsError
+from imagehaul.flows.deliver_many import _asked, _data_sets, _deployment, deliver_many
+from imagehaul.flows.deploy import Deployer
+from imagehaul.store.endpoint import Store
+from tests.support.delivering import Target, draw
+from tests.support.prefect_runs import DEPLOYMENTS, Prefect, save_block, wait_for_end
+
+pytestmark = pytest.mark.prefect
+
+
+@pytest.fixture(scope="module")
+def many_bucket(store: Store) -> str:
+    name = f"many-{uuid.uuid4().hex[:8]}"
+    store.client().create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture(scope="module")
+def client(prefect: Prefect, store: Store, many_bucket: str) -> Iterator[SyncPrefectClient]:
+    with prefect.used_here() as client:
+        save_block("minio", store)
+        Deployer(DEPLOYMENTS, None, {"REMOTE_SAVE": f"s3://{many_bucket}/"}).deploy(["minio"])
+        with prefect.worker():
+            yield client
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> dict[str, Path]:
+    """Two data sets, by names that no test had before."""
+    found = {}
+    for count in (2, 3):
+        name = f"set-{uuid.uuid4().hex[:6]}"
+        for number in range(count):
+            draw(tmp_path / name / f"{number}.jpg", size=(640, 480), seed=number)
+        found[name] = tmp_path / name
+    return found
+
+
+def run(client: SyncPrefectClient, **parameters: Any) -> FlowRun:
+    deployment = client.read_deployment_by_name("deliver-many/minio")
+    return wait_for_end(client, client.create_flow_run_from_deployment(deployment.id, parameters=parameters).id, 150)
+
+
+def here(client: SyncPrefectClient, **parameters: Any) -> FlowRun:
+    """The same in this process; the deliveries that it begins are the worker's as ever."""
+    state = deliver_many(**parameters, return_state=True)
+    assert state.state_details.flow_run_id
+    return client.read_flow_run(state.state_details.flow_run_id)
+
+
+def table(client: SyncPrefectClient, of: FlowRun) -> str:
+    found = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[of.id])))
+    return str(next(item.data for item in found if item.type == "table"))
+
+
+def said(images: int, delivered: int, unchanged: int) -> str:
+    """As it stands in the table, whose signs are escaped, and that once more as JSON."""
+    return rf"{images} images\\: {delivered} delivered\\, {unchanged} unchanged"
+
+
+def test_a_list_through_the_deployment_and_then_a_catalog_that_sets_what_differs(
+    client: SyncPrefectClient, sources: dict[str, Path], store: Store, many_bucket: str, tmp_path: Path
+) -> None:
+    (first, one), (second, two) = sources.items()
+    ended = run(client, datasets=[{"dataset": name, "source": str(folder)} for name, folder in sources.items()])
+    assert ended.state
+    assert ended.state.message == "2 data sets: 2 completed, 0 not"
+    for name, count in ((first, 2), (second, 3)):
+        assert said(count, delivered=count, unchanged=0) in table(client, ended)
+        assert len(Target(store, many_bucket, "", name).listed("images/")) == count
+
+    catalog = tmp_path / "catalog.csv"
+    catalog.write_text(f"dataset,source,THUMBNAIL_SIZE\n{first},{one},\n{second},{two},64\n")
+    ended = here(client, catalog=str(catalog))
+    assert ended.state_name == "Completed"
+    widths = [Target(store, many_bucket, "", name).open("thumbnails/0.jpg.jpg").width for name in (first, second)]
+    assert widths == [256, 64]
+    assert said(2, delivered=0, unchanged=2) in table(client, ended)
+
+
+def test_one_that_fails_fails_the_whole_and_is_named_and_the_others_are_delivered(
+    client: SyncPrefectClient, sources: dict[str, Path], tmp_path: Path
+) -> None:
+    name, folder = next(iter(sources.items()))
+    datasets = [{"dataset": "gone", "source": str(tmp_path / "gone")}, {"dataset": name, "source": str(folder)}]
+    ended = here(client, datasets=datasets, at_once=1)
+    assert ended.state
+    assert ended.state_name == "Failed"
+    assert ended.state.message == "2 data sets: 1 completed, 1 not: gone"
+    assert "2 delivered" in table(client, ended)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("dataset,source\na,/x\na,/y\n", "a: named more than once"),
+        ("dataset\na\n", "no column source"),
+        ("dataset,source,colour\na,/x,red\n", "a column 'colour', which is no setting"),
+        ("dataset,source,object_store_url\na,/x,http://y\n", "a column 'object_store_url'"),
+        ("dataset,source,thumbnail_size\na,/x,huge\n", "a: THUMBNAIL_SIZE"),
+        ("dataset,source\n../a,/x\n", "'../a' is no name for a data set"),
+        ("dataset,source\n", "There is no data set to deliver"),
+    ],
+)
+def test_a_catalog_that_is_wrong_is_refused(
+    content: str, words: str, client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    catalog = tmp_path / "catalog.csv"
+    catalog.write_text(content)
+    with pytest.raises(SettingsError, match=re.escape(words)):
+        _asked((), str(catalog), _deployment(client, "deliver/minio"), "changed")
+
+
+def test_what_is_refused_fails_the_run_with_its_words_before_anything_is_delivered(client: SyncPrefectClient) -> None:
+    ended = here(client, datasets=[{"dataset": "a", "source": "/x"}, {"dataset": "a", "source": "/y"}])
+    assert ended.state
+    assert ended.state_name == "Failed"
+    assert "a: named more than once" in (ended.state.message or "")
+
+
+def test_data_sets_are_counted_in_words() -> None:
+    assert [_data_sets(count) for count in (1, 2, 1000)] == ["1 data set", "2 data sets", "1,000 data sets"]

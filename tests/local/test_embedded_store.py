@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+
+from imagehaul.child_process import start_bound
+from imagehaul.errors import StoreError
+from imagehaul.local.embedded_store import EmbeddedStore, serve
+from imagehaul.store.credentials import AccessKey
+from imagehaul.store.endpoint import Store
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_restart_after_a_crash_has_the_same_url_keys_and_data(tmp_path: Path, store: Store) -> None:
+    server = EmbeddedStore(tmp_path / "a folder, with a comma")
+    server.start()
+    try:
+        before = server.store()
+        server.make_bucket("images")
+        server.make_bucket("images")
+        before.client().put_object(Bucket="images", Key="a.jpg", Body=b"picture")
+        server.kill()
+        assert not server.pid
+
+        server.start()
+        assert server.store() == before
+        assert server.url != store.url  # The session's server runs beside it.
+        before.renew()
+        assert before.client().get_object(Bucket="images", Key="a.jpg")["Body"].read() == b"picture"
+        with pytest.raises(StoreError, match="Another embedded store works in"):
+            EmbeddedStore(server.folder).start()
+    finally:
+        pid = server.pid
+        server.stop()
+    assert not is_running(pid)
+    assert (server.folder / "keys.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_bucket_is_not_made_by_writing_to_it(store: Store) -> None:
+    with pytest.raises(ClientError, match="NoSuchBucket"):
+        store.client().put_object(Bucket="never-made", Key="a.jpg", Body=b"picture")
+
+
+def test_many_buckets_never_use_up_the_volumes(store: Store) -> None:
+    client = store.client()
+    for number in range(12):
+        client.create_bucket(Bucket=f"one-of-many-{number}")
+        client.put_object(Bucket=f"one-of-many-{number}", Key="a", Body=b"1")
+
+
+def test_keys_in_our_environment_do_not_open_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # SeaweedFS takes AWS_ACCESS_KEY_ID as an administrator's where it sees it.
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "OURS")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "ours")
+    with EmbeddedStore(tmp_path / "store") as server:
+        other = Store(url=server.url, credentials=AccessKey("OURS", "ours"))
+        with pytest.raises(ClientError, match="InvalidAccessKeyId"):
+            other.client().list_buckets()
+
+
+def test_a_port_that_is_taken_is_refused_by_its_number(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(StoreError, match=f"cannot use port {port}: another program listens there"):
+            EmbeddedStore(tmp_path / "store", port).start()
+
+
+def test_a_free_port_that_is_taken_in_the_meantime_is_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = EmbeddedStore._draw_ports
+    drawn = 0
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+
+        def draw_a_taken_one_first(server: EmbeddedStore) -> None:
+            nonlocal drawn
+            draw(server)
+            drawn += 1
+            if drawn == 1:
+                server._ports["filer grpc"] = taken.getsockname()[1]
+
+        monkeypatch.setattr(EmbeddedStore, "_draw_ports", draw_a_taken_one_first)
+        with EmbeddedStore(tmp_path / "store") as server:
+            assert server.pid
+    assert drawn == 2
+
+
+def test_a_server_that_does_not_start_shows_the_end_of_its_log(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"does not start(.|\n)*/no/such/keys.json"):
+        EmbeddedStore(tmp_path / "store", options=["-s3.config=/no/such/keys.json"]).start()
+
+
+def test_damaged_keys_and_a_file_in_place_of_the_folder_are_named(tmp_path: Path) -> None:
+    (tmp_path / "keys.json").write_text("{}")
+    with pytest.raises(StoreError, match=r"cannot read its keys in .*keys\.json"):
+        EmbeddedStore(tmp_path).start()
+    with pytest.raises(StoreError, match=r"cannot use the folder .*keys\.json"):
+        EmbeddedStore(tmp_path / "keys.json").start()
+
+
+def test_the_server_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from imagehaul.local.embedded_store import EmbeddedStore\n"
+        "server = EmbeddedStore(Path(sys.argv[1])); server.start(); print(server.pid, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program, tmp_path / "store"], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout
+    with parent.stdout:
+        pid = int(parent.stdout.readline())
+    assert is_running(pid)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 5
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not is_running(pid)
+
+
+def test_a_bound_child_outlives_the_thread_that_asked_for_it() -> None:
+    from threading import Thread
+
+    children: list[subprocess.Popen[bytes]] = []
+    asking = Thread(target=lambda: children.append(start_bound(["/bin/sleep", "30"])))
+    asking.start()
+    asking.join()
+    time.sleep(0.1)
+    assert children[0].poll() is None
+    children[0].kill()
+    assert children[0].wait() == -signal.SIGKILL
+
+
+def test_serve_says_how_to_use_it_and_ends_cleanly_on_sigterm(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from imagehaul.local.embedded_store import serve\n"
+        "serve(Path(sys.argv[1]))"
+    )
+    serving = subprocess.Popen(
+        [sys.executable, "-c", program, tmp_path / "store"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert serving.stdout
+    said: dict[str, str] = {}
+    while "REMOTE_SAVE" not in said:
+        line = serving.stdout.readline()
+        assert line, serving.communicate()[1]
+        if line.startswith("export "):
+            name, _, value = line.removeprefix("export ").strip().partition("=")
+            said[name] = value
+    keys = AccessKey(said["AWS_ACCESS_KEY_ID"], said["AWS_SECRET_ACCESS_KEY"])
+    store = Store(url=said["OBJECT_STORE_URL"], credentials=keys)
+    store.check(said["REMOTE_SAVE"].removeprefix("s3://").rstrip("/"))
+
+    serving.send_signal(signal.SIGTERM)
+    _, errors = serving.communicate(timeout=20)
+    assert (serving.returncode, errors) == (0, "")
+    with pytest.raises(StoreError, match="cannot be reached"):
+        store.check("images")
+
+
+def test_serve_names_the_port_that_is_taken(tmp_path: Path, store: Store) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(StoreError, match="another program listens there"):
+        serve(tmp_path / "store", port=int(store.url.rpartition(":")[2]))
+    assert signal.getsignal(signal.SIGTERM) == handler

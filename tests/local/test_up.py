@@ -1,0 +1,99 @@
+"""`make up`: all at once, a delivery by it, and a clean end."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from tests.support.prefect_runs import DEPLOYMENTS, wait_for, wait_for_end
+
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
+
+
+def start(state: Path) -> tuple[subprocess.Popen[str], dict[str, str]]:
+    """The process, and the addresses that it prints."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "imagehaul.local.up", str(state)],
+        cwd=DEPLOYMENTS.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if "Stop all with Ctrl-C" in line:
+            words = [line.split() for line in said]
+            return process, {line[-1].split(":")[0]: line[-1] for line in words if line and "UI" in line}
+    raise AssertionError(f"It does not start:\n{''.join(said)}")
+
+
+def stop(process: subprocess.Popen[str], number: signal.Signals) -> str:
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    gone, alive = psutil.wait_procs(children, timeout=5)
+    assert len(gone) >= 3
+    assert not alive
+    return said
+
+
+@contextmanager
+def up(state: Path) -> Iterator[tuple[subprocess.Popen[str], SyncPrefectClient]]:
+    process, addresses = start(state)
+    try:
+        with temporary_settings({PREFECT_API_URL: f"{addresses['http']}/api"}), get_client(sync_client=True) as client:
+            yield process, client
+    finally:
+        if process.poll() is None:
+            process.kill()
+
+
+def submit(client: SyncPrefectClient, state: Path, **parameters: Any) -> uuid.UUID:
+    deployment = client.read_deployment_by_name("deliver/embedded")
+    given = {"source": str(state / "sample"), **parameters}
+    return client.create_flow_run_from_deployment(deployment.id, parameters=given).id
+
+
+def outcome(client: SyncPrefectClient, run: uuid.UUID) -> str:
+    ended = wait_for_end(client, run)
+    return (ended.state and ended.state.message) or ""
+
+
+@pytest.mark.timeout(600)
+def test_up_delivers_ends_without_an_orphan_keeps_its_state_and_marks_a_run_that_was_cut_off(tmp_path: Path) -> None:
+    """One after the other: each start takes a Prefect server's half a minute."""
+    state = tmp_path / "state"
+    with up(state) as (process, client):
+        assert "33 delivered, 0 unchanged" in outcome(client, submit(client, state))
+        assert "Stopped. All is kept" in stop(process, signal.SIGINT)
+    with up(state) as (process, client):
+        assert "0 delivered, 33 unchanged" in outcome(client, submit(client, state))
+        cut_off = submit(client, state, rerun="all", approve=True)
+        wait_for(client, cut_off, lambda found: found.state_name == "Paused")
+        below = psutil.Process(process.pid).children(recursive=True)
+        # As where the machine goes down: nobody is left to tell the server.
+        for each in (psutil.Process(process.pid), *below):
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        process.communicate()
+        assert not psutil.wait_procs(below, timeout=30)[1]
+    with up(state) as (process, client):
+        found = client.read_flow_run(cut_off)
+        assert found.state
+        assert found.state_name == "Crashed"
+        assert "A retry goes on from what is proven" in (found.state.message or "")
+        assert "Stopped. All is kept" in stop(process, signal.SIGTERM)

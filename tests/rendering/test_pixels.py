@@ -1,0 +1,218 @@
+"""From every kind of pixel to eight bits in sRGB."""
+
+from __future__ import annotations
+
+import math
+from io import BytesIO
+
+import pytest
+from PIL import Image, ImageChops, ImageCms, ImageStat
+
+from imagehaul.rendering.image_file import PictureFault
+from imagehaul.rendering.pixels import eight_bits, encoded, fitted, in_srgb, on_white, shrunk
+from tests.support.pictures import grey_tiff, levels, quadrants, seen, swapped_profile
+
+
+def reopened(image: Image.Image, kind: str, **options: object) -> Image.Image:
+    buffer = BytesIO()
+    image.save(buffer, kind, **options)
+    opened = Image.open(buffer)
+    opened.load()
+    return opened
+
+
+def ramp(mode: str, values: list[float]) -> Image.Image:
+    image = Image.new(mode, (len(values), 1))
+    for x, value in enumerate(values):
+        image.putpixel((x, 0), value)
+    return image
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16B", "I;16L"])
+def test_sixteen_bits_are_scaled_and_not_cut_off(mode: str) -> None:
+    sixteen = ramp("I", [0, 257, 25_700, 40_000, 65_535]).convert(mode)
+    assert levels(eight_bits(sixteen)) == [0, 1, 100, 156, 255]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG2000"])
+def test_sixteen_bits_survive_their_formats(kind: str) -> None:
+    values = [0, 257, 25_700, 40_000, 65_535] * 8
+    picture = reopened(ramp("I", values).convert("I;16"), kind)
+    assert levels(eight_bits(picture)) == [0, 1, 100, 156, 255] * 8
+
+
+@pytest.mark.parametrize(
+    ("bits", "values"), [(12, [0, 160, 1600, 4095]), (16, [0, 2570, 25_700, 65_535])], ids=["12 bits", "16 bits"]
+)
+def test_a_microscope_s_tiff_uses_its_whole_range(bits: int, values: list[int]) -> None:
+    picture = Image.open(BytesIO(grey_tiff(values, bits)))
+    assert levels(eight_bits(picture)) == [0, 10, 100, 255]
+
+
+def test_a_tiff_in_which_white_is_zero_is_no_negative() -> None:
+    picture = Image.open(BytesIO(grey_tiff([0, 2570, 25_700, 65_535], 16, photometric=0)))
+    assert levels(eight_bits(picture)) == [255, 245, 155, 0]
+
+
+def test_whole_numbers_and_floats_are_spread_over_their_own_range() -> None:
+    assert levels(eight_bits(ramp("I", [-1000, 0, 1000]))) == [0, 128, 255]
+    assert levels(eight_bits(ramp("I", [-(2**31), 0, 2**31 - 1]))) == [0, 128, 255]
+    assert levels(eight_bits(ramp("F", [-0.5, 0.0, 0.5]))) == [0, 128, 255]
+    assert levels(eight_bits(ramp("F", [7.0, 7.0]))) == [0, 0]
+
+
+@pytest.mark.parametrize("odd", [math.inf, -math.inf, math.nan])
+def test_floats_that_are_not_finite_leave_the_others_visible(odd: float) -> None:
+    assert levels(eight_bits(ramp("F", [odd, 0.0, 0.5, 1.0])))[1:] == [0, 128, 255]
+
+
+@pytest.mark.parametrize(
+    ("mode", "becomes"),
+    [
+        ("1", "L"),
+        ("L", "L"),
+        ("P", "RGB"),
+        ("LA", "LA"),
+        ("La", "LA"),
+        ("PA", "RGBA"),
+        ("RGBa", "RGBA"),
+        ("RGBX", "RGB"),
+        ("CMYK", "CMYK"),
+        ("HSV", "RGB"),
+    ],
+)
+def test_every_mode_becomes_one_that_can_be_made_smaller(mode: str, becomes: str) -> None:
+    image = Image.new(mode, (8, 8))
+    small = shrunk(eight_bits(image), (4, 4))
+    assert (small.mode, small.size) == (becomes, (4, 4))
+
+
+@pytest.mark.parametrize(("mode", "clear"), [("1", 0), ("L", 0), ("P", 0), ("RGB", (0, 0, 0))])
+def test_a_colour_that_stands_for_transparent_becomes_white(mode: str, clear: object) -> None:
+    picture = reopened(Image.new(mode, (8, 8)), "PNG", transparency=clear)
+    assert on_white(in_srgb(eight_bits(picture), None)).convert("RGB").getpixel((4, 4)) == (255, 255, 255)
+
+
+def test_transparency_is_white_by_its_share() -> None:
+    assert on_white(Image.new("RGBA", (1, 1), (255, 0, 0, 0))).getpixel((0, 0)) == (255, 255, 255)
+    assert on_white(Image.new("RGBA", (1, 1), (255, 0, 0, 128))).getpixel((0, 0)) == (255, 127, 127)
+    assert on_white(Image.new("LA", (1, 1), (0, 128))).getpixel((0, 0)) == 127
+
+
+def test_hidden_colours_do_not_bleed_into_the_edges() -> None:
+    image = Image.new("RGBA", (64, 64), (0, 255, 0, 0))
+    image.paste((255, 0, 0, 255), (0, 0, 33, 64))
+    small = on_white(shrunk(image, (8, 8)))
+    _, green, blue = small.split()
+    assert list(green.tobytes()) == list(blue.tobytes())
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "YCbCr"])
+def test_the_profile_says_what_the_colours_are(mode: str) -> None:
+    converted = in_srgb(quadrants(mode=mode), swapped_profile())
+    assert seen(encoded(converted, "jpeg", 90)) == "green red / blue yellow"
+
+
+def test_alpha_outlives_the_profile() -> None:
+    image = quadrants(mode="RGBA")
+    image.putalpha(77)
+    assert in_srgb(image, swapped_profile()).getpixel((0, 0))[3] == 77  # type: ignore[index]
+
+
+def test_srgb_by_any_spelling_changes_no_number() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image = quadrants()
+    assert in_srgb(image, profile) is image
+
+
+@pytest.mark.parametrize("profile", [b"no profile", b"x" * 200, swapped_profile()[:300]])
+def test_a_broken_profile_is_passed_over(profile: bytes) -> None:
+    assert seen(encoded(in_srgb(quadrants(), profile), "jpeg", 90)) == "red green / blue yellow"
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_a_profile_of_another_kind_is_passed_over(mode: str) -> None:
+    converted = in_srgb(quadrants(mode=mode), swapped_profile())
+    assert converted.convert("RGB").getpixel((1, 1)) == quadrants(mode=mode).convert("RGB").getpixel((1, 1))
+
+
+def test_lab_is_shown_in_its_colours() -> None:
+    lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+    stored = reopened(lab.apply(quadrants()), "TIFF")
+    assert stored.mode == "LAB"
+    assert seen(encoded(in_srgb(eight_bits(stored), None), "jpeg", 90)) == "red green / blue yellow"
+
+
+@pytest.mark.parametrize(
+    ("size", "result"),
+    [
+        ((4000, 3000), (256, 192)),
+        ((3000, 4000), (192, 256)),
+        ((256, 10), (256, 10)),
+        ((100, 50), (100, 50)),
+        ((10_000, 1), (256, 1)),
+        ((1, 60_000), (1, 256)),
+        ((257, 256), (256, 255)),
+    ],
+)
+def test_the_longer_side_decides_and_nothing_is_enlarged(size: tuple[int, int], result: tuple[int, int]) -> None:
+    assert fitted(size, 256) == result
+
+
+def test_a_side_that_jpeg_cannot_hold_is_a_code() -> None:
+    with pytest.raises(PictureFault, match="65,500") as fault:
+        encoded(Image.new("L", (65_501, 1)), "jpeg", 85)
+    assert fault.value.code == "PIXEL_LIMIT"
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "webp"])
+def test_nothing_of_the_source_s_metadata_is_left(kind: str) -> None:
+    image = quadrants()
+    image.info = {"comment": b"secret", "icc_profile": b"secret", "exif": b"secret", "xmp": b"secret"}
+    assert b"secret" not in encoded(image, kind, 85)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("quality", [1, 85, 89, 90, 100])
+@pytest.mark.parametrize("mode", ["L", "RGB", "YCbCr"])
+def test_a_jpeg_is_byte_for_byte_what_pillow_saves(mode: str, quality: int) -> None:
+    image = Image.linear_gradient("L").resize((90, 61)).convert(mode)
+    saved = BytesIO()
+    image.save(saved, "JPEG", quality=quality, subsampling=0 if quality >= 90 else 2)
+    assert encoded(image, "jpeg", quality) == saved.getvalue()
+
+
+@pytest.mark.parametrize("region", [(0, 0, 1, 1), (17, 3, 60, 61), (73, 44, 90, 45), (0, 0, 90, 61)])
+@pytest.mark.parametrize("mode", ["L", "RGB", "YCbCr", "RGBA"])
+@pytest.mark.parametrize("kind", ["jpeg", "webp"])
+def test_a_part_is_byte_for_byte_the_same_part_cut_out_first(
+    kind: str, mode: str, region: tuple[int, int, int, int]
+) -> None:
+    image = Image.effect_mandelbrot((90, 61), (-2, -1.5, 1, 1.5), 90).convert("RGB").convert(mode)
+    cut = encoded(image.crop(region), kind, 85)  # type: ignore[arg-type]
+    assert encoded(image, kind, 85, region) == cut  # type: ignore[arg-type]
+
+
+def test_webp_keeps_what_is_transparent() -> None:
+    image = quadrants(mode="RGBA")
+    image.putalpha(0)
+    with Image.open(BytesIO(encoded(image, "webp", 85))) as made:
+        assert made.mode == "RGBA"
+        assert made.getchannel("A").getextrema() == (0, 0)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "YCbCr"])
+def test_a_small_picture_is_as_good_as_the_best_filter_makes_it(mode: str) -> None:
+    """Rings of every width, in which a cheap filter shows moiré: next to no difference to the slow way."""
+    rings = Image.radial_gradient("L").resize((640, 480)).point(lambda value: value * 7 % 256)
+    image = Image.merge("RGB", (rings, rings.rotate(90), Image.linear_gradient("L").resize((640, 480))))
+    best = image.resize((256, 192), Image.Resampling.LANCZOS)
+    made = shrunk(image.convert(mode), (256, 192)).convert("RGB")
+    squares = ImageStat.Stat(ImageChops.difference(made.convert("L"), best.convert("L"))).sum2[0]
+    assert squares / (256 * 192) < 2
+
+
+def test_brightness_and_colours_shrink_to_the_same_picture() -> None:
+    bands = shrunk(quadrants(mode="YCbCr"), (64, 48)).convert("RGB")
+    for corner in ((5, 5), (58, 5), (5, 42), (58, 42)):
+        expected = quadrants((64, 48)).getpixel(corner)
+        assert all(abs(a - b) <= 3 for a, b in zip(bands.getpixel(corner), expected, strict=True))  # type: ignore[arg-type]

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import errno
+
+import botocore.exceptions as boto
+import pytest
+import urllib3.exceptions
+from boto3.exceptions import S3UploadFailedError
+from botocore.exceptions import ClientError
+
+from imagehaul.errors import CODES, StoreError
+from imagehaul.store.endpoint import Store
+from imagehaul.store.errors import Verdict, classify, explain, is_missing
+
+GO = "status code: 403, request id: 18EA68577D4AC6AFE1352FBF, host id: "
+
+
+def client_error(code: str, status: int = 400, message: str = "") -> ClientError:
+    answer = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "PutObject")  # type: ignore[arg-type] - a part of an answer
+
+
+@pytest.mark.parametrize(
+    ("problem", "action", "code"),
+    [
+        # Codes of S3.
+        ("AccessDenied", "stop", "ACCESS_DENIED"),
+        ("InvalidAccessKeyId", "stop", "ACCESS_DENIED"),
+        ("ExpiredToken", "stop", "CREDENTIALS_EXPIRED"),
+        ("RequestTimeTooSkewed", "stop", "CLOCK_SKEWED"),
+        ("NoSuchBucket", "stop", "BUCKET_MISSING"),
+        ("PermanentRedirect", "stop", "WRONG_REGION"),
+        ("XMinioStorageFull", "stop", "STORE_FULL"),
+        ("SlowDown", "retry", "STORE_BUSY"),
+        ("InternalError", "retry", "STORE_BUSY"),
+        ("BadDigest", "retry", "STORE_BUSY"),
+        ("503", "retry", "STORE_BUSY"),
+        ("KeyTooLongError", "reject", "KEY_TOO_LONG"),
+        ("EntityTooLarge", "reject", "STORE_REFUSED"),
+        ("InvalidStorageClass", "fail", "STORE_REFUSED"),
+        # Lines of s5cmd.
+        (f"AccessDenied: Access Denied. {GO}", "stop", "ACCESS_DENIED"),
+        ("KeyTooLongError: Your key is too long. status code: 400, request id: 1, host id:", "reject", "KEY_TOO_LONG"),
+        ("Odd: Odd. status code: 502, request id: 1", "retry", "STORE_BUSY"),
+        (f"MultipartUpload: upload failed\n\tupload id: 1\ncaused by: AccessDenied: no {GO}", "stop", "ACCESS_DENIED"),
+        (
+            'RequestError: send request failed caused by: Put "http://127.0.0.1:1/b/AccessDenied:%20k": dial tcp '
+            "127.0.0.1:1: connect: connection refused",
+            "retry",
+            "STORE_UNAVAILABLE",
+        ),
+        (
+            'RequestError: send request failed caused by: Put "https://h/b/k": tls: failed to verify certificate: '
+            "x509: certificate signed by unknown authority",
+            "stop",
+            "CERTIFICATE",
+        ),
+        ("RequestError: send request failed caused by: tls: bad record MAC", "retry", "STORE_UNAVAILABLE"),
+        ("LoadCustomCABundleError: failed to load custom CA bundle PEM file", "stop", "CERTIFICATE"),
+        ("given object /a/b.jpg not found", "reject", "SOURCE_GONE"),
+        ("given object /AccessDenied: status code: 403.jpg not found", "reject", "SOURCE_GONE"),
+        ("something that nobody has ever seen", "fail", "STORE_REFUSED"),
+        ("", "fail", "STORE_REFUSED"),
+        # Exceptions.
+        (client_error("SlowDown", 503), "retry", "STORE_BUSY"),
+        (client_error("NobodyKnows", 500), "retry", "STORE_BUSY"),
+        (client_error("NobodyKnows", 403), "stop", "ACCESS_DENIED"),
+        (client_error("NobodyKnows", 418), "fail", "STORE_REFUSED"),
+        (client_error("403", 403), "stop", "ACCESS_DENIED"),
+        (client_error("PreconditionFailed", 412), "reject", "SOURCE_CHANGED"),
+        (boto.EndpointConnectionError(endpoint_url="http://h"), "retry", "STORE_UNAVAILABLE"),
+        (boto.ReadTimeoutError(endpoint_url="http://h"), "retry", "STORE_UNAVAILABLE"),
+        (boto.SSLError(endpoint_url="https://h", error="certificate verify failed"), "stop", "CERTIFICATE"),
+        (boto.SSLError(endpoint_url="https://h", error="EOF in violation of protocol"), "retry", "STORE_UNAVAILABLE"),
+        (boto.NoCredentialsError(), "stop", "ACCESS_DENIED"),
+        (boto.ParamValidationError(report="Key"), "reject", "STORE_REFUSED"),
+        (urllib3.exceptions.ProtocolError("broken"), "retry", "STORE_UNAVAILABLE"),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), "retry", "STORE_UNAVAILABLE"),
+        (StoreError("no such bucket", "BUCKET_MISSING"), "stop", "BUCKET_MISSING"),
+    ],
+)
+def test_what_a_store_says_has_one_meaning(problem: str | Exception, action: str, code: str) -> None:
+    verdict = classify(problem)
+    assert (verdict.action, verdict.code) == (action, code)
+    assert verdict.code in CODES
+
+
+def test_the_stores_own_word_goes_along() -> None:
+    assert classify("Odd: odd. status code: 403, request id: 1") == Verdict("stop", "ACCESS_DENIED", "Odd")
+
+
+def test_what_no_store_can_cause_is_raised_again() -> None:
+    with pytest.raises(KeyError):
+        classify(KeyError("a fault of ours"))
+    with pytest.raises(OSError, match="No space left"):
+        classify(OSError(errno.ENOSPC, "No space left on device"))
+
+
+def test_s3fs_and_boto3s_transfers_are_seen_through(store: Store, bucket: str, identities: dict[str, object]) -> None:
+    reader = Store(url=store.url, credentials=identities["read"])  # type: ignore[arg-type]
+    with pytest.raises(PermissionError) as denied:
+        reader.filesystem().pipe_file(f"{bucket}/a", b"1")
+    assert classify(denied.value).code == "ACCESS_DENIED"
+    with pytest.raises(FileNotFoundError) as missing:
+        store.filesystem().cat_file(f"{bucket}/a")
+    assert is_missing(missing.value)
+    with pytest.raises(S3UploadFailedError) as failed:
+        reader.client().upload_file(__file__, bucket, "a")
+    assert classify(failed.value).code == "ACCESS_DENIED"
+
+
+def test_a_missing_object_is_missing_and_a_missing_bucket_is_an_error(store: Store, bucket: str) -> None:
+    with pytest.raises(ClientError) as got:
+        store.client().get_object(Bucket=bucket, Key="a")
+    with pytest.raises(ClientError) as head:
+        store.client().head_object(Bucket=bucket, Key="a")
+    with pytest.raises(ClientError) as no_bucket:
+        store.client().get_object(Bucket="never-made", Key="a")
+    assert [is_missing(error.value) for error in (got, head, no_bucket)] == [True, True, False]
+
+
+def test_a_stores_words_cannot_write_to_the_terminal() -> None:
+    explained = explain(client_error("Odd", message="\x1b[2J\nsecond line"), "list s3://b/", "http://h")
+    assert "\x1b" not in str(explained)
+    assert str(explained).count("\n") == 1
+
+
+def test_an_error_that_is_explained_stays_as_it_is() -> None:
+    error = StoreError("told already", "BUCKET_MISSING")
+    assert explain(error, "list s3://b/", "") is error

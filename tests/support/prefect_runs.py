@@ -1,0 +1,99 @@
+"""A real Prefect server, and what a test wants of it: blocks, deployments, flow runs and what they left."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.client.schemas.objects import Artifact, FlowRun
+from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_UI_API_URL, temporary_settings
+
+from imagehaul.blocks import ObjectStore, ObjectStoreCredentials
+from imagehaul.local.local_prefect import Part, free_port, prefect_environment, prefect_server, prefect_worker
+from imagehaul.store.endpoint import Store
+
+DEPLOYMENTS = Path(__file__).parents[2] / "prefect.yaml"
+POOL = "imagehaul"
+
+
+@dataclass(frozen=True)
+class Prefect:
+    """The server at `url`. `environment`: for a process that is to use it. `folder`: its data and logs."""
+
+    url: str
+    folder: Path
+    environment: dict[str, str]
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "prefect" / "prefect.db"
+
+    @contextmanager
+    def used_here(self) -> Iterator[SyncPrefectClient]:
+        """In this process, too, it is the Prefect API."""
+        with (
+            temporary_settings({PREFECT_API_URL: f"{self.url}/api", PREFECT_SERVER_UI_API_URL: f"{self.url}/api"}),
+            get_client(sync_client=True) as client,
+        ):
+            yield client
+
+    @contextmanager
+    def worker(self) -> Iterator[Part]:
+        """In a folder of its own: not the one that the deployments were made in."""
+        folder = self.folder / f"worker {uuid.uuid4().hex[:6]}"
+        folder.mkdir()
+        with prefect_worker(folder, POOL, self.environment) as worker:
+            yield worker
+
+
+@contextmanager
+def running_prefect(folder: Path) -> Iterator[Prefect]:
+    port = free_port()
+    environment = prefect_environment(folder, port)
+    with prefect_server(folder, port, environment):
+        yield Prefect(f"http://127.0.0.1:{port}", folder, environment)
+
+
+def save_block(name: str, store: Store) -> None:
+    """The block of a store with keys that are given outright."""
+    keys = store.keys()
+    credentials = ObjectStoreCredentials(access_key=keys.access_key, secret_key=keys.secret_key)
+    credentials.save(f"{name}-keys", overwrite=True)
+    ObjectStore(object_store_url=store.url, ca_bundle=store.ca, credentials=credentials).save(name, overwrite=True)
+
+
+def wait_for_end(client: SyncPrefectClient, run: uuid.UUID, seconds: float = 90) -> FlowRun:
+    return wait_for(client, run, lambda found: bool(found.state and found.state.is_final()), seconds)
+
+
+def wait_for(client: SyncPrefectClient, run: uuid.UUID, is_so: Any, seconds: float = 90) -> FlowRun:
+    deadline = time.monotonic() + seconds
+    while not is_so(found := client.read_flow_run(run)):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"After {seconds} s the run is {found.state}. Its log:\n{log_of(client, run)}")
+        time.sleep(0.3)
+    return found
+
+
+def log_of(client: SyncPrefectClient, run: uuid.UUID) -> str:
+    lines = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run])), limit=200)
+    return "\n".join(f"{line.level} {line.message}" for line in lines)
+
+
+def artifacts_of(client: SyncPrefectClient, run: uuid.UUID) -> dict[str, Artifact]:
+    """By what they are; the rest of their keys is the data set's name."""
+    found = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run])))
+    kinds = ("summary", "plan", "progress", "problems", "contact-sheet")
+    return {next(kind for kind in kinds if str(item.key).startswith(kind)): item for item in found}

@@ -1,0 +1,44 @@
+"""Names of others cannot do harm where they are shown."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagehaul.text import LONGEST, legible
+
+
+@pytest.mark.parametrize("text", ["plain.jpg", "日本 é.jpg", "a b\\c'\"", "😀", "100 %"])
+def test_text_stays_as_it_is(text: str) -> None:
+    assert legible(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\nb\tc\r", "a\\nb\\tc\\r"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("\x9b31m", "\\x9b31m"),
+        ("gpj.\u202eexe", "gpj.\\u202eexe"),
+        ("a\u2028b\u2029c\x85d", "a\\u2028b\\u2029c\\x85d"),
+        ("\ud800", "\\ud800"),
+        ("\0", "\\x00"),
+    ],
+)
+def test_what_moves_the_cursor_or_turns_the_writing_is_spelt_out(text: str, shown: str) -> None:
+    assert legible(text) == shown
+
+
+def test_a_long_text_is_cut_and_says_so() -> None:
+    assert legible("x" * LONGEST) == "x" * LONGEST
+    assert legible("x" * 10**6) == "x" * (LONGEST - 1) + "…"
+    assert legible("\n" * LONGEST) == ("\\n" * LONGEST)[: LONGEST - 1] + "…"
+
+
+@given(st.text(st.characters(categories=None), max_size=LONGEST * 2))  # type: ignore[arg-type]
+def test_whatever_comes_is_one_printable_line(text: str) -> None:
+    shown = legible(text)
+    assert shown.splitlines() in ([], [shown])
+    assert all(character.isprintable() or character.isspace() for character in shown)
+    shown.encode()
