@@ -1,4 +1,4 @@
-"""What the words of an annotation file become: coordinates, sizes, texts, and the hull of a polygon."""
+"""What the words of an annotation file become: coordinates, sizes, and the hull of a polygon."""
 
 from __future__ import annotations
 
@@ -24,20 +24,6 @@ def pixels(value: Any) -> int:
     """A width or height of a picture; 0 where the file does not say it."""
     number = coordinate(value)
     return int(number) if math.isfinite(number) and number > 0 else 0
-
-
-def text(value: Any) -> str:
-    """A label, caption or name; "" for nothing. A whole float is a number that pandas had to widen."""
-    if isinstance(value, str) and value.isascii():
-        return value
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bytes):  # Some writers of Parquet do not mark text as text.
-        return value.decode("utf-8", "replace")
-    # JSON can carry half a character (a lone surrogate), which no database takes.
-    return str(value).encode("utf-8", "replace").decode()
 
 
 def hull(points: Sequence[float]) -> tuple[float, float, float, float]:

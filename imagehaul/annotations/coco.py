@@ -17,8 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from imagehaul.annotations.boxes import NO_BOX, coordinate, hull, pixels, text
+from imagehaul.annotations.boxes import NO_BOX, coordinate, hull, pixels
 from imagehaul.annotations.json_events import json_events
+from imagehaul.cells import text
 from imagehaul.errors import AnnotationError
 from imagehaul.records import Annotation, AnnotationProblem, Box
 from imagehaul.text import legible

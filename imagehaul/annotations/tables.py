@@ -5,18 +5,16 @@ https://docs.visual-layer.com/docs/Creating-Datasets/importing-annotations
 
 from __future__ import annotations
 
-import ast
 import itertools
-import json
 import posixpath
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from imagehaul.annotations import csv_rows, parquet_rows
-from imagehaul.annotations.boxes import coordinate, text
+from imagehaul.annotations.boxes import coordinate
+from imagehaul.cells import is_bracketed, items_of, text
 from imagehaul.errors import AnnotationError
 from imagehaul.records import Annotation, AnnotationProblem, Box
 from imagehaul.text import legible
@@ -135,29 +133,6 @@ def _nameless(where: str) -> AnnotationProblem:
     return AnnotationProblem("A row without a filename: left out", where)
 
 
-_ITEM = r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?[\d.]+)"""
-_PYTHON_LIST = re.compile(rf"\[\s*{_ITEM}(\s*,\s*{_ITEM})*\s*,?\s*\]", re.DOTALL)
-
-
 def _list(value: Any) -> list[Any] | None:
-    """One label or a list of them: of Parquet, of JSON, or as Python prints it. None: brackets without a list."""
-    if isinstance(value, list):
-        return value
-    words = text(value).strip()
-    if not (words.startswith("[") and words.endswith("]")):
-        return [words]
-    try:
-        labels = json.loads(words)
-    except (ValueError, RecursionError):
-        # Python would join ['a' 'b'], as NumPy prints a list, to one label: so no word without its comma.
-        if not _PYTHON_LIST.fullmatch(words):
-            return None
-        return [_unquoted(item) for item in re.findall(_ITEM, words, re.DOTALL)]
-    return None if any(isinstance(label, list | dict) for label in labels) else labels
-
-
-def _unquoted(item: str) -> str:
-    try:
-        return str(ast.literal_eval(item)) if item[0] in "'\"" else item
-    except (ValueError, SyntaxError):
-        return item
+    """One label or a list of them. None: brackets without a list."""
+    return items_of(value) if isinstance(value, list) or is_bracketed(value) else [text(value)]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagehaul.annotations.boxes import coordinate, from_centre, from_corners, hull, pixels, text
+from imagehaul.annotations.boxes import coordinate, from_centre, from_corners, hull, pixels
 from imagehaul.annotations.folder import image_of
 from imagehaul.annotations.registry import (
     choose_annotations,
@@ -17,6 +17,7 @@ from imagehaul.annotations.registry import (
     may_tell_of_images,
     read_annotations,
 )
+from imagehaul.cells import text
 from imagehaul.errors import AnnotationError
 
 OBJECTS = "filename,col_x,row_y,width,height,label\na.jpg,1,2,3,4,cat\n"
