@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from imagehaul.delivery.exporting import export_all
 from imagehaul.delivery.summary import count_outcome
-from imagehaul.exports.entities import ExportOptions, write_export
+from imagehaul.entity import Addresses
 from imagehaul.layout import Layout
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.inventory import (
@@ -148,7 +149,7 @@ def rerun(count: int, folder: Path) -> dict[str, float]:
     stage("proof")
     write_ledger(catalog, folder / "ledger.parquet")
     stage("ledger")
-    write_export(catalog, ExportOptions(LAYOUT, "/image", False, "upright", "benchmark"), folder)
+    export_all(catalog, Addresses(LAYOUT, "/image", False), "upright", (), "", folder, lambda file, name: None)
     stage("export")
     catalog.close()
     if counts.failed or counts.planned != count or counts.delivered != plan.work:

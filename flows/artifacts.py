@@ -106,8 +106,7 @@ def summary_markdown(summary: Summary, settings: Settings | None = None) -> str:
     lines += [f"| seconds | {summary.seconds:,.1f} | {_rates(summary)} |", ""]
     if summary.ledger:
         lines.append(f"- Ledger: {cell(summary.ledger)}")
-    if summary.export:
-        lines.append(f"- Export: {cell(summary.export)}metadata.json and metadata.parquet")
+    lines += [f"- Export {name}: {cell(uri)}" for name, uri in summary.exports.items()]
     if summary.current_run:
         lines.append(f"- Current run: {cell(summary.current_run)}")
     lines.append("")

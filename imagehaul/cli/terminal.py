@@ -63,8 +63,8 @@ def print_summary(summary: Summary, console: Console) -> None:
         console.print(Text(f"Published: run {summary.run} is current.", style="bold green"))
     if summary.ledger:
         console.print(Text(f"ledger  {summary.ledger}"))
-    if summary.export:
-        console.print(Text(f"export  {summary.export}metadata.json and metadata.parquet"))
+    for name, uri in summary.exports.items():
+        console.print(Text(f"export  {uri}  ({name})"))
 
 
 def print_verification(found: Verification, console: Console) -> None:

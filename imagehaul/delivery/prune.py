@@ -138,7 +138,8 @@ def _needed(layout: Layout, current: Current, found: list[Leftover], keep: int) 
     newest = sorted({item.run for item in found})[-keep:]
     # A newer run than the current one that left more than a report was not published, or has died.
     unpublished = {item.run for item in found if item.run > current.run and item.key != layout.report(item.run)}
-    return {current.run, *newest, *unpublished, *RUN_NAME.findall(current.ledger + " " + current.export)}
+    pointed_at = RUN_NAME.findall(" ".join((current.ledger, *current.exports.values())))
+    return {current.run, *newest, *unpublished, *pointed_at}
 
 
 def _elsewhere(client: S3Client, layout: Layout, run: str) -> list[Leftover]:

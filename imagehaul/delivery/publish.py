@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
+from imagehaul.delivery.exporting import export_run
 from imagehaul.delivery.stages import Delivery
 from imagehaul.delivery.summary import (
     MOST_PICTURES,
@@ -16,7 +17,6 @@ from imagehaul.delivery.summary import (
     problems_of,
     reasons_of,
 )
-from imagehaul.exports.entities import ExportOptions, write_export
 from imagehaul.ledger.plan import Plan
 from imagehaul.ledger.publish_checks import fingerprint, refusal, says_something_new, size_mismatches
 from imagehaul.ledger.rows import SCHEMA_NUMBER, write_ledger
@@ -45,7 +45,7 @@ def publish(delivery: Delivery, plan: Plan, counts: Counts) -> Summary:
         seconds=0.0,
         engine=delivery.engine,
         ledger=delivery.current.ledger if delivery.current else "",
-        export=delivery.current.export if delivery.current else "",
+        exports=delivery.current.exports if delivery.current else {},
         published=False,
         refused=refused,
         current_run=delivery.current.run if delivery.current else "",
@@ -58,7 +58,7 @@ def publish(delivery: Delivery, plan: Plan, counts: Counts) -> Summary:
     with delivery.stage("publish", "Writing ledger and export"):
         try:
             if changed:
-                summary = replace(summary, ledger=_write_ledger(delivery), export="")
+                summary = replace(summary, ledger=_write_ledger(delivery), exports={})
             if changed and not refused:
                 summary = _switch(delivery, summary, made_of)
             summary = replace(
@@ -102,28 +102,14 @@ def _write_ledger(delivery: Delivery) -> str:
 def _switch(delivery: Delivery, summary: Summary, made_of: str) -> Summary:
     """Exports, and then points readers at this run: the last thing that is written."""
     created = delivery.current.created if delivery.current else ""
-    options = ExportOptions(
-        delivery.layout,
-        delivery.settings.cdn_fullpath,
-        delivery.settings.serve_original_image,
-        delivery.settings.box_space,
-        software(),
-        created,
+    exports = export_run(
+        delivery.catalog, delivery.layout, delivery.settings, delivery.runs, delivery.run, created, delivery.scratch
     )
-    exported = write_export(delivery.catalog, options, delivery.scratch)
-    bucket = delivery.settings.export_entities_result_bucket or delivery.layout.bucket
-    folder = (
-        f"{delivery.request.dataset}/{delivery.run}/"
-        if delivery.settings.export_entities_result_bucket
-        else f"{delivery.layout.exports}{delivery.run}/"
-    )
-    for file in (exported.json, exported.parquet):
-        delivery.runs.upload(file, folder + file.name, bucket)
     if delivery.lease:
         delivery.lease.check()
-    current = Current(delivery.run, summary.ledger, f"s3://{bucket}/{folder}", made_of, asdict(summary.counts), created)
+    current = Current(delivery.run, summary.ledger, exports, made_of, asdict(summary.counts), created)
     delivery.runs.publish(current, over=delivery.current)
-    return replace(summary, export=current.export, published=True, current_run=delivery.run)
+    return replace(summary, exports=exports, published=True, current_run=delivery.run)
 
 
 def _report(delivery: Delivery, summary: Summary, plan: Plan) -> dict[str, object]:

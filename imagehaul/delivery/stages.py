@@ -212,7 +212,7 @@ class Delivery:
             seconds=time.monotonic() - self.began,
             engine="none",
             ledger="",
-            export="",
+            exports={},
             published=False,
             dry_run=True,
             pending_bytes=sum(batch.size for batch in plan.batches),

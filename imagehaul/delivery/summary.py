@@ -69,8 +69,8 @@ class Problem:
 class Summary:
     """The outcome of one delivery. `published`: readers use this run's state now; `refused`: why they do not.
 
-    `pictures`: keys of some thumbnails or crops, to show. `ledger` and `export` are URIs, of the current run where
-    this one changed nothing; "" where there is none.
+    `pictures`: keys of some thumbnails or crops, to show. `ledger` is a URI and `exports` are name → URI, of the
+    current run where this one changed nothing; "" and empty where there is none.
     """
 
     dataset: str
@@ -83,7 +83,7 @@ class Summary:
     seconds: float
     engine: str
     ledger: str
-    export: str
+    exports: dict[str, str]
     published: bool
     nothing_changed: bool = False
     dry_run: bool = False
@@ -96,6 +96,11 @@ class Summary:
     notes: tuple[str, ...] = ()
     pictures: tuple[str, ...] = ()
     stages: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def export(self) -> str:
+        """URI of the folder of the exports that are always there, "" where nothing is published."""
+        return self.exports["json"].removesuffix("metadata.json") if self.exports else ""
 
     @property
     def exit_status(self) -> int:
@@ -118,6 +123,7 @@ class Summary:
             "engine": self.engine,
             "ledger": self.ledger,
             "export": self.export,
+            "exports": self.exports,
             "source": self.source,
             "new": self.new,
             "changed": self.changed,

@@ -29,13 +29,14 @@ if TYPE_CHECKING:
 class Current:
     """What `current.json` says: the run that readers should use.
 
-    `ledger` and `export` are URIs that end in `/`. `fingerprint`: what the export was made from.
-    `created`: when the data set was first published, in ISO 8601. `etag`: of the object that says so.
+    `ledger`: a URI that ends in `/`. `exports`: name → URI; one that ends in `/` is a folder.
+    `fingerprint`: what the exports were made from. `created`: when the data set was first published, in ISO 8601.
+    `etag`: of the object that says so.
     """
 
     run: str
     ledger: str
-    export: str
+    exports: dict[str, str]
     fingerprint: str
     counts: dict[str, int]
     created: str = ""
@@ -61,12 +62,13 @@ def read_current(client: S3Client, layout: Layout) -> Current | None:
                 f"{SCHEMA_NUMBER}.\nUse the version that wrote it, or a newer one."
             )
         texts = [said["run"], said["ledger"], said["exports"]["json"], said["fingerprint"], said["time"]]
+        texts += said["exports"].values()
         if not all(isinstance(text, str) for text in texts) or not RUN_NAME.fullmatch(said["run"]):
             raise TypeError
         return Current(
             run=said["run"],
             ledger=said["ledger"],
-            export=said["exports"]["json"].removesuffix("metadata.json"),
+            exports=dict(said["exports"]),
             fingerprint=said["fingerprint"],
             counts=dict(said["counts"]),
             created=said.get("created", said["time"]),
@@ -142,10 +144,7 @@ class Runs:
             "dataset": self.layout.dataset,
             "run": current.run,
             "ledger": current.ledger,
-            "exports": {
-                "json": f"{current.export}metadata.json",
-                "parquet": f"{current.export}metadata.parquet",
-            },
+            "exports": current.exports,
             "counts": current.counts,
             "fingerprint": current.fingerprint,
             "created": current.created or now,

@@ -12,7 +12,7 @@ import mimetypes
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from imagehaul.store.multipart import PartsUpload
@@ -23,15 +23,21 @@ if TYPE_CHECKING:
 UPLOAD_PART = 16 * 1024 * 1024
 """Bytes, and what is held in memory of a file that is sent."""
 _FILES_AT_ONCE = 8
+_CONTENT_TYPES = {
+    ".parquet": "application/vnd.apache.parquet",
+    ".jsonl": "application/jsonl",
+    ".gz": "application/gzip",
+    ".js": "text/javascript",
+}
+"""What Python's own table does not know, or not on every system."""
 
 
 def send_file(client: S3Client, file: Path, bucket: str, key: str) -> None:
     """With an MD5 that the store compares, a part at a time. Raises what the client raises, and OSError."""
-    content_type, _ = mimetypes.guess_type(file.name)
     described: dict[str, Any] = {
         "Bucket": bucket,
         "Key": key,
-        "ContentType": content_type or "application/vnd.apache.parquet",
+        "ContentType": _content_type(key),
     }
     with file.open("rb") as stream:
         body = stream.read(UPLOAD_PART)
@@ -56,6 +62,11 @@ def fetch_files(client: S3Client, bucket: str, keys: Sequence[str], files: Seque
     with ThreadPoolExecutor(_FILES_AT_ONCE, thread_name_prefix="fetch") as threads:
         for done in [threads.submit(fetch, key, file) for key, file in zip(keys, files, strict=True)]:
             done.result()
+
+
+def _content_type(key: str) -> str:
+    suffix = PurePosixPath(key).suffix
+    return _CONTENT_TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
 
 
 def _md5(body: bytes) -> str:

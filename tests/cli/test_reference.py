@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagehaul.cli.reference import PARTS, with_table
-from imagehaul.exports.entities import PARQUET_COLUMNS
+from imagehaul.exports.metadata_parquet import PARQUET_COLUMNS
 from imagehaul.ledger.rows import COLUMNS
 
 DOCS = Path(__file__).parents[2] / "docs"

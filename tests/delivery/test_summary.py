@@ -28,7 +28,7 @@ SUMMARY = Summary(
     seconds=12.34567,
     engine="s5cmd",
     ledger="s3://b/l/",
-    export="s3://b/e/",
+    exports={"json": "s3://b/e/metadata.json", "parquet": "s3://b/e/metadata.parquet"},
     published=True,
 )
 

@@ -17,7 +17,7 @@ from imagehaul.settings import Settings
 
 SETTINGS = Settings(remote_save="s3://bucket/")
 PLAN = Plan(100, 0, 0, 0, 0, 100, 0, 0, 0, 100, ())
-CURRENT = Current("20261122T101500Z-1f3a9c", "s3://l/", "s3://e/", "f", {})
+CURRENT = Current("20261122T101500Z-1f3a9c", "s3://l/", {"json": "s3://e/metadata.json"}, "f", {})
 
 
 @pytest.fixture

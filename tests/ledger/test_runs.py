@@ -18,7 +18,8 @@ from imagehaul.store.endpoint import Store
 from imagehaul.store.listing import list_objects
 
 OLD, CURRENT, LATER, LAST = (f"2026112{day}T101500Z-1f3a9c" for day in (1, 2, 3, 4))
-SAID = Current(CURRENT, "s3://b/l/", "s3://b/e/", "f1", {"planned": 3}, "2026-01-02T03:04:05+00:00")
+EXPORTS = {"json": "s3://b/e/metadata.json", "parquet": "s3://b/e/metadata.parquet"}
+SAID = Current(CURRENT, "s3://b/l/", EXPORTS, "f1", {"planned": 3}, "2026-01-02T03:04:05+00:00")
 
 
 @pytest.fixture(params=["", "save/it's here & there/"])
@@ -61,7 +62,7 @@ def test_what_is_published_is_read_again(runs: Runs, layout: Layout, store: Stor
 
 
 def test_the_first_publication_dates_the_data_set(runs: Runs, layout: Layout, store: Store) -> None:
-    runs.publish(Current(CURRENT, "s3://b/l/", "s3://b/e/", "f1", {}), over=None)
+    runs.publish(Current(CURRENT, "s3://b/l/", EXPORTS, "f1", {}), over=None)
     first = read_current(store.client(), layout)
     assert first is not None
     assert first.created.startswith("20")

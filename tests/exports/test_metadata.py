@@ -17,66 +17,29 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
-import imagehaul.exports.entities
+import imagehaul.exports.metadata_parquet
 import imagehaul.ledger.catalog
-from imagehaul.exports.entities import PARQUET_COLUMNS, ExportOptions, human_size, write_export
+from imagehaul.exports.metadata_json import human_size
+from imagehaul.exports.metadata_parquet import PARQUET_COLUMNS
 from imagehaul.ledger.catalog import Catalog
-from imagehaul.ledger.inventory import load_source
-from imagehaul.ledger.matching import load_annotations, match_annotations
-from imagehaul.ledger.rows import COLUMNS, LedgerRow
-from imagehaul.records import Annotation, Box, SourceFile
-from tests.support.simulated import LAYOUT, MAPPING
-
-OPTIONS = ExportOptions(LAYOUT, "/image", False, "upright", "imagehaul 1.0", "2026-01-02T03:04:05+00:00")
+from imagehaul.ledger.rows import LedgerRow
+from imagehaul.records import Annotation, Box
+from imagehaul.version import software
+from tests.support.exporting import ADDRESSES, crop, export, image, said, thumbnail
 
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Iterator[Catalog]:
     with closing(Catalog(tmp_path)) as opened:
-        opened.execute("CREATE TABLE proven AS SELECT * EXCLUDE (published), FALSE AS sent FROM prior")
         yield opened
 
 
-def image(path: str, **changes: Any) -> LedgerRow:
-    row = LedgerRow(
-        path, "image", MAPPING.image_key(path), "delivered", size=50_135, sha256="5a", media_id=f"id-{path}"
-    )
-    row = replace(row, format="JPEG", content_type="image/jpeg", width=360, height=240, orientation=1)
-    return replace(row, **changes)
-
-
-def thumbnail(path: str, **changes: Any) -> LedgerRow:
-    return replace(LedgerRow(path, "thumbnail", MAPPING.thumbnail_key(path), "delivered"), **changes)
-
-
-def crop(path: str, box: Box, **changes: Any) -> LedgerRow:
-    return replace(LedgerRow(path, "crop", MAPPING.crop_key(path, box), "delivered"), **changes)
-
-
-def said(path: str, kind: Any, text: str, box: Box | None = None) -> Annotation:
-    return Annotation(path, "path", kind, text, "annotations.json", "", box)
-
-
-def export(
-    catalog: Catalog,
-    rows: list[LedgerRow],
-    annotations: Sequence[Annotation] = (),
-    options: ExportOptions = OPTIONS,
+def read(
+    catalog: Catalog, rows: list[LedgerRow], annotations: Sequence[Annotation] = (), **options: Any
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The JSON file as an object, and the Parquet file's rows."""
-    paths = {row.source_path for row in rows} | {item.reference for item in annotations}
-    load_source(catalog, (SourceFile(path, 1, "1") for path in sorted(paths)), MAPPING)
-    load_annotations(catalog, annotations)
-    match_annotations(catalog)
-    catalog.load("proven", ([*(getattr(row, name) for name in COLUMNS), False] for row in rows))
-    folder = Path(catalog.one("SELECT path FROM duckdb_databases() WHERE database_name = 'catalog'")[0]).parent
-    exported = write_export(catalog, options, folder)
-    table = pq.read_table(exported.parquet)
-    assert (exported.images, exported.images + exported.objects) == (
-        len([row for row in rows if row.kind == "image" and row.status in ("delivered", "unchanged")]),
-        table.num_rows,
-    )
-    return json.loads(exported.json.read_bytes()), table.to_pylist()
+    folder, _ = export(catalog, rows, annotations, **options)
+    return json.loads((folder / "metadata.json").read_bytes()), pq.read_table(folder / "metadata.parquet").to_pylist()
 
 
 BOX = Box(148, 177, 127, 188, "person")
@@ -88,12 +51,12 @@ def test_the_file_is_byte_for_byte_what_the_format_says(catalog: Catalog, tmp_pa
         said("sub/a.jpg", "label", "car"),
         said("sub/a.jpg", "caption", "A person."),
     ]
-    content, _ = export(catalog, [image("sub/a.jpg"), thumbnail("sub/a.jpg"), crop("sub/a.jpg", BOX)], annotations)
+    content, _ = read(catalog, [image("sub/a.jpg"), thumbnail("sub/a.jpg"), crop("sub/a.jpg", BOX)], annotations)
     time = content["info"]["export_time"]
-    assert (tmp_path / "metadata.json").read_text() == (
-        '{"info": {"schema_version":"1.1","dataset":"birds","description":"Exported from birds by imagehaul 1.0",'
+    assert (tmp_path / "exports" / "metadata.json").read_text() == (
+        f'{{"info": {{"schema_version":"1.1","dataset":"birds","description":"Exported from birds by {software()}",'
         f'"dataset_url":"s3://bucket/save/birds/","export_time":"{time}",'
-        '"dataset_creation_time":"2026-01-02T03:04:05+00:00","exported_by":"imagehaul 1.0","total_media_items":1},\n'
+        f'"dataset_creation_time":"2026-01-02T03:04:05+00:00","exported_by":"{software()}","total_media_items":1}},\n'
         '"media_items": [\n'
         '{"media_id":"id-sub/a.jpg","media_type":"image","file_name":"a.jpg","file_path":"sub/a.jpg",'
         '"file_size":"48.96KB","height":240,"width":360,"url":"/image/birds/thumbnails/sub/a.jpg.jpg",'
@@ -107,12 +70,12 @@ def test_the_file_is_byte_for_byte_what_the_format_says(catalog: Catalog, tmp_pa
 
 
 def test_an_export_of_nothing_is_whole(catalog: Catalog) -> None:
-    content, rows = export(catalog, [])
+    content, rows = read(catalog, [])
     assert (content["info"]["total_media_items"], content["media_items"], rows) == (0, [], [])
 
 
 def test_a_first_export_dates_the_data_set(catalog: Catalog) -> None:
-    info = export(catalog, [], options=replace(OPTIONS, created=""))[0]["info"]
+    info = read(catalog, [], created="")[0]["info"]
     assert info["dataset_creation_time"] == info["export_time"]
 
 
@@ -130,7 +93,7 @@ ODD = [
 
 def test_names_and_labels_come_through_whatever_they_hold(catalog: Catalog) -> None:
     texts = dict(zip(ODD, ["</script>", '"', "a\nb\t\0", "\u2028 ü", "😀", "a,b", "\\", "[1, 2]"], strict=True))
-    content, rows = export(catalog, [image(path) for path in ODD], [said(path, "label", texts[path]) for path in ODD])
+    content, rows = read(catalog, [image(path) for path in ODD], [said(path, "label", texts[path]) for path in ODD])
     assert {
         item["file_path"]: item["metadata_items"][0]["properties"]["category_name"] for item in content["media_items"]
     } == texts
@@ -139,7 +102,7 @@ def test_names_and_labels_come_through_whatever_they_hold(catalog: Catalog) -> N
 
 
 def test_urls_are_percent_encoded_so_that_they_lead_back_to_the_key(catalog: Catalog) -> None:
-    content, rows = export(catalog, [image(path) for path in ODD])
+    content, rows = read(catalog, [image(path) for path in ODD])
     for item, row in zip(content["media_items"], rows, strict=True):
         parts = urlsplit(item["url"])
         assert item["url"].isascii()
@@ -159,8 +122,8 @@ def test_urls_are_percent_encoded_so_that_they_lead_back_to_the_key(catalog: Cat
 def test_the_image_url_is_the_thumbnails_unless_the_original_is_served(
     serve_original: bool, made: bool, url: str, catalog: Catalog
 ) -> None:
-    options = replace(OPTIONS, serve_original=serve_original, cdn_fullpath="https://cdn.example/i/")
-    content, (row,) = export(catalog, [image("a.jpg"), *[thumbnail("a.jpg")] * made], options=options)
+    addresses = replace(ADDRESSES, serve_original=serve_original, cdn_fullpath="https://cdn.example/i/")
+    content, (row,) = read(catalog, [image("a.jpg"), *[thumbnail("a.jpg")] * made], addresses=addresses)
     assert content["media_items"][0]["url"] == row["url"] == url
     assert row["image_url"] == "https://cdn.example/i/birds/images/a.jpg"
     assert (row["thumbnail_url"] is not None) is made
@@ -177,7 +140,7 @@ def test_only_what_is_proven_is_shown(catalog: Catalog) -> None:
         image("d.jpg"),
     ]
     annotations = [said(f"{name}.jpg", "box", "person", BOX) for name in ("a", "aa", "b", "c", "e")]
-    content, table = export(catalog, rows, annotations)
+    content, table = read(catalog, rows, annotations)
     assert [(item["file_path"], len(item["metadata_items"])) for item in content["media_items"]] == [
         ("b.jpg", 1),
         ("d.jpg", 0),
@@ -190,7 +153,7 @@ def test_only_what_is_proven_is_shown(catalog: Catalog) -> None:
 
 def test_statements_stand_in_the_order_in_which_they_were_made(catalog: Catalog) -> None:
     annotations = [said(path, "label", f"{n}") for n in (3, 1, 2) for path in ("b.jpg", "a.jpg")]
-    content, rows = export(catalog, [image("a.jpg"), image("b.jpg")], annotations)
+    content, rows = read(catalog, [image("a.jpg"), image("b.jpg")], annotations)
     assert [row["labels"] for row in rows] == [["3", "1", "2"]] * 2
     for item in content["media_items"]:
         assert [said["properties"]["category_name"] for said in item["metadata_items"]] == ["3", "1", "2"]
@@ -198,7 +161,7 @@ def test_statements_stand_in_the_order_in_which_they_were_made(catalog: Catalog)
 
 def test_boxes_are_rounded_in_the_index_and_exact_in_the_table(catalog: Catalog) -> None:
     box = Box(1.4, 2.6, 10.5001, 0.6, "x")
-    content, (_, row) = export(catalog, [image("a.jpg")], [said("a.jpg", "box", "x", box)])
+    content, (_, row) = read(catalog, [image("a.jpg")], [said("a.jpg", "box", "x", box)])
     assert content["media_items"][0]["metadata_items"][0]["properties"]["bbox"] == [1, 3, 11, 1]
     assert (row["box_x"], row["box_y"], row["box_width"], row["box_height"]) == (1.4, 2.6, 10.5001, 0.6)
 
@@ -212,27 +175,27 @@ def test_shares_become_pixels_of_the_picture_that_they_were_measured_in(
 ) -> None:
     box = Box(0.25, 0.1, 0.5, 0.05, "x", fraction=True)
     rows = [image("a.jpg", orientation=orientation)]
-    content, _ = export(catalog, rows, [said("a.jpg", "box", "x", box)], replace(OPTIONS, box_space=space))
+    content, _ = read(catalog, rows, [said("a.jpg", "box", "x", box)], box_space=space)
     assert content["media_items"][0]["metadata_items"][0]["properties"]["bbox"] == bbox
 
 
 def test_shares_of_a_picture_that_nobody_could_decode_are_no_boxes(catalog: Catalog) -> None:
     share, pixels = Box(0.2, 0.1, 0.5, 0.1, "x", fraction=True), Box(1, 2, 3, 4, "y")
     annotations = [said("a.jpg", "box", "x", share), said("a.jpg", "box", "y", pixels)]
-    content, _ = export(catalog, [image("a.jpg", width=0, height=0, code="UNDECODABLE")], annotations)
+    content, _ = read(catalog, [image("a.jpg", width=0, height=0, code="UNDECODABLE")], annotations)
     assert [item["properties"]["bbox"] for item in content["media_items"][0]["metadata_items"]] == [[1, 2, 3, 4]]
 
 
 @pytest.mark.parametrize("box", [Box(1, 2, 0, 4), Box(math.nan, 2, 3, 4), Box(1, math.inf, 3, 4), Box(1e300, 2, 3, 4)])
 def test_a_box_that_is_no_region_is_left_out(box: Box, catalog: Catalog) -> None:
-    content, rows = export(catalog, [image("a.jpg")], [said("a.jpg", "box", "x", box)])
+    content, rows = read(catalog, [image("a.jpg")], [said("a.jpg", "box", "x", box)])
     assert (content["media_items"][0]["metadata_items"], len(rows)) == ([], 1)
 
 
 def test_the_same_box_said_twice_is_one_object_and_another_label_another(catalog: Catalog) -> None:
     other = replace(BOX, label="man")
     annotations = [said("a.jpg", "box", box.label, box) for box in (BOX, BOX, other)]
-    _, rows = export(catalog, [image("a.jpg"), crop("a.jpg", BOX), crop("a.jpg", other)], annotations)
+    _, rows = read(catalog, [image("a.jpg"), crop("a.jpg", BOX), crop("a.jpg", other)], annotations)
     assert [row["label"] for row in rows] == [None, "person", "man"]
     assert len({row["entity_id"] for row in rows}) == 3
 
@@ -243,7 +206,7 @@ def test_the_table_has_a_row_for_each_image_and_each_object(catalog: Catalog) ->
         said("sub/a.jpg", "label", "car"),
         said("sub/a.jpg", "caption", "A person."),
     ]
-    _, (first, second) = export(
+    _, (first, second) = read(
         catalog, [image("sub/a.jpg"), thumbnail("sub/a.jpg"), crop("sub/a.jpg", BOX)], annotations
     )
     assert list(first) == list(PARQUET_COLUMNS)
@@ -294,19 +257,19 @@ def test_the_table_has_a_row_for_each_image_and_each_object(catalog: Catalog) ->
 
 
 def test_columns_keep_their_types_where_a_whole_file_has_no_value(catalog: Catalog, tmp_path: Path) -> None:
-    export(catalog, [image("a.jpg")])
-    types = {field.name: str(field.type) for field in pq.read_schema(tmp_path / "metadata.parquet")}
+    read(catalog, [image("a.jpg")])
+    types = {field.name: str(field.type) for field in pq.read_schema(tmp_path / "exports" / "metadata.parquet")}
     assert (types["label"], types["labels"], types["box_x"]) == ("string", "list<element: string>", "double")
 
 
 def test_chunks_and_ranges_leave_no_trace(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many boxes on one image, and images on both sides of every cut."""
-    monkeypatch.setattr(imagehaul.exports.entities, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(imagehaul.exports.metadata_parquet, "ROWS_AT_ONCE", 3)
     monkeypatch.setattr(imagehaul.ledger.catalog, "ROWS_SORTED", 20)
     paths = [f"{n:03}.jpg" for n in range(100)]
     boxes = [Box(x, 2, 3, 4, "b") for x in range(9)]
     annotations = [said(path, "box", "b", box) for path in paths[::7] for box in boxes]
-    content, rows = export(catalog, [image(path) for path in paths], annotations)
+    content, rows = read(catalog, [image(path) for path in paths], annotations)
     assert [item["file_path"] for item in content["media_items"]] == paths
     assert [len(item["metadata_items"]) for item in content["media_items"]] == [0 if n % 7 else 9 for n in range(100)]
     assert len(rows) == 100 + 15 * 9
@@ -330,11 +293,13 @@ def test_a_size_is_shown_with_two_decimals_and_a_unit(size: int, shown: str) -> 
 _LARGE = """
 import resource, sys
 from pathlib import Path
+from imagehaul.delivery.exporting import export_all
+from imagehaul.entity import Addresses
 from imagehaul.ledger.catalog import Catalog
-from imagehaul.exports.entities import ExportOptions, write_export
 from imagehaul.layout import Layout
 
-catalog = Catalog(Path(sys.argv[1]))
+folder = Path(sys.argv[1])
+catalog = Catalog(folder)
 catalog.execute('''CREATE TABLE proven AS SELECT * EXCLUDE (published) REPLACE (
     'folder/picture ' || i || '.jpg' AS source_path, 'image' AS kind, 'd/images/picture ' || i || '.jpg' AS key,
     'delivered' AS status, uuid()::VARCHAR AS media_id, 640 AS width, 480 AS height)
@@ -345,7 +310,8 @@ catalog.execute('''CREATE TABLE annotation AS SELECT source_path AS path, 'label
     0.0 AS x, 0.0 AS y, 0.0 AS width, 0.0 AS height, FALSE AS fraction, '' AS crop_id, TRUE AS usable, 0 AS ordinal
     FROM proven''')
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-write_export(catalog, ExportOptions(Layout('b', '', 'd'), '/image', False, 'upright', 's'), Path(sys.argv[1]))
+addresses = Addresses(Layout('b', '', 'd'), '/image', False)
+export_all(catalog, addresses, 'upright', (), '', folder, lambda file, name: (folder / name).hardlink_to(file))
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 catalog.close()
 print(before // 1024, after // 1024)

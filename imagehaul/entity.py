@@ -1,0 +1,65 @@
+"""What exports are made of: an image of the data set with all that is known and said of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imagehaul.layout import Layout
+from imagehaul.mapping import url_of
+from imagehaul.records import Box
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """How a key becomes a URI and a URL.
+
+    `serve_original`: the URL of an image is the original's even where there is a thumbnail.
+    """
+
+    layout: Layout
+    cdn_fullpath: str
+    serve_original: bool
+
+    def uri(self, key: str) -> str:
+        return self.layout.uri(key) if key else ""
+
+    def url(self, key: str) -> str:
+        return url_of(key, self.layout, self.cdn_fullpath) if key else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One annotation of one image: its box in pixels, and key and URL of its crop, "" where there is none."""
+
+    kind: str
+    text: str
+    box: Box
+    crop_id: str
+    crop: str
+    crop_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """One image of the export with what is said of it. `thumbnail`: its key, "" where there is none.
+
+    `url` is what a UX shows: the thumbnail, or the image itself. `width`, `height`: pixels of the upright picture, 0
+    where nobody could decode it; `box_width`, `box_height`: of the picture that the boxes lie in, as BOX_SPACE says.
+    """
+
+    path: str
+    media_id: str
+    key: str
+    format: str
+    content_type: str
+    width: int
+    height: int
+    box_width: int
+    box_height: int
+    size: int
+    sha256: str
+    thumbnail: str
+    url: str
+    image_url: str
+    thumbnail_url: str
+    statements: tuple[Statement, ...]

@@ -1,0 +1,81 @@
+"""`metadata.json`: Visual Layer's export format 1.1, for a UX. https://docs.visual-layer.com/docs/the-export-format"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import Any
+
+import orjson
+
+from imagehaul.entity import Entity, Statement
+from imagehaul.exports.export import About, Exported, ExportFiles
+
+NAME = "metadata.json"
+SCHEMA_VERSION = "1.1"
+
+
+class MetadataJson:
+    def __init__(self, about: About, files: ExportFiles) -> None:
+        self._files, self._file = files, files.create()
+        self._between = b"\n"
+        layout = about.addresses.layout
+        info = {
+            "schema_version": SCHEMA_VERSION,
+            "dataset": about.dataset,
+            "description": f"Exported from {about.dataset} by {about.software}",
+            "dataset_url": layout.uri(layout.root),
+            "export_time": about.time,
+            "dataset_creation_time": about.created,
+            "exported_by": about.software,
+            "total_media_items": about.images,
+        }
+        self._file.write(b'{"info": ' + orjson.dumps(info) + b',\n"media_items": [')
+
+    def write(self, entity: Entity) -> None:
+        self._file.write(self._between + orjson.dumps(media_item(entity)))
+        self._between = b",\n"
+
+    def close(self) -> Exported:
+        self._file.write(b"\n]}\n")
+        self._files.send(self._file, NAME)
+        return Exported(NAME)
+
+
+def media_item(entity: Entity) -> dict[str, Any]:
+    """One entry of `media_items`; `cluster_id` and `uniqueness_score` are for programs that compute them."""
+    return {
+        "media_id": entity.media_id,
+        "media_type": "image",
+        "file_name": posixpath.basename(entity.path),
+        "file_path": entity.path,
+        "file_size": human_size(entity.size),
+        "height": entity.height,
+        "width": entity.width,
+        "url": entity.url,
+        "cluster_id": None,
+        "uniqueness_score": None,
+        "metadata_items": [_metadata_item(statement) for statement in entity.statements],
+    }
+
+
+def _metadata_item(said: Statement) -> dict[str, Any]:
+    if said.kind == "caption":
+        return {"type": "caption", "properties": {"text": said.text, "source": "User"}}
+    label = {"category_name": said.text, "source": "User", "original_id": -1}
+    if said.kind == "label":
+        return {"type": "image_label", "properties": label}
+    box = said.box
+    properties = {"bbox": [round(box.x), round(box.y), round(box.width), round(box.height)], **label}
+    if said.crop:
+        properties["url"] = said.crop_url
+    return {"type": "object_label", "properties": {**properties, "metadata_items": []}}
+
+
+def human_size(size: int) -> str:
+    """Two decimals and a unit of 1,024, as the format has it: `48.96KB`."""
+    amount = float(size)
+    for unit in ("B", "KB", "MB", "GB"):
+        if amount < 1024:
+            return f"{amount:.2f}{unit}"
+        amount /= 1024
+    return f"{amount:.2f}TB"
