@@ -23,7 +23,8 @@ class SourceFile:
 
     `path`: relative to the source, `/` between its parts; bytes that are no UTF-8 are shown as `\\xNN`.
     `size` in bytes. `version`: what changes when the content does, the time of the last change in
-    nanoseconds or the ETag. `code` and `message`: set where it cannot be delivered.
+    nanoseconds or the ETag. `code` and `message`: set where it cannot be delivered. `location`: where its bytes lie,
+    where the path does not say it (a row of a list); it may hold a secret, and is in no ledger and no log.
     """
 
     path: str
@@ -31,6 +32,7 @@ class SourceFile:
     version: str
     code: str = ""
     message: str = ""
+    location: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,15 @@ class ObjectOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """What the settings say about the source; each kind of source takes what it needs."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    follow_links: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Upload:
     """One object to send: the local file and the key in the target bucket. Size in bytes, hashes in hex."""
 
@@ -271,7 +282,10 @@ class Present:
 
 @dataclass(frozen=True, slots=True)
 class PlannedImage:
-    """One image that needs work; `name` is what the mapping made of its path. `size` in bytes."""
+    """One image that needs work; `name` is what the mapping made of its path. `size` in bytes.
+
+    `location`: as in `SourceFile`.
+    """
 
     path: str
     name: str
@@ -279,6 +293,7 @@ class PlannedImage:
     version: str
     boxes: tuple[Box, ...]
     present: tuple[Present, ...]
+    location: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from pydantic import (
 from imagehaul import settings_validators as checks
 from imagehaul.layout import Layout
 from imagehaul.mapping import Mapping
-from imagehaul.records import Engine, ObjectOptions, RenderOptions
+from imagehaul.records import Engine, ObjectOptions, RenderOptions, SourceOptions
 
 Text = Annotated[str, AfterValidator(checks.text)]
 Globs = Annotated[tuple[str, ...], BeforeValidator(checks.globs), AfterValidator(checks.without_blanks)]
@@ -206,7 +206,10 @@ class Settings(BaseModel):
     def object_options(self) -> ObjectOptions:
         return ObjectOptions(**self._fields_of(ObjectOptions))
 
-    def _fields_of(self, record: type[RenderOptions | ObjectOptions]) -> dict[str, Any]:
+    def source_options(self) -> SourceOptions:
+        return SourceOptions(**self._fields_of(SourceOptions))
+
+    def _fields_of(self, record: type[RenderOptions | ObjectOptions | SourceOptions]) -> dict[str, Any]:
         """Each field of these records has the name of its setting."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(record)}
 

@@ -20,7 +20,7 @@ from imagehaul.annotations.yolo import NAME_FILES
 from imagehaul.errors import AnnotationError
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.matching import load_annotations
-from imagehaul.sources.registry import Source
+from imagehaul.sources.source import SourceDescriptor
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import explain
 
@@ -36,7 +36,9 @@ class Gathered:
     warnings: tuple[str, ...]
 
 
-def gather_annotations(location: str, source: Source, store: Store, catalog: Catalog, scratch: Path) -> Gathered:
+def gather_annotations(
+    location: str, source: SourceDescriptor, store: Store, catalog: Catalog, scratch: Path
+) -> Gathered:
     """Reads `location` (a file, a folder or an `s3://` URI; "" = beside the images) into the catalog.
 
     Raises `AnnotationError` where it is not there or is not what it should be.
@@ -50,19 +52,19 @@ def gather_annotations(location: str, source: Source, store: Store, catalog: Cat
     )
 
 
-def _open(location: str, source: Source, store: Store, scratch: Path) -> Iterator[Reading]:
+def _open(location: str, source: SourceDescriptor, store: Store, scratch: Path) -> Iterator[Reading]:
     if location.startswith("s3://"):
         yield _open_in_store(location, source, store, scratch)
     elif location:
         path = Path(location).expanduser()
-        inside = folder_in_source(path, source.folder) if source.kind == "folder" else None
+        inside = folder_in_source(path, source.folder) if source.folder else None
         yield read_annotations(path, scratch, inside)
-    elif source.kind == "folder":
+    elif source.folder:
         for file in find_annotations(source.folder):
             yield read_annotations(file, scratch, "")
-    else:
+    elif source.prefix:
         files = store.filesystem()
-        there = f"{source.bucket}/{source.prefix}"
+        there = "/".join(source.prefix)
         try:
             names = [posixpath.basename(path) for path in files.ls(there, detail=False, refresh=True)]
         except FileNotFoundError:
@@ -71,7 +73,7 @@ def _open(location: str, source: Source, store: Store, scratch: Path) -> Iterato
             yield _open_in_store(f"{source}{name}", source, store, scratch)
 
 
-def _open_in_store(uri: str, source: Source, store: Store, scratch: Path) -> Reading:
+def _open_in_store(uri: str, source: SourceDescriptor, store: Store, scratch: Path) -> Reading:
     """Downloaded by s3fs, and read as a local file or folder."""
     files = store.filesystem()
     path = uri.removeprefix("s3://").rstrip("/")
@@ -107,9 +109,9 @@ def _download_folder(files: S3FileSystem, path: str, local: Path) -> None:
             files.get_file(key, str(target))
 
 
-def _inside(folder: str, source: Source) -> str | None:
+def _inside(folder: str, source: SourceDescriptor) -> str | None:
     """The folder relative to the source; None where it lies outside of it."""
-    if source.kind != "s3":
+    if not source.prefix:
         return None
-    root = f"{source.bucket}/{source.prefix}"
+    root = "/".join(source.prefix)
     return folder.removeprefix(root.rstrip("/")).strip("/") if f"{folder}/".startswith(root) else None

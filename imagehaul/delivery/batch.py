@@ -29,7 +29,7 @@ from imagehaul.records import (
 )
 from imagehaul.rendering.pool import RenderPool
 from imagehaul.rendering.rendition_files import RenditionFiles
-from imagehaul.sources.fetch import Fetched, Fetcher
+from imagehaul.sources.source import Fetched, Source
 from imagehaul.transfer.engines import Lane
 
 FAILS = {"SOURCE_CHANGED", "SOURCE_GONE", "DISK_FULL", "SCRATCH_UNWRITABLE", "STORE_BUSY", "NO_REPORT"}
@@ -72,7 +72,7 @@ class _Object:
 class BatchWork:
     """What all batches of a run share. A call works on one batch, in the thread of the caller."""
 
-    source: Fetcher
+    source: Source
     mapping: Mapping
     wanted: Wanted
     pool: RenderPool
@@ -127,7 +127,8 @@ class BatchWork:
     def _needs_whole(self, image: PlannedImage) -> bool:
         """Whether a source in the store must be downloaded: to make something of it, or for a hash to prove it by."""
         renders = self.wanted.thumbnails or bool(image.boxes) or self.mapping.normalize
-        return renders or self.wanted.full_check or not self.source.has_md5(image)
+        origin = self.source.copy_from(image)
+        return renders or self.wanted.full_check or not (origin and origin.etag_is_md5)
 
     def _render(
         self, images: Sequence[PlannedImage], fetched: Sequence[Fetched], files: RenditionFiles
@@ -195,14 +196,14 @@ class BatchWork:
         return objects
 
     def _original(self, row: LedgerRow, image: PlannedImage, files: Fetched, present: dict[str, Present]) -> _Object:
-        where = self.source.in_store(image)
-        if where is None:
+        origin = self.source.copy_from(image)
+        if origin is None:
             return self._upload(row, files.file, present)
         row = row.but(size=image.size, etag=row.etag or image.version)
         if self._is_present(row, present):
             return _Object(row.but(status="present", run=present[row.key].run))
-        bucket, key = where
-        return _Object(row, copy=Copy(row.key, bucket, key, image.version, row.content_type, image.size))
+        copy = Copy(row.key, origin.bucket, origin.key, origin.etag, row.content_type, image.size)
+        return _Object(row, copy=copy)
 
     def _rendition(self, original: LedgerRow, image: PlannedImage, rendition: Rendition) -> LedgerRow:
         return LedgerRow(

@@ -122,7 +122,7 @@ def _report(delivery: Delivery, summary: Summary, plan: Plan) -> dict[str, objec
         "request": asdict(delivery.request),
         "stages": summary.stages,
         "batches": len(plan.batches),
-        "other_files": delivery.census.other_files,
-        "excluded": delivery.census.excluded,
+        "other_files": delivery.report.other_files,
+        "excluded": delivery.report.excluded,
         "annotations": asdict(delivery.matches) if delivery.matches else None,
     }

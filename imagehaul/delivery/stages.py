@@ -41,10 +41,9 @@ from imagehaul.progress import Progress, human_bytes
 from imagehaul.records import BatchReference, Request
 from imagehaul.rendering.pool import RenderPool
 from imagehaul.settings import Settings
-from imagehaul.sources.fetch import Fetcher, FolderFetcher, PrefixFetcher
-from imagehaul.sources.filters import Selection
-from imagehaul.sources.registry import Source, check_source, list_source
-from imagehaul.sources.scan_report import Census
+from imagehaul.sources.registry import describe_source, open_source, scan_source
+from imagehaul.sources.scan_report import ScanReport
+from imagehaul.sources.source import SourceDescriptor, SourceTools, sha256_of
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import explain
 from imagehaul.store.listing import list_objects
@@ -69,7 +68,7 @@ class Delivery:
     stack: ExitStack
     lease: Lease | None = None
     began: float = field(default_factory=time.monotonic)
-    census: Census = field(default_factory=Census)
+    report: ScanReport = field(default_factory=ScanReport)
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     matches: Matches | None = None
@@ -80,7 +79,10 @@ class Delivery:
     def __post_init__(self) -> None:
         self.layout = Layout.of(self.settings.remote_save, self.request.dataset)
         self.mapping: Mapping = self.settings.mapping(self.layout)
-        self.source: Source = check_source(self.request.source, self.settings.scratch)
+        self.source: SourceDescriptor = describe_source(
+            self.request.source, self.settings.source_options(), self.settings.scratch
+        )
+        self.opened = open_source(self.source, SourceTools(self.store, self.settings.transfer_workers, self.layout))
         self.catalog = Catalog(self.scratch)
         self.stack.callback(self.catalog.close)
         self.wanted = wanted_of(self.request, self.settings)
@@ -110,16 +112,8 @@ class Delivery:
     def take_inventory(self) -> None:
         """What the source holds, what annotations say of it, what the store holds, what earlier runs left."""
         with self.stage("inventory", f"Listing {self.source}"):
-            files = list_source(
-                self.source,
-                Selection(self.settings.include, self.settings.exclude),
-                self.census,
-                follow_links=self.settings.follow_links,
-                client=self.client,
-                layout=self.layout,
-            )
-            load_source(self.catalog, files, self.mapping)
-            for warning in self.census.warnings():
+            load_source(self.catalog, scan_source(self.opened, self.source, self.report), self.mapping)
+            for warning in self.report.warnings():
                 self.warn(warning)
             self._check_names()
         with self.stage("annotations", "Reading annotations"):
@@ -234,7 +228,7 @@ class Delivery:
         with self.stage("work", f"Delivering {plan.work:,} images"), ExitStack() as tools:
             lane = tools.enter_context(self._lane())
             pool = tools.enter_context(RenderPool(settings.render_options(), workers))
-            work = BatchWork(self._fetcher(), self.mapping, self.wanted, pool, lane, self.run, self.scratch, self.stop)
+            work = BatchWork(self.opened, self.mapping, self.wanted, pool, lane, self.run, self.scratch, self.stop)
 
             def work_on(reference: BatchReference) -> BatchOutcome | None:
                 return None if self.stop.is_set() else work(read_batch(self.catalog, reference))
@@ -282,11 +276,6 @@ class Delivery:
                 self.warn(str(explain(error, f"write the journal {self.layout.uri(key)}", self.store.url)))
         self.progress.advance(outcome.images, outcome.size)
 
-    def _fetcher(self) -> Fetcher:
-        if self.source.kind == "folder":
-            return FolderFetcher(self.source.folder)
-        return PrefixFetcher(self.store, self.source.bucket, self.source.prefix, self.settings.transfer_workers)
-
     # -- proof -------------------------------------------------------------------------------------------------------
 
     def prove(self) -> Counts:
@@ -295,24 +284,30 @@ class Delivery:
             parts = sorted((self.scratch / "parts").glob("*.parquet"))
             collect_outcome(self.catalog, parts, self.mapping, self.wanted.thumbnails)
             sent, *_ = self.catalog.one("SELECT count(*) FROM outcome WHERE status IN ('sent', 'failed')")
-            fetcher = self._fetcher()
             try:
                 if sent:
                     self._list_store()
-                self._judge(fetcher, self.settings.proof == "read_back")
-                name_changed_sources(self.catalog, fetcher.has_changed)
+                self._judge(self.settings.proof == "read_back")
+                name_changed_sources(self.catalog, self.opened.has_changed)
             except Exception as error:
                 # What cannot be proven is not delivered; the rows say so.
                 problem = explain(error, f"list {self.layout.uri(self.layout.root)}", self.store.url)
                 self.stop_by(problem)
                 load_listing(self.catalog, (), self.mapping)
-                self._judge(fetcher, read_back=False)
+                self._judge(read_back=False)
                 name_what_was_not_looked_at(self.catalog, problem)
             return count_outcome(self.catalog)
 
-    def _judge(self, fetcher: Fetcher, read_back: bool) -> None:
+    def _judge(self, read_back: bool) -> None:
         workers = self.settings.transfer_workers
-        prove(self.catalog, self.client, self.layout.bucket, workers, read_back, fetcher.sha256_of)
+        prove(
+            self.catalog,
+            self.client,
+            self.layout.bucket,
+            workers,
+            read_back,
+            lambda entry: sha256_of(self.opened, entry, self.scratch),
+        )
 
     # -- shared ------------------------------------------------------------------------------------------------------
 

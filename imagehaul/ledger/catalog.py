@@ -39,7 +39,8 @@ Parameters: TypeAlias = Sequence[Any] | dict[str, Any] | Range
 _LEDGER = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
 _TABLES = {
     # What the source holds. `name`: what the mapping made of the path; "" where `code` says it cannot be sent.
-    "source": "ordinal BIGINT, path VARCHAR, size BIGINT, version VARCHAR, code VARCHAR, message VARCHAR, name VARCHAR",
+    "source": "ordinal BIGINT, path VARCHAR, size BIGINT, version VARCHAR, code VARCHAR, message VARCHAR, "
+    "name VARCHAR, location VARCHAR",
     # What annotation files say. `candidates`: the paths or stems that the reference may mean, best first.
     "statement": "ordinal BIGINT, reference VARCHAR, match VARCHAR, candidates VARCHAR[], base VARCHAR, kind VARCHAR, "
     "text VARCHAR, x DOUBLE, y DOUBLE, width DOUBLE, height DOUBLE, fraction BOOLEAN, crop_id VARCHAR, "

@@ -21,7 +21,7 @@ _KNOWN = "key, size, etag, md5, recipe, run"
 def load_source(catalog: Catalog, files: Iterable[SourceFile], mapping: Mapping) -> int:
     """One row for each entry with an image's suffix, with the name that the mapping gives it."""
 
-    def rows() -> Iterator[tuple[int, str, int, str, str, str, str]]:
+    def rows() -> Iterator[tuple[int, str, int, str, str, str, str, str]]:
         for ordinal, file in enumerate(files):
             code, message, name = file.code, file.message, ""
             if not code:
@@ -30,7 +30,7 @@ def load_source(catalog: Catalog, files: Iterable[SourceFile], mapping: Mapping)
                 if code := problem_of(key):
                     message = f"{CODES[code].meaning} The key would be {key!r}."
                     name = ""
-            yield ordinal, file.path, file.size, file.version, code, message, name
+            yield ordinal, file.path, file.size, file.version, code, message, name, file.location
 
     return catalog.load("source", rows())
 

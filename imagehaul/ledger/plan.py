@@ -246,14 +246,16 @@ def read_batch(catalog: Catalog, reference: BatchReference) -> Batch:
     ):
         present.setdefault(image, []).append(Present(*columns))
     images = catalog.rows(
-        "SELECT ordinal, path, name, size, version FROM plan "
+        "SELECT ordinal, path, name, size, version, location FROM plan "
         "WHERE decision = 'work' AND ordinal BETWEEN ? AND ? ORDER BY ordinal",
         span,
     )
     return Batch(
         reference.number,
         tuple(
-            PlannedImage(path, name, size, version, tuple(boxes.get(ordinal, ())), tuple(present.get(ordinal, ())))
-            for ordinal, path, name, size, version in images
+            PlannedImage(
+                path, name, size, version, tuple(boxes.get(ordinal, ())), tuple(present.get(ordinal, ())), location
+            )
+            for ordinal, path, name, size, version, location in images
         ),
     )

@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imagehaul.errors import CODES, StoreError
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.rows import COLUMNS
 from imagehaul.mapping import Mapping
+from imagehaul.records import SourceFile
 from imagehaul.store.errors import classify
 
 if TYPE_CHECKING:
@@ -91,19 +92,22 @@ class Doubt:
     """
 
     key: str
-    source_path: str
+    source: SourceFile
     sha256: str
     md5: str
 
 
 @dataclass(frozen=True, slots=True)
 class Looker:
-    """Looks at single objects of `bucket`. `source_sha256`: of the source file's bytes, in hex, read now."""
+    """Looks at single objects of `bucket`.
+
+    `source_sha256`: of the source's bytes, in hex, read now; "" where they are others than were listed.
+    """
 
     client: S3Client
     bucket: str
     read_back: bool
-    source_sha256: Callable[[str], str]
+    source_sha256: Callable[[SourceFile], str]
 
     def look(self, doubt: Doubt) -> tuple[str, str, str]:
         """Key, proof ("" = the bytes are not proven) and message. Raises what concerns the whole store."""
@@ -123,7 +127,9 @@ class Looker:
         raise AssertionError("The last attempt returns or raises.")
 
     def _prove(self, doubt: Doubt) -> str:
-        expected = doubt.sha256 or ("" if doubt.md5 else self.source_sha256(doubt.source_path))
+        expected = doubt.sha256 or ("" if doubt.md5 else self.source_sha256(doubt.source))
+        if not (expected or doubt.md5):
+            return ""
         if expected and not self.read_back:
             head = self.client.head_object(Bucket=self.bucket, Key=doubt.key, ChecksumMode="ENABLED")
             stored = head.get("ChecksumSHA256", "")
@@ -144,7 +150,7 @@ def prove(
     bucket: str,
     workers: int,
     read_back: bool,
-    source_sha256: Callable[[str], str],
+    source_sha256: Callable[[SourceFile], str],
 ) -> None:
     """Fills `proven`: the rows of `outcome` with their final status, by the catalog's listing of the store.
 
@@ -153,11 +159,12 @@ def prove(
     """
     _compare(catalog, read_back)
     doubts = catalog.rows(
-        "SELECT key, source_path, sha256, md5 FROM seen WHERE claimed AND NOT matches AND seen_size = size"
+        "SELECT key, sha256, md5, source_path, source_size, source_version, coalesce(s.location, '') "
+        "FROM seen LEFT JOIN source s ON s.path = source_path WHERE claimed AND NOT matches AND seen_size = seen.size"
     )
     catalog.create("finding", "key VARCHAR, proof VARCHAR, message VARCHAR")
     looker = Looker(client, bucket, read_back, source_sha256)
-    catalog.load("finding", _findings(looker, (Doubt(*row) for row in doubts), workers))
+    catalog.load("finding", _findings(looker, map(_doubt, doubts), workers))
     final = {
         "status": "CASE WHEN NOT claimed THEN j.status WHEN NOT shown THEN 'failed' "
         "WHEN j.status IN ('present', 'unchanged') THEN 'unchanged' ELSE 'delivered' END",
@@ -199,6 +206,11 @@ def prove(
     )
 
 
+def _doubt(row: tuple[Any, ...]) -> Doubt:
+    key, sha256, md5, path, size, version, location = row
+    return Doubt(key, SourceFile(path, size, version, location=location), sha256, md5)
+
+
 def _compare(catalog: Catalog, read_back: bool) -> None:
     """Fills `seen`: each row of `outcome` beside what the store lists under its key, a range of keys at a time.
 
@@ -233,14 +245,16 @@ def name_what_was_not_looked_at(catalog: Catalog, problem: StoreError) -> None:
     )
 
 
-def name_changed_sources(catalog: Catalog, has_changed: Callable[[str, int, str], bool]) -> None:
+def name_changed_sources(catalog: Catalog, has_changed: Callable[[SourceFile], bool]) -> None:
     """An object with other bytes than planned, whose source is no longer what it was: the source moved."""
     suspects = catalog.rows(
-        "SELECT source_path, source_size, source_version FROM proven JOIN listing USING (key) "
-        "WHERE proven.kind = 'image' AND code = 'NOT_PROVEN'"
+        "SELECT source_path, source_size, source_version, coalesce(s.location, '') FROM proven "
+        "JOIN listing USING (key) LEFT JOIN source s ON s.path = source_path "
+        "WHERE proven.kind = 'image' AND proven.code = 'NOT_PROVEN'"
     )
     catalog.create("moved", "source_path VARCHAR")
-    catalog.load("moved", ((path,) for path, size, version in suspects if has_changed(path, size, version)))
+    files = (SourceFile(path, size, version, location=location) for path, size, version, location in suspects)
+    catalog.load("moved", ((file.path,) for file in files if has_changed(file)))
     catalog.execute(
         "UPDATE proven SET code = 'SOURCE_CHANGED', message = ? FROM moved "
         "WHERE proven.source_path = moved.source_path AND code = 'NOT_PROVEN'",

@@ -5,17 +5,66 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imagehaul.errors import CODES, SourceError
-from imagehaul.records import SourceFile
+from imagehaul.records import SourceFile, SourceOptions
 from imagehaul.sources.filters import Selection
-from imagehaul.sources.scan_report import Census, is_image
+from imagehaul.sources.scan_report import ScanReport, is_image
+from imagehaul.sources.source import CopyOrigin, Entry, Fetched, Source, SourceDescriptor, SourceTools, SourceType
 
 Identity = tuple[int, int]
 """Device and inode."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSource:
+    """Its files are used where they lie."""
+
+    root: Path
+    selection: Selection
+    follow_links: bool
+
+    def scan(self, report: ScanReport) -> Iterator[SourceFile]:
+        return list_folder(self.root, self.selection, report, self.follow_links)
+
+    def fetch(self, entries: Sequence[Entry], whole: Sequence[bool], folder: Path) -> list[Fetched]:
+        root = f"{self.root}".rstrip("/")
+        return [Fetched(f"{root}/{entry.path}", entry.version) for entry in entries]
+
+    def has_changed(self, entry: Entry) -> bool:
+        try:
+            now = (self.root / entry.path).stat()
+        except OSError:
+            return True
+        return (now.st_size, str(now.st_mtime_ns)) != (entry.size, entry.version)
+
+    def copy_from(self, entry: Entry) -> CopyOrigin | None:
+        return None
+
+
+def _describe(source: str, options: SourceOptions, scratch: str) -> SourceDescriptor:
+    folder = Path(os.path.abspath(os.path.expanduser(source)))  # noqa: PTH100, PTH111 - these never raise
+    try:
+        folder.stat()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise SourceError(f"The source {str(folder)!r} cannot be read: {why}.") from None
+    if not folder.is_dir():
+        raise SourceError(f"The source {str(folder)!r} is a file. Give its folder, {str(folder.parent)!r}.")
+    if scratch and Path(scratch).resolve().is_relative_to(folder.resolve()):
+        raise SourceError(f"SCRATCH={scratch} lies in the source {str(folder)!r}. Name a folder outside of it.")
+    return SourceDescriptor("folder", str(folder), options)
+
+
+def _open(descriptor: SourceDescriptor, tools: SourceTools) -> Source:
+    options = descriptor.options
+    return FolderSource(Path(descriptor.uri), Selection(options.include, options.exclude), options.follow_links)
+
+
+TYPE = SourceType("folder", lambda source: "://" not in source, _describe, _open)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +88,21 @@ class _Entry:
     utf8: bool
 
 
-def list_folder(folder: Path, selection: Selection, census: Census, follow_links: bool = False) -> Iterator[SourceFile]:
+def list_folder(
+    folder: Path, selection: Selection, report: ScanReport, follow_links: bool = False
+) -> Iterator[SourceFile]:
     """Streamed: no more is held than one folder's entries, and the folders that wait. Sorted within a folder.
 
     Links to files and folders inside the source are followed, and those that lead out of it with `follow_links`.
     Raises `SourceError` where a folder cannot be listed: what it holds is unknown then, and not gone.
     """
-    walk = _Walk(os.path.realpath(os.fsencode(folder)), selection, census, follow_links)
+    walk = _Walk(os.path.realpath(os.fsencode(folder)), selection, report, follow_links)
     waiting = [_Folder(os.fsencode(folder), "", True, False, frozenset())]
     while waiting:
         here = waiting.pop()
         entries, identity = _entries(here)
         if here.linked and identity in here.above:
-            census.cycles.add(here.name)
+            report.cycles.add(here.name)
             continue
         inside = replace(here, above=here.above | {identity})
         below = []
@@ -110,7 +161,7 @@ def _unknown(what: str, error: OSError) -> SourceError:
 class _Walk:
     root: bytes
     selection: Selection
-    census: Census
+    report: ScanReport
     follow_links: bool
 
     def look_at(self, item: _Entry, here: _Folder) -> SourceFile | _Folder | None:
@@ -125,14 +176,14 @@ class _Walk:
             if is_image(item.name):
                 return self._row(item, "UNREADABLE", f"{error.strerror}.")
             if self.selection.prunes(item.name):
-                self.census.unread_folders.add(item.name)
+                self.report.unread_folders.add(item.name)
                 return None
             raise _unknown(f"The entry {item.name!r}", error) from None
         return self._file(item, None)
 
     def _folder(self, item: _Entry, here: _Folder, linked: bool) -> _Folder | None:
         if self.selection.prunes(item.name):
-            self.census.unread_folders.add(item.name)
+            self.report.unread_folders.add(item.name)
             return None
         return _Folder(item.entry.path, f"{item.name}/", item.utf8, linked, here.above)
 
@@ -163,8 +214,8 @@ class _Walk:
         if is_image(item.name):
             return self._row(item, code, _target(item))
         if not self.selection.prunes(item.name):
-            tallies = {"LINK_OUTSIDE": self.census.outside, "LINK_CYCLE": self.census.cycles}
-            tallies.get(code, self.census.dangling).add(item.name)
+            tallies = {"LINK_OUTSIDE": self.report.outside, "LINK_CYCLE": self.report.cycles}
+            tallies.get(code, self.report.dangling).add(item.name)
         return None
 
     def _file(self, item: _Entry, status: os.stat_result | None) -> SourceFile | None:
@@ -188,9 +239,9 @@ class _Walk:
 
     def _wanted(self, name: str) -> bool:
         if not is_image(name):
-            self.census.other_files += 1
+            self.report.other_files += 1
         elif not self.selection.takes(name):
-            self.census.excluded += 1
+            self.report.excluded += 1
         else:
             return True
         return False

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagehaul.errors import CODES, SourceError
-from imagehaul.layout import DATASET_NAME, RUN_NAME, Layout
-from imagehaul.records import SourceFile
+from imagehaul.layout import DATASET_NAME, RUN_NAME, Layout, split_s3_uri
+from imagehaul.records import SourceFile, SourceOptions
 from imagehaul.sources.filters import Selection
-from imagehaul.sources.scan_report import Census, is_image
-from imagehaul.store.errors import explain
+from imagehaul.sources.scan_report import ScanReport, is_image
+from imagehaul.sources.source import CopyOrigin, Entry, Fetched, Source, SourceDescriptor, SourceTools, SourceType
+from imagehaul.store.download import Download, download
+from imagehaul.store.endpoint import Store
+from imagehaul.store.errors import explain, is_missing
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -21,8 +26,76 @@ if TYPE_CHECKING:
 _OWN = re.compile(r"([^/]+)/(?:(?:images|thumbnails|crops|runs|exports|\.imagehaul)/|current\.json\Z)")
 
 
+HEADER_BYTES = 64 * 1024
+"""What is read of an image in the store of which nothing is rendered: enough for nearly every header."""
+
+_MD5 = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixSource:
+    """`prefix` is "" or ends in `/`. The store copies its objects by itself; only what is looked at is downloaded."""
+
+    store: Store
+    bucket: str
+    prefix: str
+    selection: Selection
+    workers: int
+    layout: Layout | None
+
+    def scan(self, report: ScanReport) -> Iterator[SourceFile]:
+        return list_prefix(self.store.client(), self.bucket, self.prefix, self.selection, report, self.layout)
+
+    def fetch(self, entries: Sequence[Entry], whole: Sequence[bool], folder: Path) -> list[Fetched]:
+        wanted = [
+            Download(
+                key=self.prefix + entry.path,
+                file=folder / f"{'whole' if all_of_it else 'header'}-{index}",
+                etag=entry.version,
+                size=entry.size,
+                first_bytes=0 if all_of_it else HEADER_BYTES,
+            )
+            for index, (entry, all_of_it) in enumerate(zip(entries, whole, strict=True))
+        ]
+        results = download(self.store, self.bucket, wanted, self.workers)
+        return [
+            Fetched(file=str(item.file), partial=item.first_bytes > 0)
+            if result.outcome == "sent"
+            else Fetched(code=result.code, message=result.message)
+            for item, result in zip(wanted, results, strict=True)
+        ]
+
+    def has_changed(self, entry: Entry) -> bool:
+        client = self.store.client()
+        try:
+            head = client.head_object(Bucket=self.bucket, Key=self.prefix + entry.path)
+        except client.exceptions.ClientError as error:
+            if is_missing(error):
+                return True
+            raise
+        return (head["ContentLength"], head["ETag"].strip('"')) != (entry.size, entry.version)
+
+    def copy_from(self, entry: Entry) -> CopyOrigin | None:
+        etag = entry.version
+        return CopyOrigin(self.bucket, self.prefix + entry.path, etag, bool(_MD5.fullmatch(etag)))
+
+
+def _describe(source: str, options: SourceOptions, scratch: str) -> SourceDescriptor:
+    bucket, prefix = split_s3_uri(source)
+    return SourceDescriptor("prefix", f"s3://{bucket}/{prefix}", options)
+
+
+def _open(descriptor: SourceDescriptor, tools: SourceTools) -> Source:
+    bucket, prefix = split_s3_uri(descriptor.uri)
+    selection = Selection(descriptor.options.include, descriptor.options.exclude)
+    return PrefixSource(tools.need_store(), bucket, prefix, selection, tools.workers, tools.layout)
+
+
+TYPE = SourceType("prefix", lambda source: source.startswith("s3://"), _describe, _open)
+
+
 def list_prefix(
-    client: S3Client, bucket: str, prefix: str, selection: Selection, census: Census, layout: Layout
+    client: S3Client, bucket: str, prefix: str, selection: Selection, report: ScanReport, layout: Layout | None
 ) -> Iterator[SourceFile]:
     """Streamed, a page of the listing at a time, in the store's order.
 
@@ -32,30 +105,30 @@ def list_prefix(
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
-    if layout.bucket == bucket and prefix.startswith(layout.root):
+    if layout and layout.bucket == bucket and prefix.startswith(layout.root):
         raise SourceError(
             f"The source s3://{bucket}/{prefix} is where the data set {layout.dataset!r} is stored. "
             "Take another source, or deliver it under another --dataset."
         )
     try:
-        yield from _rows(client, bucket, prefix, selection, census, layout)
+        yield from _rows(client, bucket, prefix, selection, report, layout)
     except (BotoCoreError, ClientError) as error:
         raise explain(error, f"list s3://{bucket}/{prefix}", client.meta.endpoint_url) from None
 
 
 def _rows(
-    client: S3Client, bucket: str, prefix: str, selection: Selection, census: Census, layout: Layout
+    client: S3Client, bucket: str, prefix: str, selection: Selection, report: ScanReport, layout: Layout | None
 ) -> Iterator[SourceFile]:
-    is_own = own_objects(bucket, prefix, layout, lambda name: _is_dataset(client, layout, name))
+    is_own = _own(client, bucket, prefix, layout)
     for item in _objects(client, bucket, prefix):
         path = item["Key"].removeprefix(prefix)
         if is_own(item["Key"]):
-            census.own_objects.add(item["Key"])
+            report.own_objects.add(item["Key"])
         elif not is_image(path):
             # The mark of a folder, `a/`, is among these.
-            census.other_files += 1
+            report.other_files += 1
         elif not selection.takes(path):
-            census.excluded += 1
+            report.excluded += 1
         else:
             yield _row(path, item)
 
@@ -85,6 +158,12 @@ def own_objects(bucket: str, prefix: str, layout: Layout, is_dataset: Callable[[
         return found[1] == layout.dataset or known(found[1])
 
     return is_own
+
+
+def _own(client: S3Client, bucket: str, prefix: str, layout: Layout | None) -> Callable[[str], bool]:
+    if layout is None:
+        return lambda key: False
+    return own_objects(bucket, prefix, layout, lambda name: _is_dataset(client, layout, name))
 
 
 def _is_dataset(client: S3Client, layout: Layout, name: str) -> bool:

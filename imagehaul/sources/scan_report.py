@@ -32,7 +32,7 @@ class Tally:
 
 
 @dataclass(slots=True)
-class Census:
+class ScanReport:
     """Counts that fill while a listing is read; complete once it ended.
 
     `images`: rows given, rejected ones too. `excluded`: images that INCLUDE or EXCLUDE left out;

@@ -283,3 +283,14 @@ def _said(error: BaseException) -> str:
             return legible(f"{code} ({message})" if message and message != code else code)
     inner = getattr(error, "kwargs", {}).get("error", error)
     return legible(re.sub(r"^\w+\(.*?\): ", "", " ".join(str(inner).split())).rstrip("."))
+
+
+def local_fault(error: Exception) -> OSError | None:
+    """The error of a local file that this is or wraps; None where it came from the network.
+
+    boto3's own errors are OSErrors in part, but carry no number; and it wraps what befalls it as it reads a body.
+    """
+    for each in (error, error.__context__):
+        if isinstance(each, OSError) and each.errno and not isinstance(each, ConnectionError | TimeoutError):
+            return each
+    return None

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from imagehaul.records import PART_SIZE, ObjectOptions, Sent, Upload
 from imagehaul.store.endpoint import Store
-from imagehaul.store.errors import classify
+from imagehaul.store.errors import classify, local_fault
 from imagehaul.store.multipart import PartsUpload
 from imagehaul.store.plain_put import PlainPut
 from imagehaul.store.retry import Watch, failure, in_threads, silence
@@ -19,7 +19,6 @@ from imagehaul.transfer.local_file import (
     Slice,
     changed,
     has_planned_bytes,
-    local_fault,
     new_md5,
     source_fault,
     unreadable,

@@ -15,17 +15,6 @@ from imagehaul.records import Sent, Upload
 _BLOCK = 1024 * 1024
 
 
-def local_fault(error: Exception) -> OSError | None:
-    """The error of a local file that this is or wraps; None where it came from the network.
-
-    boto3's own errors are OSErrors in part, but carry no number; and it wraps what befalls it as it reads a body.
-    """
-    for each in (error, error.__context__):
-        if isinstance(each, OSError) and each.errno and not isinstance(each, ConnectionError | TimeoutError):
-            return each
-    return None
-
-
 def source_fault(upload: Upload) -> Sent | None:
     """The answer for a file that is gone or has another size now; None where it is as planned."""
     try:

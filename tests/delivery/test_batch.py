@@ -19,7 +19,8 @@ from imagehaul.ledger.plan import Wanted
 from imagehaul.mapping import Mapping
 from imagehaul.records import Batch, Box, Copy, PlannedImage, Present, RenderOptions, Sent, Upload
 from imagehaul.rendering.pool import RenderPool
-from imagehaul.sources.fetch import FolderFetcher
+from imagehaul.sources.filters import Selection
+from imagehaul.sources.folder import FolderSource
 from imagehaul.transfer.engines import Lane
 from tests.support.delivering import draw
 
@@ -71,7 +72,14 @@ def run(
     (scratch / "parts").mkdir(parents=True)
     mapping = Mapping(Layout("bucket", "pre/", "set"))
     work = BatchWork(
-        FolderFetcher(source), mapping, wanted, pool, cast(Lane, lane), "run-1", scratch, threading.Event()
+        FolderSource(source, Selection(), False),
+        mapping,
+        wanted,
+        pool,
+        cast(Lane, lane),
+        "run-1",
+        scratch,
+        threading.Event(),
     )
     outcome = work(Batch(1, images))
     assert [item.name for item in scratch.iterdir()] == ["parts"], "the batch cleans up behind itself"

@@ -250,8 +250,8 @@ class Bucket:
             collect_outcome(catalog, [self.folder / "part.parquet"], MAPPING, True)
             load_listing(catalog, list_objects(self.client, self.bucket, LAYOUT.images), MAPPING)
 
-            def source_sha256(path: str) -> str:
-                self.asked.append(path)
+            def source_sha256(file: SourceFile) -> str:
+                self.asked.append(file.path)
                 return hashlib.sha256(source).hexdigest()
 
             prove(catalog, self.client, self.bucket, 4, read_back, source_sha256)

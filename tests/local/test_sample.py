@@ -18,7 +18,7 @@ from imagehaul.local.scenes import HEIGHT, THINGS, WIDTH, Thing, draw_cutout, dr
 from imagehaul.settings import Settings
 from imagehaul.sources.filters import Selection
 from imagehaul.sources.folder import list_folder
-from imagehaul.sources.scan_report import Census
+from imagehaul.sources.scan_report import ScanReport
 
 pillow_heif.register_heif_opener()
 
@@ -49,7 +49,7 @@ def upright(file: Path) -> Image.Image:
 
 
 def images(sample: Sample) -> list[str]:
-    return [file.path for file in list_folder(sample.folder, Selection(), Census()) if not file.code]
+    return [file.path for file in list_folder(sample.folder, Selection(), ScanReport()) if not file.code]
 
 
 def test_holds_what_its_summary_says(sample: Sample) -> None:

@@ -16,7 +16,7 @@ from imagehaul.errors import CODES, SourceError
 from imagehaul.records import SourceFile
 from imagehaul.sources.filters import Selection
 from imagehaul.sources.folder import list_folder
-from imagehaul.sources.scan_report import Census
+from imagehaul.sources.scan_report import ScanReport
 
 ALL = Selection()
 
@@ -30,14 +30,14 @@ def write(folder: Path, *names: str) -> None:
 
 def listed(
     folder: Path, selection: Selection = ALL, follow_links: bool = False
-) -> tuple[dict[str, SourceFile], Census]:
-    census = Census()
-    files = list(list_folder(folder, selection, census, follow_links))
+) -> tuple[dict[str, SourceFile], ScanReport]:
+    report = ScanReport()
+    files = list(list_folder(folder, selection, report, follow_links))
     rows = {file.path: file for file in files}
     assert len(rows) == len(files), "a path came twice"
     for path in rows:
         path.encode()
-    return rows, census
+    return rows, report
 
 
 def codes(rows: dict[str, SourceFile]) -> dict[str, str]:
@@ -49,11 +49,11 @@ class TestFolder:
         write(tmp_path, "b.JPG", "a/x.png", "a/b/c.tif", "notes.txt", "a/data.csv")
         (tmp_path / "b.JPG").write_bytes(b"12345")
         os.utime(tmp_path / "b.JPG", ns=(1, 1_700_000_000_123_456_789))
-        rows, census = listed(tmp_path)
+        rows, report = listed(tmp_path)
         assert set(rows) == {"b.JPG", "a/x.png", "a/b/c.tif"}
         assert rows["b.JPG"] == SourceFile("b.JPG", 5, "1700000000123456789")
-        assert census.other_files == 2
-        assert list(census.warnings()) == []
+        assert report.other_files == 2
+        assert list(report.warnings()) == []
 
     def test_keeps_neighbours_together_so_that_batches_have_locality(self, tmp_path: Path) -> None:
         write(tmp_path, "b/2.jpg", "b/1.jpg", "a/c/1.jpg", "a/1.jpg", "z.jpg")
@@ -84,7 +84,7 @@ class TestFolder:
 
     def test_lists_a_folder_when_its_turn_comes_so_that_memory_stays_flat(self, tmp_path: Path) -> None:
         write(tmp_path, "a/1.jpg", "b/2.jpg")
-        waiting = list_folder(tmp_path, ALL, Census())
+        waiting = list_folder(tmp_path, ALL, ScanReport())
         next(waiting)
         write(tmp_path, "b/3.jpg")
         assert [file.path for file in waiting] == ["b/2.jpg", "b/3.jpg"]
@@ -117,8 +117,8 @@ class TestNamesThatAreNotUtf8:
 
     def test_other_files_with_such_names_are_only_counted(self, tmp_path: Path) -> None:
         write(tmp_path, os.fsdecode(b"\xff.txt"))
-        rows, census = listed(tmp_path)
-        assert (rows, census.other_files) == ({}, 1)
+        rows, report = listed(tmp_path)
+        assert (rows, report.other_files) == ({}, 1)
 
 
 class TestLinks:
@@ -147,8 +147,8 @@ class TestLinks:
 
     def test_that_leads_nowhere_and_could_be_a_folder_is_warned_about(self, source: Path) -> None:
         (source / "nas").symlink_to("/mnt/not mounted")
-        _, census = listed(source)
-        assert list(census.warnings()) == [
+        _, report = listed(source)
+        assert list(report.warnings()) == [
             "In the source, 1 links lead nowhere: if folders belong there, their images are missing, such as 'nas'."
         ]
 
@@ -176,15 +176,15 @@ class TestLinks:
 
     def test_to_a_folder_outside_is_warned_about_or_followed_if_asked_for(self, source: Path, outside: Path) -> None:
         (source / "more").symlink_to(outside)
-        rows, census = listed(source)
+        rows, report = listed(source)
         assert set(rows) == {"a.jpg", "b/c.jpg"}
-        assert list(census.warnings()) == [
+        assert list(report.warnings()) == [
             "In the source, 1 links to folders outside of the source were not followed (FOLLOW_LINKS=true does), "
             "such as 'more'."
         ]
-        rows, census = listed(source, follow_links=True)
+        rows, report = listed(source, follow_links=True)
         assert codes(rows) == {"a.jpg": "", "b/c.jpg": "", "more/o.jpg": "", "more/deep/p.jpg": ""}
-        assert list(census.warnings()) == []
+        assert list(report.warnings()) == []
 
     def test_to_a_folder_outside_that_has_an_images_suffix_is_a_row(self, source: Path, outside: Path) -> None:
         (source / "more.jpg").symlink_to(outside)
@@ -199,15 +199,15 @@ class TestLinks:
         (source / "d/to e").symlink_to("../e")
         (source / "e").mkdir()
         (source / "e/to d").symlink_to("../d")
-        rows, census = listed(source, follow_links=follow_links)
+        rows, report = listed(source, follow_links=follow_links)
         assert codes(rows) == {"a.jpg": "", "b/c.jpg": "", "self.jpg": "LINK_CYCLE", "here.jpg": "LINK_CYCLE"}
-        assert (census.cycles.count, census.cycles.example) == (3, "b/up")
+        assert (report.cycles.count, report.cycles.example) == (3, "b/up")
 
     def test_that_go_round_through_the_outside_do_not_give_the_source_twice(self, source: Path, outside: Path) -> None:
         (source / "up").symlink_to("..")
-        rows, census = listed(source, follow_links=True)
+        rows, report = listed(source, follow_links=True)
         assert set(rows) == {"a.jpg", "b/c.jpg", "up/outside/o.jpg", "up/outside/deep/p.jpg"}
-        assert census.cycles.example == "up/source/"
+        assert report.cycles.example == "up/source/"
 
     def test_to_no_image_are_other_files(self, source: Path) -> None:
         write(source, "notes.txt")
@@ -226,15 +226,15 @@ class TestThingsThatAreNoFiles:
         monkeypatch.chdir(tmp_path)
         with socket.socket(socket.AF_UNIX) as server:
             server.bind("socket.png")
-        rows, census = listed(tmp_path)
+        rows, report = listed(tmp_path)
         assert codes(rows) == {"pipe.jpg": "NOT_A_FILE", "link.jpg": "NOT_A_FILE", "socket.png": "NOT_A_FILE"}
-        assert census.other_files == 1
+        assert report.other_files == 1
 
 
 class TestWhatCannotBeLookedAt:
     def test_a_folder_that_vanishes_meanwhile_fails_the_run(self, tmp_path: Path) -> None:
         write(tmp_path, "a.jpg", "b/c.jpg")
-        files = list_folder(tmp_path, ALL, Census())
+        files = list_folder(tmp_path, ALL, ScanReport())
         assert next(files).path == "a.jpg"
         shutil.rmtree(tmp_path / "b")
         with pytest.raises(SourceError) as caught:
@@ -244,11 +244,11 @@ class TestWhatCannotBeLookedAt:
 
     def test_so_does_the_source_itself(self, tmp_path: Path) -> None:
         with pytest.raises(SourceError, match=r"The source '.*/gone' cannot be listed: No such file or directory\."):
-            list(list_folder(tmp_path / "gone", ALL, Census()))
+            list(list_folder(tmp_path / "gone", ALL, ScanReport()))
 
     def test_a_file_that_vanishes_meanwhile_is_a_rejected_row(self, tmp_path: Path) -> None:
         write(tmp_path, "a.jpg", "b.jpg")
-        files = list_folder(tmp_path, ALL, Census())
+        files = list_folder(tmp_path, ALL, ScanReport())
         next(files)
         (tmp_path / "b.jpg").unlink()
         assert next(files).code == "SOURCE_GONE"
@@ -267,12 +267,12 @@ class TestWhatCannotBeLookedAt:
         """Root may read all, so the work is done as nobody; that one may not walk here, hence fchdir."""
         program = (
             "import os, sys, pathlib\n"
-            "from imagehaul.sources.folder import list_folder, Census, Selection\n"
+            "from imagehaul.sources.folder import list_folder, ScanReport, Selection\n"
             "os.fchdir(os.open(sys.argv[1], os.O_RDONLY))\n"
             "if os.geteuid() == 0: os.setuid(65534)\n"
             "selection = Selection(exclude=tuple(sys.argv[2:]))\n"
             "try:\n"
-            "    for file in list_folder(pathlib.Path(), selection, Census()):\n"
+            "    for file in list_folder(pathlib.Path(), selection, ScanReport()):\n"
             "        print(file.path, file.code, file.message)\n"
             "except Exception as error: print(type(error).__name__, error)\n"
         )
@@ -319,15 +319,15 @@ class TestSelection:
     def test_left_out_images_are_counted_and_faults_among_them_are_no_rows(self, tmp_path: Path) -> None:
         write(tmp_path, "a.jpg", "b.png", "x.txt")
         (tmp_path / "gone.png").symlink_to("missing")
-        rows, census = listed(tmp_path, Selection(include=("*.jpg",)))
+        rows, report = listed(tmp_path, Selection(include=("*.jpg",)))
         assert set(rows) == {"a.jpg"}
-        assert (census.excluded, census.other_files) == (2, 1)
+        assert (report.excluded, report.other_files) == (2, 1)
 
     def test_a_folder_that_is_excluded_whole_is_not_even_listed(self, tmp_path: Path) -> None:
         write(tmp_path, "a.jpg", "old/b.jpg", "x/old/c.jpg", "x/y/d.jpg")
-        rows, census = listed(tmp_path, Selection(exclude=("old/", "x/y/**")))
+        rows, report = listed(tmp_path, Selection(exclude=("old/", "x/y/**")))
         assert set(rows) == {"a.jpg"}
-        assert (census.excluded, census.unread_folders.count) == (0, 3)
-        assert list(census.warnings()) == [
+        assert (report.excluded, report.unread_folders.count) == (0, 3)
+        assert list(report.warnings()) == [
             "In the source, 3 folders were not listed: EXCLUDE leaves them out, such as 'old'."
         ]

@@ -15,8 +15,9 @@ from imagehaul.layout import Layout
 from imagehaul.records import SourceFile
 from imagehaul.sources.filters import Selection
 from imagehaul.sources.prefix import list_prefix, own_objects
-from imagehaul.sources.registry import Source, list_source
-from imagehaul.sources.scan_report import Census
+from imagehaul.sources.registry import describe_source, open_source, scan_source
+from imagehaul.sources.scan_report import ScanReport
+from imagehaul.sources.source import SourceTools
 from imagehaul.store.endpoint import Store
 
 ALL = Selection()
@@ -36,21 +37,21 @@ class TestPrefix:
 
     def listed(
         self, store: Store, bucket: str, prefix: str, layout: Layout = LAYOUT, selection: Selection = ALL
-    ) -> tuple[dict[str, SourceFile], Census]:
-        census = Census()
-        files = list(list_prefix(store.client(), bucket, prefix, selection, census, layout))
+    ) -> tuple[dict[str, SourceFile], ScanReport]:
+        report = ScanReport()
+        files = list(list_prefix(store.client(), bucket, prefix, selection, report, layout))
         rows = {file.path: file for file in files}
         assert len(rows) == len(files)
-        return rows, census
+        return rows, report
 
     def test_gives_path_size_and_etag_and_counts_the_rest(self, store: Store, bucket: str) -> None:
         self.put(store, bucket, "img/a.jpg", "img/b/c.PNG", "img/x.txt", "img/folder/", "img2/no.jpg", "img.jpg")
-        rows, census = self.listed(store, bucket, "img/")
+        rows, report = self.listed(store, bucket, "img/")
         assert rows == {
             "a.jpg": SourceFile("a.jpg", 3, "d16fb36f0911f878998c136191af705e"),
             "b/c.PNG": SourceFile("b/c.PNG", 3, "d16fb36f0911f878998c136191af705e"),
         }
-        assert census.other_files == 2
+        assert report.other_files == 2
 
     @pytest.mark.parametrize(
         "name",
@@ -85,8 +86,8 @@ class TestPrefix:
     def test_globs_choose_and_what_they_leave_out_is_counted(self, store: Store, bucket: str) -> None:
         self.put(store, bucket, "in/a.jpg", "in/old/b.jpg", "in/c.png")
         chosen = Selection(include=("*.jpg",), exclude=("old/",))
-        rows, census = self.listed(store, bucket, "in/", selection=chosen)
-        assert (set(rows), census.excluded) == ({"a.jpg"}, 2)
+        rows, report = self.listed(store, bucket, "in/", selection=chosen)
+        assert (set(rows), report.excluded) == ({"a.jpg"}, 2)
 
     def test_a_bucket_that_is_not_there_is_the_stores_error(self, store: Store) -> None:
         with pytest.raises(StoreError, match="no such bucket") as caught:
@@ -94,8 +95,8 @@ class TestPrefix:
         assert caught.value.code == "BUCKET_MISSING"
 
     def test_nothing_there_is_an_error_that_names_the_place(self, store: Store, bucket: str) -> None:
-        source = Source("s3", Path(), bucket, "img/")
-        files = list_source(source, ALL, Census(), follow_links=False, client=store.client(), layout=self.LAYOUT)
+        source = describe_source(f"s3://{bucket}/img/")
+        files = scan_source(open_source(source, SourceTools(store)), source, ScanReport())
         with pytest.raises(SourceError, match=f"There are no images in 's3://{bucket}/img/'"):
             list(files)
 
@@ -114,10 +115,10 @@ class TestPrefix:
         with pytest.raises(SourceError, match=r"listing of s3://mybucket/in/ breaks off"):
             self.listed_from([page | {"IsTruncated": True}])
 
-    def listed_from(self, pages: Iterable[Page]) -> tuple[dict[str, SourceFile], Census]:
-        client, census = Mock(), Census()
+    def listed_from(self, pages: Iterable[Page]) -> tuple[dict[str, SourceFile], ScanReport]:
+        client, report = Mock(), ScanReport()
         client.get_paginator.return_value.paginate.return_value = pages
-        return {file.path: file for file in list_prefix(client, "mybucket", "in/", ALL, census, self.LAYOUT)}, census
+        return {file.path: file for file in list_prefix(client, "mybucket", "in/", ALL, report, self.LAYOUT)}, report
 
 
 class TestTheTargetInTheSource:
@@ -133,16 +134,16 @@ class TestTheTargetInTheSource:
         "sets/birds/.imagehaul/lock",
     )
 
-    def listed(self, store: Store, bucket: str, prefix: str, *keys: str) -> tuple[set[str], Census]:
+    def listed(self, store: Store, bucket: str, prefix: str, *keys: str) -> tuple[set[str], ScanReport]:
         TestPrefix().put(store, bucket, *keys)
-        rows, census = TestPrefix().listed(store, bucket, prefix, Layout(bucket, "sets/", "birds"))
-        return set(rows), census
+        rows, report = TestPrefix().listed(store, bucket, prefix, Layout(bucket, "sets/", "birds"))
+        return set(rows), report
 
     def test_what_imagehaul_wrote_is_left_out_and_counted(self, store: Store, bucket: str) -> None:
-        paths, census = self.listed(store, bucket, "", "in/a.jpg", "sets/own.jpg", "sets/birds/own.jpg", *self.BIRDS)
+        paths, report = self.listed(store, bucket, "", "in/a.jpg", "sets/own.jpg", "sets/birds/own.jpg", *self.BIRDS)
         assert paths == {"in/a.jpg", "sets/own.jpg", "sets/birds/own.jpg"}
-        assert census.own_objects.count == len(self.BIRDS)
-        assert next(iter(census.warnings())).startswith(
+        assert report.own_objects.count == len(self.BIRDS)
+        assert next(iter(report.warnings())).startswith(
             "In the source, 7 objects were left out: imagehaul stored them in its data sets, such as 'sets/birds/"
         )
 
@@ -150,21 +151,21 @@ class TestTheTargetInTheSource:
         "mark", ["current.json", ".imagehaul/lock", "runs/20261122T101500Z-1f3a9c/ledger/0.parquet"]
     )
     def test_so_is_any_other_data_set_by_whichever_mark_it_has(self, store: Store, bucket: str, mark: str) -> None:
-        paths, census = self.listed(store, bucket, "sets/", "sets/a.jpg", "sets/cats/images/b.jpg", f"sets/cats/{mark}")
+        paths, report = self.listed(store, bucket, "sets/", "sets/a.jpg", "sets/cats/images/b.jpg", f"sets/cats/{mark}")
         assert paths == {"a.jpg"}
-        assert census.own_objects.count == 2
+        assert report.own_objects.count == 2
 
     def test_a_users_own_folder_that_only_looks_like_one_is_kept(self, store: Store, bucket: str) -> None:
         own = ["sets/yolo/images/b.jpg", "sets/yolo/runs/detect/c.jpg", "sets/my sets/crops/d.jpg"]
-        paths, census = self.listed(store, bucket, "sets/", *own)
+        paths, report = self.listed(store, bucket, "sets/", *own)
         assert paths == {key.removeprefix("sets/") for key in own}
-        assert census.own_objects.count == 0
+        assert report.own_objects.count == 0
 
     def test_a_data_set_that_is_delivered_already_is_a_source_for_another(self, store: Store, bucket: str) -> None:
         keys = [f"sets/cats/{name}" for name in ("images/b.jpg", "images/images/c.jpg", "current.json")]
-        paths, census = self.listed(store, bucket, "sets/cats/images/", *keys)
+        paths, report = self.listed(store, bucket, "sets/cats/images/", *keys)
         assert paths == {"b.jpg", "images/c.jpg"}
-        assert census.own_objects.count == 0
+        assert report.own_objects.count == 0
 
     @pytest.mark.parametrize("prefix", ["sets/birds/", "sets/birds/images/", "sets/birds/images/a/"])
     def test_a_source_in_the_data_set_itself_is_refused(self, store: Store, bucket: str, prefix: str) -> None:

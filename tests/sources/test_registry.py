@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 
 from imagehaul.errors import SettingsError, SourceError
-from imagehaul.layout import Layout
 from imagehaul.records import SourceFile
-from imagehaul.sources.filters import Selection
-from imagehaul.sources.registry import Source, check_source, list_source
-from imagehaul.sources.scan_report import Census, is_image
-from imagehaul.store.endpoint import Store
+from imagehaul.sources.registry import describe_source, open_source, scan_source
+from imagehaul.sources.scan_report import ScanReport, is_image
+from imagehaul.sources.source import SourceDescriptor, SourceTools
 
 
 def write(folder: Path, *names: str) -> None:
@@ -34,21 +32,21 @@ class TestImages:
         assert not is_image(name)
 
 
-class TestCheckSource:
+class TestDescribeSource:
     def test_a_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert check_source(str(tmp_path)) == Source("folder", tmp_path)
+        assert describe_source(str(tmp_path)) == SourceDescriptor("folder", str(tmp_path))
         monkeypatch.chdir(tmp_path)
-        assert check_source(".") == Source("folder", tmp_path)
+        assert describe_source(".") == SourceDescriptor("folder", str(tmp_path))
         monkeypatch.setenv("HOME", str(tmp_path.parent))
-        assert check_source(f"~/{tmp_path.name}/") == Source("folder", tmp_path)
+        assert describe_source(f"~/{tmp_path.name}/") == SourceDescriptor("folder", str(tmp_path))
 
     @pytest.mark.parametrize(
         ("uri", "prefix"),
         [("s3://mybucket", ""), ("s3://mybucket/", ""), ("s3://mybucket/img", "img/"), ("s3://mybucket/a/b/", "a/b/")],
     )
     def test_a_prefix_which_is_a_folder_and_never_the_beginning_of_a_name(self, uri: str, prefix: str) -> None:
-        source = check_source(uri)
-        assert (source.kind, source.bucket, source.prefix) == ("s3", "mybucket", prefix)
+        source = describe_source(uri)
+        assert (source.type, source.prefix) == ("prefix", ("mybucket", prefix))
         assert str(source) == f"s3://mybucket/{prefix}"
 
     @pytest.mark.parametrize(
@@ -64,41 +62,40 @@ class TestCheckSource:
     )
     def test_what_is_neither_is_refused(self, source: str, words: str) -> None:
         with pytest.raises(SourceError, match=words):
-            check_source(source)
+            describe_source(source)
 
     def test_a_uri_without_bucket_is_refused(self) -> None:
         with pytest.raises(SettingsError, match="names no bucket"):
-            check_source("s3://")
+            describe_source("s3://")
 
     def test_a_file_is_refused_with_the_folder_to_give(self, tmp_path: Path) -> None:
         write(tmp_path, "a.jpg")
         with pytest.raises(SourceError) as caught:
-            check_source(str(tmp_path / "a.jpg"))
+            describe_source(str(tmp_path / "a.jpg"))
         assert str(caught.value) == f"The source '{tmp_path}/a.jpg' is a file. Give its folder, '{tmp_path}'."
 
     def test_a_scratch_folder_inside_of_it_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "tmp").mkdir()
         with pytest.raises(SourceError, match=r"lies in the source .* Name a folder outside"):
-            check_source(str(tmp_path), scratch=str(tmp_path / "tmp"))
-        assert check_source(str(tmp_path / "tmp"), scratch=str(tmp_path)).kind == "folder"
+            describe_source(str(tmp_path), scratch=str(tmp_path / "tmp"))
+        assert describe_source(str(tmp_path / "tmp"), scratch=str(tmp_path)).type == "folder"
 
 
-class TestListSource:
-    def listed(self, folder: Path, census: Census, store: Store) -> list[SourceFile]:
-        layout = Layout("mybucket", "", "birds")
-        source = Source("folder", folder)
-        return list(list_source(source, Selection(), census, follow_links=False, client=store.client(), layout=layout))
+class TestScanSource:
+    def listed(self, folder: Path, report: ScanReport) -> list[SourceFile]:
+        descriptor = describe_source(str(folder))
+        return list(scan_source(open_source(descriptor, SourceTools()), descriptor, report))
 
-    def test_counts_images_with_rejected_ones(self, tmp_path: Path, store: Store) -> None:
+    def test_counts_images_with_rejected_ones(self, tmp_path: Path) -> None:
         write(tmp_path, "a.jpg", "b.txt")
         (tmp_path / "gone.jpg").symlink_to("missing")
-        census = Census()
-        assert len(self.listed(tmp_path, census, store)) == census.images == 2
+        report = ScanReport()
+        assert len(self.listed(tmp_path, report)) == report.images == 2
 
-    def test_a_source_without_images_is_an_error_that_says_what_is_there(self, tmp_path: Path, store: Store) -> None:
+    def test_a_source_without_images_is_an_error_that_says_what_is_there(self, tmp_path: Path) -> None:
         write(tmp_path, "a.txt", "b.mp4")
         with pytest.raises(SourceError) as caught:
-            self.listed(tmp_path, Census(), store)
+            self.listed(tmp_path, ScanReport())
         assert str(caught.value) == (
             f"There are no images in '{tmp_path}', only 2 other files, 0 excluded images. An image's name ends in "
             ".png, .jpg, .jpeg, .jfif, .gif, .tif, .tiff, .heic, .heif, .bmp, .webp, .avif or .jp2."

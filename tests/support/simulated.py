@@ -38,7 +38,9 @@ from imagehaul.records import (
     Upload,
 )
 from imagehaul.rendering.pool import RenderPool
-from imagehaul.sources.fetch import FolderFetcher
+from imagehaul.sources.filters import Selection
+from imagehaul.sources.folder import FolderSource
+from imagehaul.sources.source import sha256_of
 from imagehaul.transfer.engines import Lane
 
 LAYOUT = Layout("bucket", "save/", "birds")
@@ -217,23 +219,28 @@ class Run:
     def work(self, batches: int | None = None, misses: Sequence[Sent] = (), etag: Callable[[str], str] = str) -> None:
         """Works through the batches, or through the first of them."""
         sender = Sender(self.site.store, self.site.checksums, {item.key: item for item in misses}, etag)
-        fetcher = FolderFetcher(self.site.folder / "source")
+        source = FolderSource(self.site.folder / "source", Selection(), False)
         drawer = Drawer(self.wanted)
         pool, lane = cast(RenderPool, drawer), cast(Lane, sender)
-        work = BatchWork(
-            fetcher, self.site.mapping, self.wanted, pool, lane, self.name, self.scratch, threading.Event()
-        )
+        work = BatchWork(source, self.site.mapping, self.wanted, pool, lane, self.name, self.scratch, threading.Event())
         for reference in self.plan.batches[:batches]:
             work(read_batch(self.catalog, reference))
         self.sent, self.drawn = sender.sent, drawer.pictures
 
     def prove(self, listed: Iterable[StoredObject] | None = None) -> None:
         """`listed`: what the store lists now, where that is not what it holds."""
-        fetcher = FolderFetcher(self.site.folder / "source")
+        source = FolderSource(self.site.folder / "source", Selection(), False)
         collect_outcome(self.catalog, self.parts, self.site.mapping, self.wanted.thumbnails)
         load_listing(self.catalog, self.site.store.values() if listed is None else listed, self.site.mapping)
-        prove(self.catalog, cast(Any, Client(self.site.checksums)), "bucket", 1, False, fetcher.sha256_of)
-        name_changed_sources(self.catalog, fetcher.has_changed)
+        prove(
+            self.catalog,
+            cast(Any, Client(self.site.checksums)),
+            "bucket",
+            1,
+            False,
+            lambda file: sha256_of(source, file, self.scratch),
+        )
+        name_changed_sources(self.catalog, source.has_changed)
         self.counts = count_outcome(self.catalog)
         rows = self.catalog.rows("SELECT * EXCLUDE (sent) FROM proven ORDER BY source_path, key")
         self.rows = [LedgerRow(*row) for row in rows]

@@ -6,9 +6,7 @@ import hashlib
 import os
 import threading
 import uuid
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -16,10 +14,10 @@ from imagehaul.errors import StoreError
 from imagehaul.records import Copy, ObjectOptions, Sent
 from imagehaul.store.endpoint import Store
 from imagehaul.store.retry import Watch
-from imagehaul.transfer.copier import Copier, Download, download
+from imagehaul.transfer.copier import Copier
 from imagehaul.transfer.engines import choose_lane
 from tests.support.answering import Answer
-from tests.support.misbehaving import BUSY, STORED, Misbehaving, Request
+from tests.support.misbehaving import Misbehaving
 from tests.support.sending import QUICK, outcomes, plain_client, stored
 
 NAMES = ["a.jpg", "a b+c%20&?.jpg", "ü/中文.jpg", "new\nline.jpg", "x" * 255]
@@ -106,114 +104,3 @@ def test_a_bucket_that_is_not_there_stops_the_copies() -> None:
         copy(server.store, "no-such-bucket", [copy_of("source", "a.jpg")])
 
     assert caught.value.code == "BUCKET_MISSING"
-
-
-# -- downloads -------------------------------------------------------------------------------------------------------
-
-
-def wanted(folder: Path, key: str, number: int = 0, first_bytes: int = 0) -> Download:
-    return Download(key, folder / str(number), etag_of(key), len(key.encode()), first_bytes)
-
-
-def fetch(store: Store, bucket: str, *items: Download) -> list[Sent]:
-    return download(store, bucket, items, 8, QUICK)
-
-
-def test_every_name_comes_byte_for_byte(store: Store, source: str, tmp_path: Path) -> None:
-    items = [wanted(tmp_path, name, number) for number, name in enumerate(NAMES)]
-
-    assert outcomes(fetch(store, source, *items)) == [("sent", "")] * len(NAMES)
-    assert [item.file.read_bytes() for item in items] == [name.encode() for name in NAMES]
-
-
-@pytest.mark.parametrize(("first", "content"), [(1, b"a"), (3, b"a.j"), (5, b"a.jpg"), (9, b"a.jpg"), (0, b"a.jpg")])
-def test_the_beginning_alone_can_be_had(store: Store, source: str, tmp_path: Path, first: int, content: bytes) -> None:
-    item = wanted(tmp_path, "a.jpg", first_bytes=first)
-
-    assert outcomes(fetch(store, source, item)) == [("sent", "")]
-    assert item.file.read_bytes() == content
-
-
-@pytest.mark.parametrize("first", [0, 100])
-def test_an_empty_object_is_an_empty_file(store: Store, source: str, tmp_path: Path, first: int) -> None:
-    plain_client(store).put_object(Bucket=source, Key="empty", Body=b"")
-    item = Download("empty", tmp_path / "file", etag_of(""), 0, first)
-
-    assert outcomes(fetch(store, source, item)) == [("sent", "")]
-    assert item.file.read_bytes() == b""
-
-
-def test_an_object_that_changed_or_went_away_is_named_and_leaves_no_file(
-    store: Store, source: str, tmp_path: Path
-) -> None:
-    plain_client(store).put_object(Bucket=source, Key="a.jpg", Body=b"other bytes")
-
-    sent = fetch(store, source, wanted(tmp_path, "a.jpg", 1), wanted(tmp_path, "gone", 2))
-
-    assert outcomes(sent) == [("failed", "SOURCE_CHANGED"), ("failed", "SOURCE_GONE")]
-    assert list(tmp_path.iterdir()) == []
-
-
-def object_of(content: bytes, length: int, etag: str) -> Answer:
-    headers = {"Content-Length": str(length), "ETag": f'"{etag}"', "Connection": "close"}
-    return Answer(200, content, headers)
-
-
-@pytest.mark.parametrize("bad", [object_of(b"a.j", 5, etag_of("a.jpg")), BUSY], ids=["cut off in the middle", "busy"])
-def test_a_download_that_broke_off_is_made_again(tmp_path: Path, bad: Answer) -> None:
-    answers = [bad, bad]
-
-    def answer(request: Request) -> Answer:
-        if "list-type" in request.path:
-            return STORED
-        return answers.pop() if answers else object_of(b"a.jpg", 5, etag_of("a.jpg"))
-
-    item = wanted(tmp_path, "a.jpg")
-    with Misbehaving(answer) as server:
-        assert outcomes(fetch(server.store, "bucket", item)) == [("sent", "")]
-
-    assert item.file.read_bytes() == b"a.jpg"
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [object_of(b"a.jpg", 5, "another"), object_of(b"more bytes", 10, etag_of("a.jpg"))],
-    ids=["another ETag", "another size"],
-)
-def test_a_store_that_takes_no_notice_of_the_condition_deceives_nobody(tmp_path: Path, answer: Answer) -> None:
-    with Misbehaving(lambda _: answer) as server:
-        sent = fetch(server.store, "bucket", wanted(tmp_path, "a.jpg"))
-
-    assert outcomes(sent) == [("failed", "SOURCE_CHANGED")]
-
-
-def test_one_object_that_may_not_be_read_does_not_stop_the_run(tmp_path: Path) -> None:
-    denied = Answer(403, b"<Error><Code>AccessDenied</Code><Message>Not this one.</Message></Error>")
-
-    def answer(request: Request) -> Answer:
-        return denied if request.path.endswith("denied") else object_of(b"a.jpg", 5, etag_of("a.jpg"))
-
-    with Misbehaving(answer) as server:
-        sent = fetch(server.store, "bucket", wanted(tmp_path, "denied", 1), wanted(tmp_path, "a.jpg", 2))
-
-    assert outcomes(sent) == [("rejected", "UNREADABLE"), ("sent", "")]
-
-
-@pytest.mark.parametrize(
-    ("place", "code"),
-    [(lambda _: Path("/dev/full"), "DISK_FULL"), (lambda folder: folder / "no" / "folder", "SCRATCH_UNWRITABLE")],
-)
-def test_trouble_with_the_scratch_folder_is_no_trouble_of_the_store(
-    store: Store, source: str, tmp_path: Path, place: Callable[[Path], Path], code: str
-) -> None:
-    item = replace(wanted(tmp_path, "a.jpg"), file=place(tmp_path))
-
-    assert outcomes(fetch(store, source, item)) == [("failed", code)]
-
-
-def test_keys_that_the_store_does_not_know_stop_the_run(tmp_path: Path) -> None:
-    unknown = Answer(403, b"<Error><Code>InvalidAccessKeyId</Code><Message>Who?</Message></Error>")
-    with Misbehaving(lambda _: unknown) as server, pytest.raises(StoreError) as caught:
-        fetch(server.store, "bucket", wanted(tmp_path, "a.jpg"))
-
-    assert caught.value.code == "ACCESS_DENIED"

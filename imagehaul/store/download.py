@@ -1,0 +1,88 @@
+"""Objects of a store as local files: whole, or their beginning, as long as they are the ones that were listed."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imagehaul.records import Sent
+from imagehaul.store.endpoint import Store
+from imagehaul.store.errors import classify, local_fault
+from imagehaul.store.retry import PATIENCE, Patience, Rounds, Watch, failure, in_threads, within_file_limit
+from imagehaul.text import legible
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_CHUNK = 1024 * 1024
+_BATCHES_AT_A_TIME = threading.BoundedSemaphore(2)
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """One object to fetch into `file`, as long as its ETag is `etag`. `size` in bytes, of the whole object.
+
+    `first_bytes`: only so many of its beginning; 0 = all.
+    """
+
+    key: str
+    file: Path
+    etag: str
+    size: int
+    first_bytes: int = 0
+
+
+def download(
+    store: Store,
+    bucket: str,
+    wanted: Sequence[Download],
+    workers: int,
+    patience: Patience = PATIENCE,
+    closed: threading.Event | None = None,
+) -> list[Sent]:
+    """One answer for each, in their order; `sent` means that the file is there, as long as it should be.
+
+    Raises StoreError: what stops the whole run, as soon as it is known.
+    """
+    rounds = Rounds(store, bucket, patience, closed or threading.Event())
+    threads = within_file_limit(max(1, workers // 2))
+
+    def attempt(left: list[Download]) -> list[Sent]:
+        client = store.client()
+        watch = rounds.watch(threads)
+        with _BATCHES_AT_A_TIME:
+            return in_threads(left, lambda item: _download(client, store, bucket, item, watch), threads, watch)
+
+    return rounds.run(wanted, attempt)
+
+
+def _download(client: S3Client, store: Store, bucket: str, wanted: Download, watch: Watch) -> Sent:
+    length = min(wanted.first_bytes or wanted.size, wanted.size)
+    # An empty object has no first byte that a range could name.
+    range_read: dict[str, Any] = {"Range": f"bytes=0-{length - 1}"} if length < wanted.size else {}
+    key, got = wanted.key, 0
+    try:
+        answer = client.get_object(Bucket=bucket, Key=key, IfMatch=f'"{wanted.etag}"', **range_read)
+        # A store may have taken no notice of either condition.
+        if answer.get("ETag", "").strip('"') != wanted.etag or answer.get("ContentLength") != length:
+            return Sent(key, "failed", "SOURCE_CHANGED", "The object is not the one that was planned.")
+        with wanted.file.open("wb") as file:
+            for chunk in answer["Body"].iter_chunks(_CHUNK):
+                file.write(chunk)
+                got += len(chunk)
+                watch.moved(len(chunk))
+    except Exception as error:
+        if local := local_fault(error):
+            code = "DISK_FULL" if local.errno in (errno.ENOSPC, errno.EDQUOT) else "SCRATCH_UNWRITABLE"
+            return Sent(key, "failed", code, legible(f"{wanted.file}: {local.strerror}"))
+        if classify(error).may_be_of_one_object:
+            # The listing was allowed: it lies in this object.
+            return Sent(key, "rejected", "UNREADABLE", legible(str(error)))
+        return failure(key, error, f"read s3://{bucket}/{key}", store)
+    if got != length:
+        return Sent(key, "failed", "STORE_UNAVAILABLE", f"{got:,} bytes came of {length:,}.")
+    return Sent(key, "sent")
