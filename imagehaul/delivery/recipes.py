@@ -10,7 +10,7 @@ from imagehaul.ledger.plan import Wanted
 from imagehaul.records import Request
 from imagehaul.settings import Settings
 
-RENDER_VERSION = 1
+RENDER_VERSION = 2
 """Raised when the same picture and settings give other bytes, so that reruns make renditions anew."""
 
 

@@ -11,7 +11,7 @@ from io import BytesIO
 from typing import Any, Literal
 
 from PIL import Image, ImageChops, ImageCms, ImageFile, ImageOps, JpegImagePlugin, TiffImagePlugin
-from PIL.Image import Resampling, Transpose
+from PIL.Image import Transpose
 
 from imagehaul.rendering.image_file import PictureFault
 
@@ -92,28 +92,6 @@ def _tiff_tag(image: Image.Image, tag: int, default: object) -> object:
 def upright(image: Image.Image, orientation: int) -> Image.Image:
     turn = _TURNS.get(orientation)
     return image if turn is None else image.transpose(turn)
-
-
-def fitted(size: tuple[int, int], longest: int) -> tuple[int, int]:
-    """Width and height with the longer side at most `longest`; never enlarged, never less than a pixel."""
-    width, height = size
-    scale = min(1.0, longest / max(width, height))
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
-def shrunk(
-    image: Image.Image, size: tuple[int, int], region: tuple[float, float, float, float] | None = None
-) -> Image.Image:
-    """`region`: the part of the image that is the picture, as left, top, right, bottom."""
-    if image.size == size:
-        return image
-    if image.mode != "YCbCr":
-        return image.resize(size, Resampling.LANCZOS, region, reducing_gap=2.0)
-    # A JPEG holds its colours at half the size: the long filter is worth its time on the brightness alone.
-    brightness, *colours = image.split()
-    bands = [brightness.resize(size, Resampling.LANCZOS, region, reducing_gap=2.0)]
-    bands += [band.resize(size, Resampling.BICUBIC, region, reducing_gap=1.0) for band in colours]
-    return Image.merge("YCbCr", bands)
 
 
 def in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

@@ -15,15 +15,15 @@ from imagehaul.digests import digest
 from imagehaul.records import Box, Facts, Kind, Picture, PictureJob, RenderOptions, Rendition
 from imagehaul.rendering.header import OpenPicture, count_frames, open_picture
 from imagehaul.rendering.image_file import PictureFault, Source, opened
-from imagehaul.rendering.pixels import eight_bits, encoded, fitted, in_srgb, shrunk, upright
+from imagehaul.rendering.pixels import eight_bits, encoded, in_srgb, upright
 from imagehaul.rendering.regions import Region, region_of, turned, turned_back
+from imagehaul.rendering.resizing import Part, fitted, shrunk
 
 NORMALIZED_QUALITY = 95
 HUNGRIEST_DECODER = 24
 """Bytes of memory for a pixel: JPEG 2000 takes 20 at its peak, and no other decoder takes more."""
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_COLOURS_AT_HALF_SIZE = 2
 
 
 def render(job: PictureJob, options: RenderOptions) -> Picture:
@@ -136,15 +136,12 @@ def _load(image: ImageFile.ImageFile) -> None:
         raise ValueError(f"the header says {size[0]} x {size[1]} pixels, and there are {image.width} x {image.height}")
 
 
-def _load_small(image: ImageFile.ImageFile, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
-    """Decodes no more pixels than twice `size` needs, where the format can. Gives the picture's region in them."""
+def _load_small(image: ImageFile.ImageFile, size: tuple[int, int]) -> Part | None:
+    """Decodes no more pixels than twice `size` needs, where the format can. Gives the picture's part of them."""
     if not isinstance(image, JpegImagePlugin.JpegImageFile):
         _load(image)
         return None
-    width, height = 2 * size[0], 2 * size[1]
-    scaled = image.width >= 2 * width and image.height >= 2 * height
-    in_bands = not scaled and JpegImagePlugin.get_sampling(image) == _COLOURS_AT_HALF_SIZE
-    drafted = image.draft("YCbCr" if in_bands else None, (width, height))
+    drafted = image.draft(None, (2 * size[0], 2 * size[1]))
     image.load()
     return drafted[1] if drafted else None
 

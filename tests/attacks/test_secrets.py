@@ -97,7 +97,7 @@ class Search:
                 arguments = " ".join(process.cmdline())
                 self.look(f"arguments of {process.name()}", arguments.encode())
                 self.s5cmds += process.name() == "s5cmd"
-                if "render_worker" in arguments:
+                if "rendering.worker" in arguments:
                     self.look("environment of a decoder", json.dumps(process.environ()).encode())
             except psutil.NoSuchProcess:
                 continue

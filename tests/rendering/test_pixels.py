@@ -6,10 +6,11 @@ import math
 from io import BytesIO
 
 import pytest
-from PIL import Image, ImageChops, ImageCms, ImageStat
+from PIL import Image, ImageCms
 
 from imagehaul.rendering.image_file import PictureFault
-from imagehaul.rendering.pixels import eight_bits, encoded, fitted, in_srgb, on_white, shrunk
+from imagehaul.rendering.pixels import eight_bits, encoded, in_srgb, on_white
+from imagehaul.rendering.resizing import shrunk
 from tests.support.pictures import grey_tiff, levels, quadrants, seen, swapped_profile
 
 
@@ -143,22 +144,6 @@ def test_lab_is_shown_in_its_colours() -> None:
     assert seen(encoded(in_srgb(eight_bits(stored), None), "jpeg", 90)) == "red green / blue yellow"
 
 
-@pytest.mark.parametrize(
-    ("size", "result"),
-    [
-        ((4000, 3000), (256, 192)),
-        ((3000, 4000), (192, 256)),
-        ((256, 10), (256, 10)),
-        ((100, 50), (100, 50)),
-        ((10_000, 1), (256, 1)),
-        ((1, 60_000), (1, 256)),
-        ((257, 256), (256, 255)),
-    ],
-)
-def test_the_longer_side_decides_and_nothing_is_enlarged(size: tuple[int, int], result: tuple[int, int]) -> None:
-    assert fitted(size, 256) == result
-
-
 def test_a_side_that_jpeg_cannot_hold_is_a_code() -> None:
     with pytest.raises(PictureFault, match="65,500") as fault:
         encoded(Image.new("L", (65_501, 1)), "jpeg", 85)
@@ -198,21 +183,3 @@ def test_webp_keeps_what_is_transparent() -> None:
     with Image.open(BytesIO(encoded(image, "webp", 85))) as made:
         assert made.mode == "RGBA"
         assert made.getchannel("A").getextrema() == (0, 0)
-
-
-@pytest.mark.parametrize("mode", ["RGB", "YCbCr"])
-def test_a_small_picture_is_as_good_as_the_best_filter_makes_it(mode: str) -> None:
-    """Rings of every width, in which a cheap filter shows moiré: next to no difference to the slow way."""
-    rings = Image.radial_gradient("L").resize((640, 480)).point(lambda value: value * 7 % 256)
-    image = Image.merge("RGB", (rings, rings.rotate(90), Image.linear_gradient("L").resize((640, 480))))
-    best = image.resize((256, 192), Image.Resampling.LANCZOS)
-    made = shrunk(image.convert(mode), (256, 192)).convert("RGB")
-    squares = ImageStat.Stat(ImageChops.difference(made.convert("L"), best.convert("L"))).sum2[0]
-    assert squares / (256 * 192) < 2
-
-
-def test_brightness_and_colours_shrink_to_the_same_picture() -> None:
-    bands = shrunk(quadrants(mode="YCbCr"), (64, 48)).convert("RGB")
-    for corner in ((5, 5), (58, 5), (5, 42), (58, 42)):
-        expected = quadrants((64, 48)).getpixel(corner)
-        assert all(abs(a - b) <= 3 for a, b in zip(bands.getpixel(corner), expected, strict=True))  # type: ignore[arg-type]

@@ -36,7 +36,7 @@ def workers() -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error):  # gone meanwhile, or dead and not yet buried
-            if "render_worker" in " ".join(child.cmdline()):
+            if "rendering.worker" in " ".join(child.cmdline()):
                 found.append(child)
     return found
 
