@@ -169,20 +169,23 @@ def prune(
     settings: Every = None,
 ) -> int:
     """Removes old runs and exports, never images."""
-    from contextlib import nullcontext
+    from contextlib import ExitStack
 
     from imagehaul.delivery.prune import prune as remove_old
     from imagehaul.layout import Layout, new_run_name
     from imagehaul.ledger.lease import lease
     from imagehaul.progress import shown_on
+    from imagehaul.store.conditional_writes import find_capabilities
 
     resolved, _ = _resolve(config, settings)
     layout, target = Layout.of(resolved.remote_save, dataset), _store(resolved, store)
     target.check(layout.bucket, layout.root, write=False)
-    with shown_on(sys.stderr) as progress:
-        run = new_run_name()
-        with nullcontext() if dry_run else lease(target.client(), layout, run, "wait", progress.say):
-            removed = remove_old(target, layout, keep, dry_run)
+    with shown_on(sys.stderr) as progress, ExitStack() as held:
+        if not dry_run:
+            with target.explaining(f"write to {layout.uri(layout.root)}"):
+                capabilities = find_capabilities(target.client(), layout.bucket, layout.marks)
+            held.enter_context(lease(target.client(), layout, capabilities, new_run_name(), "wait", progress.say))
+        removed = remove_old(target, layout, keep, dry_run)
     if json:
         _print_json(removed.as_json())
     else:

@@ -45,7 +45,14 @@ def deliver(
         delivery.check_store()
         if not request.dry_run:
             delivery.lease = stack.enter_context(
-                lease(delivery.client, delivery.layout, delivery.run, request.when_locked, progress.say)
+                lease(
+                    delivery.client,
+                    delivery.layout,
+                    delivery.capabilities,
+                    delivery.run,
+                    request.when_locked,
+                    progress.say,
+                )
             )
             delivery.clean_up()
         delivery.take_inventory()

@@ -108,7 +108,7 @@ def _switch(delivery: Delivery, summary: Summary, made_of: str) -> Summary:
     if delivery.lease:
         delivery.lease.check()
     current = Current(delivery.run, summary.ledger, exports, made_of, asdict(summary.counts), created)
-    delivery.runs.publish(current, over=delivery.current)
+    delivery.runs.publish(current, delivery.current, delivery.capabilities)
     return replace(summary, exports=exports, published=True, current_run=delivery.run)
 
 
@@ -121,6 +121,10 @@ def _report(delivery: Delivery, summary: Summary, plan: Plan) -> dict[str, objec
         "settings": delivery.settings.model_dump(),
         "request": asdict(delivery.request),
         "stages": summary.stages,
+        "store": {
+            "conditional_writes": delivery.capabilities.conditional_writes,
+            "lock": "advisory" if delivery.lease and delivery.lease.advisory else "exclusive",
+        },
         "batches": len(plan.batches),
         "other_files": delivery.report.other_files,
         "excluded": delivery.report.excluded,

@@ -44,6 +44,7 @@ from imagehaul.settings import Settings
 from imagehaul.sources.registry import describe_source, open_source, scan_source
 from imagehaul.sources.scan_report import ScanReport
 from imagehaul.sources.source import SourceDescriptor, SourceTools, sha256_of
+from imagehaul.store.conditional_writes import Capabilities, find_capabilities
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import explain
 from imagehaul.store.listing import list_objects
@@ -75,6 +76,7 @@ class Delivery:
     current: Current | None = None
     stopped: StoreError | None = None
     engine: str = "none"
+    capabilities: Capabilities = field(default_factory=Capabilities)
 
     def __post_init__(self) -> None:
         self.layout = Layout.of(self.settings.remote_save, self.request.dataset)
@@ -96,6 +98,14 @@ class Delivery:
         self.store.check(self.layout.bucket, self.layout.root, write=not self.request.dry_run)
         if bucket := self.settings.export_entities_result_bucket:
             self.store.check(bucket, f"{self.request.dataset}/", write=not self.request.dry_run)
+        if not self.request.dry_run:
+            with self.store.explaining(f"write to {self.layout.uri(self.layout.root)}"):
+                self.capabilities = find_capabilities(self.client, self.layout.bucket, self.layout.marks)
+            if not self.capabilities.exclusive:
+                self.progress.say(
+                    f"Conditional writes: {self.capabilities.conditional_writes}; lock: advisory. Two runs that begin "
+                    "within the same seconds are told apart by looking twice."
+                )
 
     def clean_up(self) -> None:
         """Ends the multipart uploads that a killed run of this data set left. The lock says that it is dead."""

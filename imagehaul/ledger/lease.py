@@ -1,9 +1,9 @@
 """One run at a time for each data set: a lease that lies in the store, and so holds between machines.
 
-`.imagehaul/lock.json` names the run that works. It is taken and renewed by conditional PUT
-(https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html), and where the store ignores
-conditions, which is tried, by writing, waiting and reading back. It is let go by writing that into it: a deletion
-could hit the lease of the next run, and some keys may not delete.
+`.imagehaul/lock.json` names the run that works. It is taken and renewed by conditional PUT. Where the store has no
+condition that works, the lock is advisory: it is written after a look, and read back after a pause. A refused
+condition is never taken for another run's doing before that run has been seen. The lock is let go by writing that
+into it: a deletion could hit the lease of the next run, and some keys may not delete.
 
 Clocks of different machines are never compared. How old a lease is, the store says, by the difference to an
 object that is written now; from then on our own clock counts, which only goes forward.
@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING
 
 from imagehaul.errors import LockedError, StoreError
 from imagehaul.layout import Layout
-from imagehaul.ledger.lock_object import Found, Holder, LockObject, NoConditions
+from imagehaul.ledger.lock_object import Found, Holder, LockObject
 from imagehaul.records import WhenLocked
+from imagehaul.store.conditional_writes import Capabilities
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -31,7 +32,6 @@ SETTLE_SECONDS = 3.0
 """Without conditions: how long one run may take between its look at the lock and its write, for two not to meet."""
 RELEASE_SECONDS = 15.0
 """How long the end of a run waits for a renewal that is under way."""
-_NO_SUCH_ETAG = '"00000000000000000000000000000000"'
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,11 +45,11 @@ class Lease:
 
     on_lost: Callable[[], None] = staticmethod(lambda: None)
 
-    def __init__(self, mark: LockObject, holder: Holder, etag: str, conditional: bool) -> None:
+    def __init__(self, mark: LockObject, holder: Holder, etag: str, advisory: bool) -> None:
         self._mark = mark
         self._holder = holder
         self._etag = etag
-        self._conditional = conditional
+        self._advisory = advisory
         self._confirmed = _now()
         self._successor: Holder | None = None
         self._writing = threading.Lock()
@@ -66,6 +66,11 @@ class Lease:
     def lost(self) -> bool:
         """Whether another run has taken the data set, as far as the last renewal knows."""
         return self._successor is not None
+
+    @property
+    def advisory(self) -> bool:
+        """Whether the store refuses nobody who writes over the lock: runs keep apart by looking, then writing."""
+        return self._advisory
 
     def check(self) -> None:
         """Raises LockedError where another run has taken the data set: nothing more may be sent or published.
@@ -94,7 +99,7 @@ class Lease:
         if not self._writing.acquire(timeout=RELEASE_SECONDS):
             raise StoreError("A renewal still waits for the store's answer.")
         try:
-            if not self.lost:
+            if not self.lost and not self._removed():
                 self._write(replace(self._holder, released=True))
         finally:
             self._writing.release()
@@ -116,32 +121,39 @@ class Lease:
                 self._holder = replace(self._holder, renewals=self._holder.renewals + 1)
                 if self._write(self._holder):
                     self._confirmed = asked
-                elif self.lost:
+                else:
                     self.on_lost()
 
     def _write(self, holder: Holder) -> bool:
-        """False: not known, or not ours any more."""
-        etag = self._mark.write(holder, if_match=self._etag) if self._conditional else ""
-        if not etag:
+        """False: not ours any more. A refusal is looked into, since some stores refuse a condition that is met."""
+        expected = self._etag
+        while not (etag := self._mark.write_over(expected, holder)):
             found = self._mark.read()
             if found and found.holder.token != holder.token:
                 self._successor = found.holder
                 return False
-            if not self._conditional:
-                etag = self._mark.write(holder)
-            elif found:
-                # An earlier answer was lost on its way, and the write was not.
-                etag = self._mark.write(holder, if_match=found.etag)
-            else:
-                etag = self._mark.write(holder, if_new=True)
-        self._etag = etag or self._etag
-        return bool(etag)
+            seen = found.etag if found else ""
+            if seen == expected:
+                self._advisory = True
+                etag = self._mark.overwrite(holder)
+                break
+            expected = seen  # An earlier answer was lost on its way, or somebody removed the lock.
+        self._etag = etag
+        return True
+
+    def _removed(self) -> bool:
+        """Where only new keys are refused to two, a lock that is gone is what the next run can take for itself."""
+        if self._mark.capabilities.exclusive or not self._mark.capabilities.if_none_match:
+            return False
+        found = self._mark.read()
+        return found is not None and found.holder.token == self._holder.token and self._mark.remove()
 
 
 @contextmanager
 def lease(
     client: S3Client,
     layout: Layout,
+    capabilities: Capabilities,
     run: str,
     when_locked: WhenLocked,
     say: Callable[[str], None],
@@ -153,7 +165,7 @@ def lease(
     A run that died on this very machine holds nothing. `poll`: seconds between two looks while it waits.
     Raises LockedError where another run holds it and `when_locked` is "refuse"; StoreError.
     """
-    mark = LockObject(client, layout, seconds)
+    mark = LockObject(client, layout, capabilities, seconds)
     holder = Holder.of_this_process(run, seconds)
     held = _acquire(mark, holder, when_locked, say, poll)
     try:
@@ -181,7 +193,7 @@ def _acquire(
                 told = found.holder.token
                 say(f"{held_by}: waiting for its end.")
             time.sleep(max(0.05, min(poll, watch.runs_out - _now())))
-        elif held := _claim(mark, holder, found):
+        elif held := _claim(mark, holder, found, looks=2 if end else 1):
             if found and end:
                 say(f"The data set {mark.dataset!r} was held by {found.holder}, which has died: {end}. Taken over.")
             return held
@@ -204,30 +216,32 @@ class _Watch:
         if found.etag != self._seen:
             # Only the first look needs the store's clock: a change that we see ourselves is new.
             age = 0.0 if self._seen else self._mark.age(found)
-            self._seen, self.runs_out = found.etag, _now() + found.holder.seconds - age
+            leases = 1 if self._mark.capabilities.exclusive else 2
+            self._seen, self.runs_out = found.etag, _now() + leases * found.holder.seconds - age
         return "" if _now() < self.runs_out else f"it did not renew its lease of {found.holder.seconds:g} s"
 
 
-def _claim(mark: LockObject, holder: Holder, found: Found | None) -> Lease | None:
-    """Takes the lock that is free, or whose holder died. None where another run was faster."""
-    try:
-        etag = mark.write(holder, if_match=found.etag) if found else mark.write(holder, if_new=True)
-        if not etag:
-            now = mark.read()
-            if now and now.holder.token == holder.token:
-                # The first answer was lost on its way; the client's own second attempt met our own lock.
-                etag = now.etag
-            elif now != found:
-                return None
-        # A store that honours conditions refuses both of these; in one that does not, nothing changes by them.
-        if etag and not mark.write(holder, if_new=True) and not mark.write(holder, if_match=_NO_SUCH_ETAG):
-            return Lease(mark, holder, etag, conditional=True)
-    except NoConditions:
-        _LOG.info("The store refuses conditional writes: the lock %s is written and read back.", mark.uri)
-    etag = mark.write(holder)
-    time.sleep(SETTLE_SECONDS)
+def _claim(mark: LockObject, holder: Holder, found: Found | None, looks: int) -> Lease | None:
+    """Takes the lock that is free, or whose holder died. None where another run was faster.
+
+    `looks`: how often it is read back where the store refuses nobody.
+    """
+    if etag := mark.write_over(found.etag if found else "", holder):
+        return Lease(mark, holder, etag, advisory=not mark.capabilities.exclusive)
     now = mark.read()
-    return Lease(mark, holder, etag, conditional=False) if now and now.holder.token == holder.token else None
+    if now and now.holder.token == holder.token:
+        # The first answer was lost on its way; the client's own second attempt met our own lock.
+        return Lease(mark, holder, now.etag, advisory=not mark.capabilities.exclusive)
+    if now != found:
+        return None
+    _LOG.info("The store has no condition that holds for the lock %s: it is written and read back.", mark.uri)
+    mark.overwrite(holder)
+    for _ in range(looks):
+        time.sleep(SETTLE_SECONDS)
+        now = mark.read()
+        if not now or now.holder.token != holder.token:
+            return None
+    return Lease(mark, holder, now.etag if now else "", advisory=True)
 
 
 def _now() -> float:

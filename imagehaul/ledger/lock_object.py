@@ -1,7 +1,6 @@
 """The lock object of a data set: `.imagehaul/lock.json`, which names the run that works.
 
-It is written by conditional PUT where the store honours conditions
-(https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).
+It is written by conditional PUT where the store can (`imagehaul/store/conditional_writes.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import json
 import os
 import secrets
 import socket
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
@@ -21,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from imagehaul.errors import StoreError
 from imagehaul.layout import RUN_NAME, Layout
-from imagehaul.store.errors import explain, is_missing
+from imagehaul.store.conditional_writes import Capabilities, put_if
+from imagehaul.store.errors import classify, explain, is_missing
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CLOCK_SECONDS = 1.0
 """The resolution of Last-Modified."""
-ATTEMPTS = 20
 LONGEST = 3600.0
 """Seconds. A lease that says it is longer is not one that we wrote."""
 
@@ -74,16 +72,13 @@ class Found:
     modified: datetime
 
 
-class NoConditions(StoreError):
-    """The store refuses the headers of a conditional PUT."""
-
-
 class LockObject:
-    """The lock object of one data set."""
+    """The lock object of one data set. `seconds`: of a lease that does not say how long it lasts."""
 
-    def __init__(self, client: S3Client, layout: Layout, seconds: float) -> None:
+    def __init__(self, client: S3Client, layout: Layout, capabilities: Capabilities, seconds: float) -> None:
         self.uri = layout.uri(f"{layout.marks}lock.json")
         self.dataset = layout.dataset
+        self.capabilities = capabilities
         self._client = client
         self._bucket = layout.bucket
         self._key = f"{layout.marks}lock.json"
@@ -100,35 +95,43 @@ class LockObject:
             raise self._explained(error, "read") from error
         return Found(self._parsed(body), answer["ETag"], answer["LastModified"])
 
-    def write(self, holder: Holder, if_match: str = "", if_new: bool = False) -> str:
-        """The ETag; "" where the condition is not met. Raises NoConditions, StoreError."""
-        condition: dict[str, Any] = {"IfMatch": if_match} if if_match else {"IfNoneMatch": "*"} if if_new else {}
+    def write_over(self, etag: str, holder: Holder) -> str:
+        """Writes over the lock of that ETag, "" = where there is none. Gives the new ETag, or "" for a refusal.
+
+        Where the store has no such condition nothing is written. Raises StoreError.
+        """
+        condition = self.capabilities.condition(etag)
+        return self._put(holder, condition) if condition else ""
+
+    def overwrite(self, holder: Holder) -> str:
+        """Writes whatever lies there. Gives the new ETag. Raises StoreError."""
+        return self._put(holder, {})
+
+    def remove(self) -> bool:
+        """Whether it is gone: some keys may not delete."""
+        try:
+            self._client.delete_object(Bucket=self._bucket, Key=self._key)
+        except Exception as error:
+            if classify(error).code == "ACCESS_DENIED":
+                return False
+            raise self._explained(error, "remove") from error
+        return True
+
+    def _put(self, holder: Holder, condition: dict[str, Any]) -> str:
         body = json.dumps(asdict(holder)).encode()
-        for _ in range(ATTEMPTS):
-            try:
+        try:
+            return put_if(
+                self._client,
+                condition,
+                Bucket=self._bucket,
+                Key=self._key,
+                Body=body,
                 # The checksum is what a bucket with an object lock asks for.
-                return self._client.put_object(
-                    Bucket=self._bucket,
-                    Key=self._key,
-                    Body=body,
-                    ContentMD5=base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode(),
-                    ContentType="application/json",
-                    **condition,
-                )["ETag"]
-            except self._client.exceptions.ClientError as error:
-                code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
-                if condition and (status == 412 or (if_match and is_missing(error))):
-                    return ""
-                if condition and (status == 501 or code in ("InvalidArgument", "InvalidRequest")):
-                    raise NoConditions(str(self._explained(error, "write"))) from error
-                if status != 409:
-                    raise self._explained(error, "write") from error
-                # Somebody writes in this very moment: who, and what, is not decided yet.
-                conflict = error
-                time.sleep(0.1)
-            except Exception as error:
-                raise self._explained(error, "write") from error
-        raise self._explained(conflict, "write") from conflict
+                ContentMD5=base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode(),
+                ContentType="application/json",
+            )
+        except Exception as error:
+            raise self._explained(error, "write") from error
 
     def age(self, found: Found) -> float:
         """Seconds since the last renewal, both moments by the store's clock."""

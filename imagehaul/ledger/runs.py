@@ -18,6 +18,7 @@ from imagehaul.errors import LockedError, StoreError
 from imagehaul.layout import RUN_NAME, Layout
 from imagehaul.ledger.inventory import EarlierRun
 from imagehaul.ledger.rows import SCHEMA_NUMBER
+from imagehaul.store.conditional_writes import Capabilities, put_if
 from imagehaul.store.errors import is_missing
 from imagehaul.store.files import fetch_files, send_file
 
@@ -117,26 +118,30 @@ class Runs:
         send_file(self._client, file, bucket or self.layout.bucket, key)
         return f"s3://{bucket or self.layout.bucket}/{key}"
 
-    def write_json(self, key: str, content: dict[str, Any], **condition: Any) -> None:
+    def write_json(self, key: str, content: dict[str, Any]) -> None:
+        self._put_json(key, content, {})
+
+    def _put_json(self, key: str, content: dict[str, Any], condition: dict[str, Any]) -> str:
+        """The ETag; "" where the store refuses the condition."""
         import orjson
 
         body = orjson.dumps(content, option=orjson.OPT_INDENT_2)
-        self._client.put_object(
+        return put_if(
+            self._client,
+            condition,
             Bucket=self.layout.bucket,
             Key=key,
             Body=body,
             ContentMD5=base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode(),
             ContentType="application/json",
             CacheControl="no-cache",
-            **condition,
         )
 
-    def publish(self, current: Current, over: Current | None) -> None:
+    def publish(self, current: Current, over: Current | None, capabilities: Capabilities) -> None:
         """The last thing that a run writes: from here on readers see it. `over`: what was current when it began.
 
         Raises LockedError where something else is current by now: a run that slept past its lease points nobody
-        to what it knows. A store that has no conditional writes is not asked.
-        https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+        to what it knows. A condition that the store refuses, or does not have, is looked at before that is said.
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         pointer = {
@@ -150,21 +155,15 @@ class Runs:
             "created": current.created or now,
             "time": now,
         }
-        try:
-            self.write_json(self.layout.current, pointer, **({"IfMatch": over.etag} if over else {"IfNoneMatch": "*"}))
-        except self._client.exceptions.ClientError as error:
-            code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
-            if status == 501 or code in ("InvalidArgument", "InvalidRequest"):
-                self.write_json(self.layout.current, pointer)
-            elif status in (404, 409, 412) and code != "NoSuchBucket":
-                self._explain_conflict(current)
-            else:
-                raise
-
-    def _explain_conflict(self, current: Current) -> None:
+        condition = capabilities.condition(over.etag if over else "")
+        if condition and self._put_json(self.layout.current, pointer, condition):
+            return
         there = read_current(self._client, self.layout)
         if there and there.run == current.run:
             return  # The first attempt's answer was lost, and its write was not.
+        if (there.etag if there else "") == (over.etag if over else ""):
+            self._put_json(self.layout.current, pointer, {})
+            return
         by = f"run {there.run} is current now" if there else "it is gone now"
         raise LockedError(
             f"{self.layout.uri(self.layout.current)} was changed while this run worked: {by}.\n"

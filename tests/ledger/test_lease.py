@@ -8,9 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -18,21 +17,24 @@ import pytest
 from imagehaul.errors import LockedError, StoreError
 from imagehaul.layout import Layout
 from imagehaul.ledger import lease as lock
-from imagehaul.ledger.lease import lease
+from imagehaul.records import WhenLocked
+from imagehaul.store.conditional_writes import Capabilities, find_capabilities
 from imagehaul.store.endpoint import Store
+from tests.support.conditions import EXCLUSIVE, MANNERS, Manner, client_in_manner, fresh_client
 
 RUN, OTHER = "20261122T101500Z-aaaaaa", "20261122T101600Z-bbbbbb"
 SECONDS = 2.0
 
 HOLD_FOREVER = """
-import json, sys, time
+import sys, time
 from imagehaul.store.credentials import AccessKey
 from imagehaul.layout import Layout
 from imagehaul.ledger.lease import lease
+from imagehaul.store.conditional_writes import find_capabilities
 from imagehaul.store.endpoint import Store
 url, access, secret, bucket, run = sys.argv[1:]
-store = Store(url=url, credentials=AccessKey(access, secret))
-with lease(store.client(), Layout(bucket, "", "cats"), run, "wait", print):
+client, layout = Store(url=url, credentials=AccessKey(access, secret)).client(), Layout(bucket, "", "cats")
+with lease(client, layout, find_capabilities(client, bucket, layout.marks), run, "wait", print):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -46,6 +48,20 @@ def layout(bucket: str) -> Layout:
 @pytest.fixture
 def said() -> list[str]:
     return []
+
+
+def lease(
+    client: Any,
+    layout: Layout,
+    run: str,
+    when_locked: WhenLocked,
+    say: Callable[[str], None],
+    *more: float,
+    **options: float,
+) -> AbstractContextManager[lock.Lease]:
+    """As a run has it: what the store can do is found out first."""
+    capabilities = find_capabilities(client, layout.bucket, layout.marks)
+    return lock.lease(client, layout, capabilities, run, when_locked, say, *more, **options)
 
 
 def read(store: Store, layout: Layout) -> dict[str, Any]:
@@ -184,46 +200,62 @@ def test_only_one_of_many_gets_it(store: Store, layout: Layout) -> None:
     assert len(race(store.client(), layout, 8)) == 1
 
 
-@pytest.mark.parametrize("ignored", [("If-None-Match",), ("If-Match",), ("If-None-Match", "If-Match")], ids=" ".join)
-def test_only_one_of_many_gets_it_where_the_store_ignores_conditions(
-    store: Store, layout: Layout, monkeypatch: pytest.MonkeyPatch, ignored: tuple[str, ...]
+@pytest.mark.parametrize("let_go", [False, True], ids=["new", "let go"])
+@pytest.mark.parametrize("manner", [manner for manner in MANNERS if manner not in EXCLUSIVE])
+def test_only_one_of_many_gets_it_where_no_condition_works(
+    store: Store, layout: Layout, monkeypatch: pytest.MonkeyPatch, manner: Manner, let_go: bool
 ) -> None:
-    monkeypatch.setattr(lock, "SETTLE_SECONDS", 1.5)
-    if ignored == ("If-Match",):
-        # A lock that has been let go, which is taken by If-Match.
+    monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.7)
+    client = client_in_manner(store, manner)
+    if let_go:
         with lease(store.client(), layout, OTHER, "refuse", print):
             pass
-    assert len(race(ignore_conditions(store, ignored), layout, 4)) == 1
+    assert len(race(client, layout, 4)) == 1
 
 
-def test_a_store_that_ignores_conditions_is_found_out_and_the_lease_is_kept_all_the_same(
-    store: Store, layout: Layout, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("manner", MANNERS)
+def test_a_lease_is_renewed_and_let_go_whatever_the_store_makes_of_conditions(
+    store: Store, layout: Layout, monkeypatch: pytest.MonkeyPatch, manner: Manner
 ) -> None:
     monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.2)
-    client = ignore_conditions(store)
-    with lease(client, layout, RUN, "refuse", print, SECONDS) as held:
-        time.sleep(SECONDS)
-        held.check()
-        assert read(store, layout)["renewals"] >= 2
+    client, seconds = client_in_manner(store, manner), 0.6
+    for run in (RUN, OTHER):
+        with lease(client, layout, run, "refuse", print, seconds) as held:
+            time.sleep(seconds * 1.5)
+            held.check()
+            assert held.holds
+            if manner != "ignores If-None-Match":  # there only the first one is advisory
+                assert held.advisory == (manner not in EXCLUSIVE)
+            assert read(store, layout)["renewals"] >= 2
+    with lease(client, layout, RUN, "refuse", print, seconds) as held:
         write(store, layout, held_elsewhere())
         assert becomes_lost(held)
 
 
-def test_a_store_that_refuses_the_headers_is_locked_by_writing_and_reading_back(
+def test_a_right_condition_that_is_refused_all_of_a_sudden_loses_no_lease(
+    store: Store, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ceph lets conditions through for an object that was made since versioning was suspended, and for no older one."""
+    monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.2)
+    with lock.lease(client_in_manner(store, "versioned"), layout, Capabilities(), RUN, "refuse", print, 0.9) as held:
+        time.sleep(1.5)
+        held.check()
+        assert held.holds
+        assert held.advisory
+    with lock.lease(client_in_manner(store, "versioned"), layout, Capabilities(), OTHER, "refuse", print, 0.9) as held:
+        assert held.holds
+
+
+def test_without_conditions_a_lease_that_ran_out_is_taken_over_after_twice_its_time(
     store: Store, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.2)
-    client = fresh_client(store)
-
-    def refuse(params: dict[str, Any], **_: object) -> None:
-        if "If-Match" in params["headers"] or "If-None-Match" in params["headers"]:
-            answer: Any = {"Error": {"Code": "NotImplemented"}, "ResponseMetadata": {"HTTPStatusCode": 501}}
-            raise client.exceptions.ClientError(answer, "PutObject")
-
-    client.meta.events.register("before-call.s3.PutObject", refuse)
-    with lease(client, layout, RUN, "refuse", print) as held:
-        held.check()
-        assert read(store, layout)["run"] == RUN
+    client = client_in_manner(store, "ignores")
+    write(store, layout, held_elsewhere())
+    began = time.monotonic()
+    with lease(client, layout, RUN, "wait", print, poll=0.1) as held:
+        assert time.monotonic() - began >= 2 * SECONDS - 1
+        assert held.advisory
 
 
 def test_a_run_whose_lease_was_taken_over_must_stop_and_leaves_the_lock_to_the_other(
@@ -312,7 +344,10 @@ def test_a_key_that_may_not_delete_is_enough(store: Store, layout: Layout) -> No
 
 def test_a_bucket_that_is_not_there_is_said(store: Store) -> None:
     nowhere = Layout("no-such-bucket", "", "cats")
-    with pytest.raises(StoreError, match="no such bucket"), lease(store.client(), nowhere, RUN, "wait", print):
+    with (
+        pytest.raises(StoreError, match="no such bucket"),
+        lock.lease(store.client(), nowhere, Capabilities(), RUN, "wait", print),
+    ):
         pytest.fail("taken")
 
 
@@ -341,23 +376,6 @@ def race(client: Any, layout: Layout, runners: int) -> list[int]:
     for thread in threads:
         thread.join()
     return got
-
-
-def fresh_client(store: Store) -> Any:
-    """A client that a test may change."""
-    return Store(store.url, credentials=store.credentials, region=f"test-{uuid.uuid4().hex}").client()
-
-
-def ignore_conditions(store: Store, ignored: Sequence[str] = ("If-Match", "If-None-Match")) -> Any:
-    """The real server, as one that does not know conditional PUT: the headers do not reach it."""
-    client = fresh_client(store)
-
-    def strip(params: dict[str, Any], **_: object) -> None:
-        for name in ignored:
-            params["headers"].pop(name, None)
-
-    client.meta.events.register("before-call.s3.PutObject", strip)
-    return client
 
 
 def becomes_lost(held: lock.Lease) -> bool:

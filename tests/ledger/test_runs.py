@@ -14,8 +14,10 @@ from imagehaul.errors import LockedError, StoreError
 from imagehaul.layout import Layout
 from imagehaul.ledger.rows import LedgerRow, write_part
 from imagehaul.ledger.runs import Current, Runs, read_current
+from imagehaul.store.conditional_writes import Capabilities, find_capabilities
 from imagehaul.store.endpoint import Store
 from imagehaul.store.listing import list_objects
+from tests.support.conditions import MANNERS, Manner, client_in_manner
 
 OLD, CURRENT, LATER, LAST = (f"2026112{day}T101500Z-1f3a9c" for day in (1, 2, 3, 4))
 EXPORTS = {"json": "s3://b/e/metadata.json", "parquet": "s3://b/e/metadata.parquet"}
@@ -44,7 +46,7 @@ def test_before_the_first_run_nothing_is_current(layout: Layout, store: Store) -
 
 
 def test_what_is_published_is_read_again(runs: Runs, layout: Layout, store: Store) -> None:
-    runs.publish(SAID, over=None)
+    runs.publish(SAID, over=None, capabilities=Capabilities())
     assert read_current(store.client(), layout) == SAID
     content = json.loads(store.client().get_object(Bucket=layout.bucket, Key=layout.current)["Body"].read())
     assert content["exports"] == {"json": "s3://b/e/metadata.json", "parquet": "s3://b/e/metadata.parquet"}
@@ -62,19 +64,19 @@ def test_what_is_published_is_read_again(runs: Runs, layout: Layout, store: Stor
 
 
 def test_the_first_publication_dates_the_data_set(runs: Runs, layout: Layout, store: Store) -> None:
-    runs.publish(Current(CURRENT, "s3://b/l/", EXPORTS, "f1", {}), over=None)
+    runs.publish(Current(CURRENT, "s3://b/l/", EXPORTS, "f1", {}), over=None, capabilities=Capabilities())
     first = read_current(store.client(), layout)
     assert first is not None
     assert first.created.startswith("20")
 
 
 def test_a_pointer_that_somebody_else_has_moved_stays_where_it_is(runs: Runs, layout: Layout, store: Store) -> None:
-    runs.publish(SAID, over=None)
+    runs.publish(SAID, over=None, capabilities=Capabilities())
     before = read_current(store.client(), layout)
-    runs.publish(replace(SAID, run=LATER), over=before)
+    runs.publish(replace(SAID, run=LATER), over=before, capabilities=Capabilities())
     for over in (before, None):
         with pytest.raises(LockedError, match=f"run {LATER} is current now"):
-            runs.publish(replace(SAID, run=LAST), over=over)
+            runs.publish(replace(SAID, run=LAST), over=over, capabilities=Capabilities())
     there = read_current(store.client(), layout)
     assert there is not None
     assert there.run == LATER
@@ -83,33 +85,43 @@ def test_a_pointer_that_somebody_else_has_moved_stays_where_it_is(runs: Runs, la
 def test_a_pointer_that_is_gone_is_not_made_anew_by_a_run_that_knew_it(
     runs: Runs, layout: Layout, store: Store
 ) -> None:
-    runs.publish(SAID, over=None)
+    runs.publish(SAID, over=None, capabilities=Capabilities())
     before = read_current(store.client(), layout)
     store.client().delete_object(Bucket=layout.bucket, Key=layout.current)
     with pytest.raises(LockedError, match="it is gone now"):
-        runs.publish(replace(SAID, run=LATER), over=before)
+        runs.publish(replace(SAID, run=LATER), over=before, capabilities=Capabilities())
 
 
 def test_where_the_answer_was_lost_and_the_pointer_was_not_all_is_well(runs: Runs) -> None:
-    runs.publish(SAID, over=None)
-    runs.publish(SAID, over=None)
+    runs.publish(SAID, over=None, capabilities=Capabilities())
+    runs.publish(SAID, over=None, capabilities=Capabilities())
 
 
-def test_a_store_without_conditional_writes_is_asked_without(
-    runs: Runs, layout: Layout, store: Store, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("manner", MANNERS)
+def test_each_run_is_published_and_none_over_another_whatever_the_store_makes_of_conditions(
+    layout: Layout, store: Store, manner: Manner
 ) -> None:
-    client = store.client()
-    plain = client.put_object
+    client = client_in_manner(store, manner)
+    capabilities = find_capabilities(client, layout.bucket, layout.marks)
+    runs, over = Runs(layout, client), None
+    for run in (OLD, CURRENT, LATER):
+        runs.publish(replace(SAID, run=run), over, capabilities)
+        before, over = over, read_current(client, layout)
+        assert over is not None
+        assert over.run == run
+    for stale in (before, None):
+        with pytest.raises(LockedError, match=f"run {LATER} is current now"):
+            runs.publish(replace(SAID, run=LAST), stale, capabilities)
 
-    def without(**request: Any) -> Any:
-        if {"IfMatch", "IfNoneMatch"} & set(request):
-            answer: Any = {"Error": {"Code": "NotImplemented"}, "ResponseMetadata": {"HTTPStatusCode": 501}}
-            raise client.exceptions.ClientError(answer, "PutObject")
-        return plain(**request)
 
-    monkeypatch.setattr(client, "put_object", without)
-    runs.publish(SAID, over=None)
-    assert read_current(client, layout) == SAID
+def test_a_right_condition_that_is_refused_all_of_a_sudden_is_looked_at(layout: Layout, store: Store) -> None:
+    client = client_in_manner(store, "versioned")
+    runs = Runs(layout, client)
+    runs.publish(SAID, None, Capabilities())
+    runs.publish(replace(SAID, run=LATER), read_current(client, layout), Capabilities())
+    there = read_current(client, layout)
+    assert there is not None
+    assert there.run == LATER
 
 
 def put(store: Store, layout: Layout, body: bytes) -> None:

@@ -1,0 +1,105 @@
+"""What a store makes of a conditional PUT, found out once at the start of a run and used by lock and pointer alike.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html is how AWS has it. Others differ:
+Ceph takes an ETag without its quotes only, and in a bucket with versions it refuses every `If-Match`; Swift answers
+501; some take no notice. A refusal therefore says nothing by itself: who gets one looks at what lies there.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from imagehaul.store.errors import is_missing
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_ATTEMPTS = 20
+_PAUSE = 0.1
+_NO_SUCH_ETAG = '"00000000000000000000000000000000"'
+_UNKNOWN_HERE = ("InvalidArgument", "InvalidRequest", "NotImplemented")
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """`if_match`: how an ETag is written for the store to let a right condition through, and refuse a wrong one.
+
+    `if_none_match`: whether `If-None-Match: *` is refused where the key exists.
+    """
+
+    if_match: Literal["quoted", "bare", "none"] = "quoted"
+    if_none_match: bool = True
+
+    @property
+    def conditional_writes(self) -> str:
+        """In words, for the report."""
+        words = {"quoted": "yes", "bare": "yes, without quotes"}
+        return words.get(self.if_match, "for new keys only" if self.if_none_match else "no")
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether one of two writers over the same object is always refused."""
+        return self.if_match != "none"
+
+    def condition(self, etag: str) -> dict[str, Any]:
+        """boto3's parameters for a PUT over the object of that ETag, "" = over none; {}: the store has no such."""
+        if not etag:
+            return {"IfNoneMatch": "*"} if self.if_none_match else {}
+        return {"quoted": {"IfMatch": etag}, "bare": {"IfMatch": etag.strip('"')}, "none": {}}[self.if_match]
+
+
+def put_if(client: S3Client, condition: dict[str, Any], **request: Any) -> str:
+    """A PUT under a condition of `Capabilities.condition`. The new ETag; "" where the store refuses the condition.
+
+    The refusal is no proof that the condition was not met: look. Raises what else the client raises.
+    """
+    attempt = 0
+    while True:
+        try:
+            return client.put_object(**request, **condition)["ETag"]
+        except client.exceptions.ClientError as error:
+            code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+            unknown = status == 501 or code in _UNKNOWN_HERE
+            if condition and (status == 412 or unknown or ("IfMatch" in condition and is_missing(error))):
+                return ""
+            attempt += 1
+            if status != 409 or attempt == _ATTEMPTS:
+                raise
+            time.sleep(_PAUSE)  # Somebody writes in this very moment, and nothing is decided yet.
+
+
+def find_capabilities(client: S3Client, bucket: str, folder: str) -> Capabilities:
+    """Tries right and wrong conditions on an object of its own in `folder`, which ends in "/".
+
+    Raises what the client raises.
+    """
+    body = b"imagehaul looks what this store makes of conditional writes.\n"
+    request: dict[str, Any] = {
+        "Bucket": bucket,
+        "Key": f"{folder}probe-{secrets.token_hex(8)}",
+        "Body": body,
+        # What a bucket with an object lock asks for.
+        "ContentMD5": base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode(),
+    }
+    new = Capabilities().condition("")
+    etag = put_if(client, new, **request)
+    knows_new = bool(etag) and not put_if(client, new, **request)
+    etag = etag or put_if(client, {}, **request)
+    found = Capabilities("none", knows_new)
+    for each in (Capabilities("quoted", knows_new), Capabilities("bare", knows_new)):
+        # Where ETags are no MD5, each write has another.
+        etag = (written := put_if(client, each.condition(etag), **request)) or etag
+        if written:
+            if not put_if(client, each.condition(_NO_SUCH_ETAG), **request):
+                found = each
+            break
+    # A key that may not delete leaves the probe where it is; it harms nobody.
+    with suppress(client.exceptions.ClientError):
+        client.delete_object(Bucket=bucket, Key=request["Key"])
+    return found

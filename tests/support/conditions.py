@@ -1,0 +1,54 @@
+"""Clients of the real server that make it answer conditional writes as other servers were seen to."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Literal
+
+from imagehaul.store.endpoint import Store
+
+Manner = Literal["as it is", "ignores", "ignores If-Match", "ignores If-None-Match", "unknown", "bare", "versioned"]
+MANNERS: tuple[Manner, ...] = (
+    "as it is",
+    "ignores",
+    "ignores If-Match",
+    "ignores If-None-Match",
+    "unknown",
+    "bare",
+    "versioned",
+)
+EXCLUSIVE: tuple[Manner, ...] = ("as it is", "bare")
+"""Where one of two writers is always refused, over a new lock too."""
+
+
+def client_in_manner(store: Store, manner: Manner) -> Any:
+    """A client of its own. `unknown`: 501, as Swift. `bare`: quoted ETags are refused, as by Ceph. `versioned`: every
+    `If-Match` is refused and `If-None-Match` has no effect, as by Ceph in a bucket with versions.
+    """
+    client = fresh_client(store)
+
+    def refuse(code: str, status: int) -> None:
+        answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+        raise client.exceptions.ClientError(answer, "PutObject")
+
+    def answer(params: dict[str, Any], **_: object) -> None:
+        headers = params["headers"]
+        match, new = headers.get("If-Match", ""), "If-None-Match" in headers
+        if manner == "unknown" and (match or new):
+            refuse("NotImplemented", 501)
+        if (manner == "bare" and match.startswith('"')) or (manner == "versioned" and match):
+            refuse("PreconditionFailed", 412)
+        if manner == "bare" and match:
+            headers["If-Match"] = f'"{match}"'
+        if manner in ("ignores", "ignores If-Match"):
+            headers.pop("If-Match", None)
+        if manner in ("ignores", "ignores If-None-Match", "versioned"):
+            headers.pop("If-None-Match", None)
+
+    client.meta.events.register("before-call.s3.PutObject", answer)
+    return client
+
+
+def fresh_client(store: Store) -> Any:
+    """A client that a test may change."""
+    return Store(store.url, credentials=store.credentials, region=f"test-{uuid.uuid4().hex}").client()
