@@ -17,10 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from imagehaul.delivery.exporting import export_all
-from imagehaul.delivery.summary import count_outcome
 from imagehaul.entity import Addresses
 from imagehaul.layout import Layout
 from imagehaul.ledger.catalog import Catalog
+from imagehaul.ledger.counts import count_outcome
 from imagehaul.ledger.inventory import (
     EarlierRun,
     load_listing,
@@ -29,10 +29,11 @@ from imagehaul.ledger.inventory import (
     near_collisions,
     refuse_collisions,
 )
+from imagehaul.ledger.ledger_file import write_ledger
 from imagehaul.ledger.matching import load_annotations, match_annotations
 from imagehaul.ledger.plan import Wanted, make_plan, read_batch
 from imagehaul.ledger.proof import collect_outcome, prove
-from imagehaul.ledger.rows import LedgerRow, write_ledger, write_part
+from imagehaul.ledger.rows import LedgerRow, write_part
 from imagehaul.mapping import Mapping
 from imagehaul.records import Annotation, Box, SourceFile, StoredObject
 
@@ -129,7 +130,7 @@ def rerun(count: int, folder: Path) -> dict[str, float]:
     ledger = tuple(sorted((folder / "last").iterdir()))
     load_prior(catalog, [EarlierRun(LAST_RUN, ledger, published=True)])
     stage("ledger join")
-    load_listing(catalog, listed(count, after=False), MAPPING)
+    load_listing(catalog, listed(count, after=False), LAYOUT)
     stage("listing (simulated)")
     plan = make_plan(catalog, MAPPING, WANTED, 1000, 2)
     stage("plan")
@@ -142,7 +143,7 @@ def rerun(count: int, folder: Path) -> dict[str, float]:
     stage("batches (nothing rendered, nothing sent)")
     collect_outcome(catalog, sorted((folder / "parts").iterdir()), MAPPING, thumbnails=True)
     stage("outcome")
-    load_listing(catalog, listed(count, after=True), MAPPING)
+    load_listing(catalog, listed(count, after=True), LAYOUT)
     stage("listing (simulated)")
     prove(catalog, None, "bucket", 1, False, lambda _: "")  # type: ignore[arg-type]  # no object is in doubt
     counts = count_outcome(catalog)

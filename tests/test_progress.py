@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from imagehaul.cli.terminal import print_summary
-from imagehaul.delivery.summary import Counts, Reason, Summary
+from imagehaul.delivery.summary import Summary
+from imagehaul.ledger.counts import Counts, Reason
 from imagehaul.progress import LogProgress, Work, human_bytes, shown_on
 
 

@@ -72,7 +72,7 @@ def print_verification(found: Verification, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from imagehaul.delivery.verification import PROBLEMS
+    from imagehaul.ledger.comparison import PROBLEMS
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(justify="left")

@@ -8,18 +8,12 @@ from datetime import UTC, datetime
 
 from imagehaul.delivery.exporting import export_run
 from imagehaul.delivery.stages import Delivery
-from imagehaul.delivery.summary import (
-    MOST_PICTURES,
-    MOST_PROBLEMS,
-    Counts,
-    Summary,
-    pictures_of,
-    problems_of,
-    reasons_of,
-)
+from imagehaul.delivery.summary import MOST_PICTURES, MOST_PROBLEMS, Summary
+from imagehaul.ledger.counts import Counts, pictures_of, problems_of, reasons_of
+from imagehaul.ledger.ledger_file import write_ledger
 from imagehaul.ledger.plan import Plan
 from imagehaul.ledger.publish_checks import fingerprint, refusal, says_something_new, size_mismatches
-from imagehaul.ledger.rows import SCHEMA_NUMBER, write_ledger
+from imagehaul.ledger.rows import SCHEMA_NUMBER
 from imagehaul.ledger.runs import Current
 from imagehaul.store.errors import explain
 from imagehaul.version import software

@@ -15,26 +15,31 @@ from typing import TYPE_CHECKING
 from imagehaul.delivery.annotations import gather_annotations
 from imagehaul.delivery.batch import BatchOutcome, BatchWork
 from imagehaul.delivery.recipes import wanted_of
-from imagehaul.delivery.summary import (
-    Counts,
-    Summary,
-    count_outcome,
-)
+from imagehaul.delivery.summary import Summary
 from imagehaul.errors import StoreError
 from imagehaul.layout import Layout, new_run_name
 from imagehaul.ledger.catalog import Catalog
+from imagehaul.ledger.counts import Counts, count_outcome
 from imagehaul.ledger.inventory import (
+    drop_broken,
+    has_backslashes,
     load_listing,
     load_prior,
     load_source,
     near_collisions,
     refuse_collisions,
-    reject_names,
+    reject_backslashes,
 )
 from imagehaul.ledger.lease import Lease
 from imagehaul.ledger.matching import Matches, match_annotations
-from imagehaul.ledger.plan import Plan, make_plan, read_batch
-from imagehaul.ledger.proof import collect_outcome, name_changed_sources, name_what_was_not_looked_at, prove
+from imagehaul.ledger.plan import Plan, make_plan, preview_of, read_batch
+from imagehaul.ledger.proof import (
+    collect_outcome,
+    name_changed_sources,
+    name_what_was_not_looked_at,
+    prove,
+    was_attempted,
+)
 from imagehaul.ledger.runs import Current, Runs, read_current
 from imagehaul.mapping import Mapping
 from imagehaul.progress import Progress, human_bytes
@@ -137,15 +142,12 @@ class Delivery:
             load_prior(self.catalog, earlier)
             self._list_store()
             if self.request.broken:
-                self.catalog.execute(
-                    "DELETE FROM listing WHERE key IN (SELECT key FROM read_parquet(?) WHERE problem <> 'extra')",
-                    [self.request.broken],
-                )
+                drop_broken(self.catalog, self.request.broken)
 
     def _check_names(self) -> None:
-        backslashes, *_ = self.catalog.one("SELECT count(*) FROM source WHERE code = '' AND contains(name, '\\')")
-        if backslashes and not self.request.dry_run and not keeps_backslashes(self.client, self.layout):
-            reject_names(self.catalog, "contains(name, '\\')", "KEY_REWRITTEN")
+        asked = has_backslashes(self.catalog) and not self.request.dry_run
+        if asked and not keeps_backslashes(self.client, self.layout):
+            reject_backslashes(self.catalog)
         refuse_collisions(self.catalog, self.mapping)
         groups, examples = near_collisions(self.catalog)
         if groups:
@@ -182,7 +184,7 @@ class Delivery:
         load_listing(
             self.catalog,
             (item for prefix in prefixes for item in list_objects(self.client, layout.bucket, prefix)),
-            self.mapping,
+            layout,
         )
 
     # -- plan --------------------------------------------------------------------------------------------------------
@@ -201,8 +203,7 @@ class Delivery:
 
     def preview(self, plan: Plan) -> Summary:
         """What a dry run shows, and what a person is asked to approve."""
-        mapped = self.catalog.rows("SELECT path, name FROM source WHERE code = '' ORDER BY ordinal LIMIT 10")
-        rejected = self.catalog.rows("SELECT path, code FROM source WHERE code <> '' ORDER BY ordinal LIMIT 10")
+        mapped, rejected = preview_of(self.catalog, most=10)
         notes = [f"{path} → {self.layout.uri(self.mapping.image_key(name))}" for path, name in mapped]
         notes += [f"rejected: {path} ({code})" for path, code in rejected]
         return Summary(
@@ -293,9 +294,8 @@ class Delivery:
         with self.stage("proof", "Proving by a listing of the store"):
             parts = sorted((self.scratch / "parts").glob("*.parquet"))
             collect_outcome(self.catalog, parts, self.mapping, self.wanted.thumbnails)
-            sent, *_ = self.catalog.one("SELECT count(*) FROM outcome WHERE status IN ('sent', 'failed')")
             try:
-                if sent:
+                if was_attempted(self.catalog):
                     self._list_store()
                 self._judge(self.settings.proof == "read_back")
                 name_changed_sources(self.catalog, self.opened.has_changed)
@@ -303,7 +303,7 @@ class Delivery:
                 # What cannot be proven is not delivered; the rows say so.
                 problem = explain(error, f"list {self.layout.uri(self.layout.root)}", self.store.url)
                 self.stop_by(problem)
-                load_listing(self.catalog, (), self.mapping)
+                load_listing(self.catalog, (), self.layout)
                 self._judge(read_back=False)
                 name_what_was_not_looked_at(self.catalog, problem)
             return count_outcome(self.catalog)

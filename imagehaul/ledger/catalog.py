@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar
 
 from imagehaul.errors import HaulError
-from imagehaul.ledger.rows import COLUMNS
+from imagehaul.ledger.tables import TABLES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,25 +35,6 @@ class Range(TypedDict):
 
 
 Parameters: TypeAlias = Sequence[Any] | dict[str, Any] | Range
-
-_LEDGER = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
-_TABLES = {
-    # What the source holds. `name`: what the mapping made of the path; "" where `code` says it cannot be sent.
-    "source": "ordinal BIGINT, path VARCHAR, size BIGINT, version VARCHAR, code VARCHAR, message VARCHAR, "
-    "name VARCHAR, location VARCHAR",
-    # What annotation files say. `candidates`: the paths or stems that the reference may mean, best first.
-    "statement": "ordinal BIGINT, reference VARCHAR, match VARCHAR, candidates VARCHAR[], base VARCHAR, kind VARCHAR, "
-    "text VARCHAR, x DOUBLE, y DOUBLE, width DOUBLE, height DOUBLE, fraction BOOLEAN, crop_id VARCHAR, "
-    "image_width BIGINT, image_height BIGINT, origin VARCHAR",
-    # What the store holds. `name` as in `source`.
-    "listing": "kind VARCHAR, name VARCHAR, key VARCHAR, size BIGINT, etag VARCHAR",
-    # For each image the rows of the latest run that says anything of it; `published`: that run is the current one.
-    "prior": f"{_LEDGER}, published BOOLEAN",
-    # The images that the index shows today.
-    "published": "source_path VARCHAR",
-    # What was sent last under each key, as far as rows tell.
-    "known": "key VARCHAR, size BIGINT, etag VARCHAR, md5 VARCHAR, recipe VARCHAR, run VARCHAR",
-}
 
 
 class Catalog:
@@ -78,13 +59,21 @@ class Catalog:
         self._connection.execute("PRAGMA disable_checkpoint_on_shutdown")
         with contextlib.suppress(duckdb.CatalogException):  # Before DuckDB 2 there is no such setting.
             self._connection.execute("SET fsync_mode = 'none'")
-        for name, columns in _TABLES.items():
-            self.create(name, columns)
+        for name in TABLES:
+            self.clear(name)
         # A crop's key ends in `/<16 hex digits>.jpg`.
         self.execute("CREATE MACRO crop_id_of(key) AS left(right(key, 20), 16)")
 
-    def create(self, name: str, columns: str) -> None:
-        self._connection.execute(f"CREATE OR REPLACE TABLE {name} ({columns})")
+    def clear(self, table: str) -> None:
+        self._connection.execute(f"CREATE OR REPLACE TABLE {table} ({TABLES[table]})")
+
+    def fill(self, table: str, query: str, parameters: Parameters = ()) -> None:
+        """The table holds what the query gives, by the columns' names, and nothing else."""
+        self.clear(table)
+        self.append(table, query, parameters)
+
+    def append(self, table: str, query: str, parameters: Parameters = ()) -> None:
+        self.execute(f"INSERT INTO {table} BY NAME {query}", parameters)
 
     def execute(self, sql: str, parameters: Parameters = ()) -> None:
         self._patiently(lambda: self._connection.execute(sql, parameters))

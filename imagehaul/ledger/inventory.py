@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagehaul.errors import CODES, SourceError, StoreError
+from imagehaul.layout import Layout
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.rows import COLUMNS
 from imagehaul.mapping import Mapping, problem_of
@@ -15,6 +16,7 @@ from imagehaul.records import SourceFile, StoredObject
 
 OK = "('delivered', 'unchanged', 'sent', 'present')"
 """The states in which an object was in the store, as far as its row knows."""
+_BACKSLASH = "contains(name, '\\')"
 _KNOWN = "key, size, etag, md5, recipe, run"
 
 
@@ -35,10 +37,9 @@ def load_source(catalog: Catalog, files: Iterable[SourceFile], mapping: Mapping)
     return catalog.load("source", rows())
 
 
-def load_listing(catalog: Catalog, objects: Iterable[StoredObject], mapping: Mapping) -> int:
+def load_listing(catalog: Catalog, objects: Iterable[StoredObject], layout: Layout) -> int:
     """The objects below the data set's three folders; others are left out. Replaces an earlier listing."""
-    catalog.execute("DELETE FROM listing")
-    layout = mapping.layout
+    catalog.clear("listing")
 
     def rows() -> Iterator[tuple[str, str, str, int, str]]:
         for item in objects:
@@ -136,9 +137,22 @@ def near_collisions(catalog: Catalog) -> tuple[int, list[tuple[str, str]]]:
     return int(total), [(str(a), str(b)) for a, b in catalog.rows(f"{groups} ORDER BY first LIMIT 3")]
 
 
-def reject_names(catalog: Catalog, where: str, code: str) -> None:
-    """Marks the names for which the SQL condition holds as rejected: this store cannot keep them."""
+def has_backslashes(catalog: Catalog) -> bool:
+    (some,) = catalog.one(f"SELECT count(*) > 0 FROM source WHERE code = '' AND {_BACKSLASH}")
+    return bool(some)
+
+
+def reject_backslashes(catalog: Catalog) -> None:
+    """Marks the names that have one as rejected: this store cannot keep them."""
+    code = "KEY_REWRITTEN"
     catalog.execute(
-        f"UPDATE source SET code = $code, message = $message, name = '' WHERE code = '' AND {where}",
+        f"UPDATE source SET code = $code, message = $message, name = '' WHERE code = '' AND {_BACKSLASH}",
         {"code": code, "message": CODES[code].meaning},
+    )
+
+
+def drop_broken(catalog: Catalog, findings: str) -> None:
+    """Takes out of the listing what a verification found not to be as the ledger says. `findings`: its Parquet file."""
+    catalog.execute(
+        "DELETE FROM listing WHERE key IN (SELECT key FROM read_parquet(?) WHERE problem <> 'extra')", [findings]
     )

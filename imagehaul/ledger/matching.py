@@ -73,18 +73,18 @@ def candidates_of(item: Annotation) -> list[str]:
 
 def match_annotations(catalog: Catalog) -> Matches:
     """Fills the table `annotation` (`path` is the image's), and says what found no image."""
-    catalog.execute(
+    catalog.fill(
+        "stem",
         """
-        CREATE OR REPLACE TABLE stem AS
         SELECT path, regexp_replace(path, '\\.[^./]*$', '') AS stem,
                regexp_replace(regexp_extract(path, '[^/]*$'), '\\.[^.]*$', '') AS base
         FROM source WHERE EXISTS (SELECT 1 FROM statement WHERE match = 'stem')
-        """
+        """,
     )
     # A reference is resolved once, however many boxes stand on it.
-    catalog.execute(
+    catalog.fill(
+        "reference",
         """
-        CREATE OR REPLACE TABLE reference AS
         WITH asked AS (
             SELECT DISTINCT match, reference, candidates, base FROM statement
         ), candidate AS (
@@ -105,18 +105,18 @@ def match_annotations(catalog: Catalog) -> Matches:
         )
         SELECT match, reference, candidates, min(path) AS path, count(*) AS images
         FROM best GROUP BY match, reference, candidates
-        """
+        """,
     )
-    catalog.execute(
+    catalog.fill(
+        "resolved",
         """
-        CREATE OR REPLACE TABLE resolved AS
         SELECT s.*, r.path, coalesce(r.images, 0) AS images,
                kind <> 'box' OR width > 0 AND height > 0
                    AND greatest(abs(x), abs(y), width, height) < 9007199254740992 AS usable
         FROM statement s LEFT JOIN reference r USING (match, reference, candidates)
-        """
+        """,
     )
-    catalog.execute("CREATE OR REPLACE TABLE annotation AS SELECT * FROM resolved WHERE images = 1")
+    catalog.fill("annotation", "SELECT * FROM resolved WHERE images = 1")
     counts = catalog.one(
         """
         SELECT count(*), count(*) FILTER (kind = 'box'), count(DISTINCT path) FILTER (images = 1),

@@ -97,14 +97,14 @@ def make_plan(catalog: Catalog, mapping: Mapping, wanted: Wanted, batch_size: in
 
 def _gather_boxes(catalog: Catalog, crops: bool) -> None:
     """Fills `box`: the crops that are wanted of each image. The same box said twice is one crop."""
-    catalog.execute(
+    catalog.fill(
+        "box",
         f"""
-        CREATE OR REPLACE TABLE box AS
         SELECT path, crop_id, min(ordinal) AS ordinal, any_value(x) AS x, any_value(y) AS y,
                any_value(width) AS width, any_value(height) AS height, any_value(text) AS label,
                any_value(fraction) AS fraction
         FROM annotation WHERE kind = 'box' AND {crops} GROUP BY path, crop_id
-        """
+        """,
     )
 
 
@@ -113,9 +113,9 @@ def _find_standing(catalog: Catalog, wanted: Wanted) -> None:
 
     It is settled where it stands, or was rejected for a reason that will stay; `same` where the recipe is wanted, too.
     """
-    catalog.execute(
+    catalog.fill(
+        "object",
         f"""
-        CREATE OR REPLACE TABLE object AS
         SELECT p.source_path, p.kind, p.key, p.status, p.code, p.retryable, p.source_size, p.source_version, p.checked,
                p.width * p.height AS pixels, l.key IS NOT NULL AND p.status IN {OK} AS stands,
                stands OR p.status = 'rejected' AND NOT p.retryable AS settled,
@@ -129,28 +129,25 @@ def _find_standing(catalog: Catalog, wanted: Wanted) -> None:
 
 def _find_lacking(catalog: Catalog, wanted: Wanted) -> None:
     """Fills `lacking`: the images that lack a rendition that is wanted. `troubled`: those that failed at one."""
-    catalog.execute(
+    catalog.fill(
+        "lacking",
         f"""
-        CREATE OR REPLACE TABLE lacking AS
         SELECT path FROM source WHERE {wanted.thumbnails} AND NOT EXISTS (
             SELECT 1 FROM object WHERE source_path = path AND kind = 'thumbnail' AND same)
         UNION ALL
         SELECT path FROM box WHERE NOT EXISTS (
             SELECT 1 FROM object
             WHERE source_path = path AND kind = 'crop' AND same AND crop_id_of(object.key) = box.crop_id)
-        """
+        """,
     )
-    catalog.execute(
-        "CREATE OR REPLACE TABLE troubled AS "
-        "SELECT DISTINCT source_path AS path FROM object WHERE kind <> 'image' AND NOT settled"
-    )
+    catalog.fill("troubled", "SELECT DISTINCT source_path AS path FROM object WHERE kind <> 'image' AND NOT settled")
 
 
 def _decide(catalog: Catalog, mapping: Mapping, wanted: Wanted) -> None:
     """Fills `plan`: a decision for each row of the source."""
-    catalog.execute(
+    catalog.fill(
+        "decided",
         """
-        CREATE OR REPLACE TABLE decided AS
         WITH seen AS (
             SELECT s.ordinal, s.code, i.status, i.code AS said, i.retryable, i.settled, i.pixels,
                    i.source_path IS NULL OR i.code = 'HELD_BACK' AS is_new,
@@ -190,31 +187,36 @@ def _decide(catalog: Catalog, mapping: Mapping, wanted: Wanted) -> None:
             "no_picture": NO_PICTURE,
         },
     )
-    catalog.execute(
-        "CREATE OR REPLACE TABLE plan AS SELECT * FROM source JOIN decided USING (ordinal) ORDER BY ordinal"
-    )
+    catalog.fill("plan", "SELECT * FROM source JOIN decided USING (ordinal) ORDER BY ordinal")
 
 
 def _gather_work(catalog: Catalog) -> None:
     """Fills `work_box` and `work_present`: what a batch needs to know of its images, in the order of the source."""
-    catalog.execute(
+    catalog.fill(
+        "work_box",
         """
-        CREATE OR REPLACE TABLE work_box AS
         SELECT p.ordinal AS image, b.* FROM box b JOIN plan p USING (path)
         WHERE p.decision = 'work' ORDER BY p.ordinal, b.ordinal
-        """
+        """,
     )
     # How an object was made that is not the one that was sent last, nobody knows.
-    catalog.execute(
+    catalog.fill(
+        "work_present",
         """
-        CREATE OR REPLACE TABLE work_present AS
         SELECT p.ordinal AS image, l.key, l.size, l.etag,
                coalesce(k.md5, '') AS md5, coalesce(k.etag, '') AS known_etag,
                CASE WHEN k.etag = l.etag THEN k.recipe ELSE '' END AS recipe, coalesce(k.run, '') AS run
         FROM listing l JOIN plan p USING (name) LEFT JOIN known k ON k.key = l.key
         WHERE p.decision = 'work' ORDER BY p.ordinal
-        """
+        """,
     )
+
+
+def preview_of(catalog: Catalog, most: int) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """The first of the source: paths with the names that the mapping gives them, and rejected paths with the code."""
+    mapped = catalog.rows("SELECT path, name FROM source WHERE code = '' ORDER BY ordinal LIMIT ?", [most])
+    rejected = catalog.rows("SELECT path, code FROM source WHERE code <> '' ORDER BY ordinal LIMIT ?", [most])
+    return [(str(path), str(name)) for path, name in mapped], [(str(path), str(code)) for path, code in rejected]
 
 
 def _cut(catalog: Catalog, batch_size: int) -> Iterator[BatchReference]:

@@ -40,7 +40,7 @@ PAUSES = (0.5, 4.0)
 def collect_outcome(catalog: Catalog, parts: Iterable[Path], mapping: Mapping, thumbnails: bool) -> None:
     """Fills `outcome`: the rows of this run's batches, those carried over, and those never sent."""
     columns = ", ".join(COLUMNS)
-    catalog.create("outcome", ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items()))
+    catalog.clear("outcome")
     if files := [str(part) for part in parts]:
         catalog.execute(f"INSERT INTO outcome SELECT {columns} FROM read_parquet(?)", [files])
     status = "CASE status WHEN 'rejected' THEN 'rejected' ELSE 'unchanged' END"
@@ -162,9 +162,9 @@ def prove(
         "SELECT key, sha256, md5, source_path, source_size, source_version, coalesce(s.location, '') "
         "FROM seen LEFT JOIN source s ON s.path = source_path WHERE claimed AND NOT matches AND seen_size = seen.size"
     )
-    catalog.create("finding", "key VARCHAR, proof VARCHAR, message VARCHAR")
+    catalog.clear("looked_at")
     looker = Looker(client, bucket, read_back, source_sha256)
-    catalog.load("finding", _findings(looker, map(_doubt, doubts), workers))
+    catalog.load("looked_at", _findings(looker, map(_doubt, doubts), workers))
     final = {
         "status": "CASE WHEN NOT claimed THEN j.status WHEN NOT shown THEN 'failed' "
         "WHEN j.status IN ('present', 'unchanged') THEN 'unchanged' ELSE 'delivered' END",
@@ -179,13 +179,13 @@ def prove(
         "WHEN shown OR j.status = 'failed' THEN j.message WHEN NOT listed THEN 'The store does not list the object.' "
         "ELSE trim('The store lists ' || seen_size || ' bytes with the ETag ' || seen_etag || '. ' || looked) END",
     }
-    catalog.execute(
+    catalog.fill(
+        "proven",
         f"""
-        CREATE OR REPLACE TABLE proven AS
         WITH judged AS (
             SELECT s.*, coalesce(f.proof, '') AS found, coalesce(f.message, '') AS looked,
                    claimed AND (matches OR found <> '') AS shown
-            FROM seen s LEFT JOIN finding f ON f.key = s.key AND s.key <> ''
+            FROM seen s LEFT JOIN looked_at f ON f.key = s.key AND s.key <> ''
         ), final AS (
             SELECT {", ".join(f"{final.get(name, f'j.{name}')} AS {name}" for name in COLUMNS)},
                    shown AND j.status IN ('sent', 'failed') AS sent FROM judged j
@@ -230,11 +230,15 @@ def _compare(catalog: Catalog, read_back: bool) -> None:
         LEFT JOIN (FROM listing WHERE {within}) l ON l.key = o.key AND o.key <> ''
         LEFT JOIN (FROM work_present WHERE {within}) w ON w.key = o.key AND w.etag = l.etag
     """
-    for number, part in enumerate(catalog.ranges("outcome", "key")):
-        catalog.execute(
-            f"INSERT INTO seen {compared}" if number else f"CREATE OR REPLACE TABLE seen AS {compared}",
-            {**part, "nothing_sent": NOTHING_SENT},
-        )
+    catalog.clear("seen")
+    for part in catalog.ranges("outcome", "key"):
+        catalog.append("seen", compared, {**part, "nothing_sent": NOTHING_SENT})
+
+
+def was_attempted(catalog: Catalog) -> bool:
+    """Whether anything was sent in this run, or failed to be: else the listing of the inventory still tells all."""
+    (attempted,) = catalog.one("SELECT count(*) > 0 FROM outcome WHERE status IN ('sent', 'failed')")
+    return bool(attempted)
 
 
 def name_what_was_not_looked_at(catalog: Catalog, problem: StoreError) -> None:
@@ -252,7 +256,7 @@ def name_changed_sources(catalog: Catalog, has_changed: Callable[[SourceFile], b
         "JOIN listing USING (key) LEFT JOIN source s ON s.path = source_path "
         "WHERE proven.kind = 'image' AND proven.code = 'NOT_PROVEN'"
     )
-    catalog.create("moved", "source_path VARCHAR")
+    catalog.clear("moved")
     files = (SourceFile(path, size, version, location=location) for path, size, version, location in suspects)
     catalog.load("moved", ((file.path,) for file in files if has_changed(file)))
     catalog.execute(

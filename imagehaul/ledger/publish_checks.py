@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 
-from imagehaul.delivery.summary import Counts
 from imagehaul.ledger.catalog import Catalog
+from imagehaul.ledger.counts import Counts
 from imagehaul.ledger.plan import Plan
 from imagehaul.ledger.runs import Current
 from imagehaul.settings import Settings

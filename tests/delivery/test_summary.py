@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from imagehaul.delivery.summary import Counts, Reason, Summary, count_outcome, pictures_of, reasons_of
+from imagehaul.delivery.summary import Summary
 from imagehaul.ledger.catalog import Catalog
+from imagehaul.ledger.counts import Counts, Reason, count_outcome, pictures_of, reasons_of
 from imagehaul.ledger.inventory import load_source
 from imagehaul.ledger.rows import COLUMNS, LedgerRow
 from imagehaul.records import SourceFile
@@ -36,7 +37,6 @@ SUMMARY = Summary(
 @pytest.fixture
 def catalog(tmp_path: Path) -> Iterator[Catalog]:
     with closing(Catalog(tmp_path)) as opened:
-        opened.execute("CREATE TABLE proven AS SELECT * EXCLUDE (published), FALSE AS sent FROM prior")
         yield opened
 
 

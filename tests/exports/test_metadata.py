@@ -300,13 +300,13 @@ from imagehaul.layout import Layout
 
 folder = Path(sys.argv[1])
 catalog = Catalog(folder)
-catalog.execute('''CREATE TABLE proven AS SELECT * EXCLUDE (published) REPLACE (
+catalog.fill('proven', '''SELECT * EXCLUDE (published, i) REPLACE (
     'folder/picture ' || i || '.jpg' AS source_path, 'image' AS kind, 'd/images/picture ' || i || '.jpg' AS key,
     'delivered' AS status, uuid()::VARCHAR AS media_id, 640 AS width, 480 AS height)
     FROM range(100000) r(i) LEFT JOIN prior ON FALSE''')
 catalog.execute('''UPDATE proven SET format = 'JPEG', content_type = 'image/jpeg', orientation = 1, size = 1,
     sha256 = '5a' ''')
-catalog.execute('''CREATE TABLE annotation AS SELECT source_path AS path, 'label' AS kind, 'bird' AS text,
+catalog.fill('annotation', '''SELECT source_path AS path, 'label' AS kind, 'bird' AS text,
     0.0 AS x, 0.0 AS y, 0.0 AS width, 0.0 AS height, FALSE AS fraction, '' AS crop_id, TRUE AS usable, 0 AS ordinal
     FROM proven''')
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -24,7 +24,7 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
 
 def test_rows_go_in_and_come_out_whatever_their_texts_hold(catalog: Catalog) -> None:
     texts = ["", "it's", '"', "a\nb", "a\0b", "\\", "日本 é e\u0301", "😀", "%s ? $1"]
-    catalog.create("word", "place BIGINT, text VARCHAR")
+    catalog.execute("CREATE TABLE word (place BIGINT, text VARCHAR)")
     assert catalog.load("word", enumerate(texts)) == len(texts)
     assert [text for _, text in catalog.rows("SELECT * FROM word ORDER BY place")] == texts
     assert catalog.one("SELECT text FROM word WHERE text = $text", {"text": "it's"}) == ("it's",)
@@ -37,7 +37,7 @@ def test_nothing_to_load_is_nothing(catalog: Catalog) -> None:
 def test_rows_are_loaded_and_read_a_chunk_at_a_time(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imagehaul.ledger.catalog, "ROWS_LOADED", 10)
     monkeypatch.setattr(imagehaul.ledger.catalog, "ROWS_FETCHED", 10)
-    catalog.create("number", "n BIGINT")
+    catalog.execute("CREATE TABLE number (n BIGINT)")
     seen: list[int] = []
 
     def numbers() -> Iterator[tuple[int]]:
@@ -51,7 +51,7 @@ def test_rows_are_loaded_and_read_a_chunk_at_a_time(catalog: Catalog, monkeypatc
 
 
 def test_threads_share_the_catalog(catalog: Catalog) -> None:
-    catalog.create("number", "n BIGINT")
+    catalog.execute("CREATE TABLE number (n BIGINT)")
     catalog.load("number", ((n,) for n in range(1000)))
     found: list[Any] = []
     threads = [
@@ -66,7 +66,7 @@ def test_threads_share_the_catalog(catalog: Catalog) -> None:
 
 
 def test_a_table_may_change_while_its_rows_are_read(catalog: Catalog) -> None:
-    catalog.create("number", "n BIGINT")
+    catalog.execute("CREATE TABLE number (n BIGINT)")
     catalog.load("number", ((n,) for n in range(25_000)))
     rows = catalog.rows("SELECT n FROM number ORDER BY n")
     next(rows)
@@ -77,7 +77,7 @@ def test_a_table_may_change_while_its_rows_are_read(catalog: Catalog) -> None:
 def test_ranges_hold_every_text_once_and_in_order(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imagehaul.ledger.catalog, "ROWS_SORTED", 100)
     paths = [f"{n % 7}/é {n:04}.jpg" for n in range(1000)]
-    catalog.create("word", "path VARCHAR")
+    catalog.execute("CREATE TABLE word (path VARCHAR)")
     catalog.load("word", ((path,) for path in paths))
     ranges = catalog.ranges("word", "path")
     assert 5 <= len(ranges) <= 10
@@ -93,7 +93,7 @@ def test_ranges_of_few_texts_or_of_one_text_alone_hold_them_too(
     rows: int, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(imagehaul.ledger.catalog, "ROWS_SORTED", 100)
-    catalog.create("word", "path VARCHAR")
+    catalog.execute("CREATE TABLE word (path VARCHAR)")
     catalog.load("word", (("same",) for _ in range(rows)))
     query = "SELECT count(*) FROM word WHERE path >= $low AND ($high IS NULL OR path < $high)"
     assert sum(catalog.one(query, part)[0] for part in catalog.ranges("word", "path")) == rows

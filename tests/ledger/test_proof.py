@@ -14,9 +14,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 import imagehaul.ledger.catalog
-from imagehaul.delivery.summary import count_outcome
 from imagehaul.errors import StoreError
 from imagehaul.ledger.catalog import Catalog
+from imagehaul.ledger.counts import count_outcome
 from imagehaul.ledger.inventory import load_listing, load_source
 from imagehaul.ledger.matching import match_annotations
 from imagehaul.ledger.plan import make_plan
@@ -248,7 +248,7 @@ class Bucket:
             make_plan(catalog, MAPPING, WANTED, 10, 1)
             write_part(rows, self.folder / "part.parquet")
             collect_outcome(catalog, [self.folder / "part.parquet"], MAPPING, True)
-            load_listing(catalog, list_objects(self.client, self.bucket, LAYOUT.images), MAPPING)
+            load_listing(catalog, list_objects(self.client, self.bucket, LAYOUT.images), LAYOUT)
 
             def source_sha256(file: SourceFile) -> str:
                 self.asked.append(file.path)
@@ -352,7 +352,7 @@ def doubtful(site: Site) -> Callable[[Answers], str]:
         run.work(etag=lambda hashed: "opaque")
         site.store = {name: item for name, item in site.store.items() if name == key("images", "b.jpg")}
         collect_outcome(run.catalog, run.parts, MAPPING, True)
-        load_listing(run.catalog, site.store.values(), MAPPING)
+        load_listing(run.catalog, site.store.values(), LAYOUT)
         prove(run.catalog, cast(Any, client), "bucket", 2, False, lambda path: "")
         found = run.catalog.one("SELECT status || ' ' || proof FROM proven WHERE source_path = 'b.jpg'")
         return str(found[0]).strip()

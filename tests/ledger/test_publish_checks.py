@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from imagehaul.delivery.summary import Counts
 from imagehaul.ledger.catalog import Catalog
+from imagehaul.ledger.counts import Counts
 from imagehaul.ledger.plan import Plan
 from imagehaul.ledger.publish_checks import refusal, size_mismatches
 from imagehaul.ledger.runs import Current
@@ -23,12 +23,6 @@ CURRENT = Current("20261122T101500Z-1f3a9c", "s3://l/", {"json": "s3://e/metadat
 @pytest.fixture
 def catalog(tmp_path: Path) -> Iterator[Catalog]:
     opened = Catalog(tmp_path)
-    opened.create("published", "source_path VARCHAR")
-    opened.create(
-        "proven",
-        "source_path VARCHAR, kind VARCHAR, status VARCHAR, width BIGINT, height BIGINT, orientation BIGINT",
-    )
-    opened.create("annotation", "path VARCHAR, image_width BIGINT, image_height BIGINT")
     yield opened
     opened.close()
 
@@ -67,14 +61,17 @@ def test_published_images_that_are_rejected_now_count_as_lost(catalog: Catalog) 
     """A decoder that went missing must not empty an index, even where MAX_REJECTED was raised."""
     paths = [f"{number}.heic" for number in range(20)]
     catalog.load("published", [(path,) for path in paths])
-    catalog.load("proven", [(path, "image", "rejected", 0, 0, 0) for path in paths])
+    catalog.append("proven", "SELECT unnest(?) AS source_path, 'image' AS kind, 'rejected' AS status", [paths])
     settings = SETTINGS.model_copy(update={"max_rejected": 1.0})
     assert "MAX_VANISHED" in refused(catalog, Counts(100, unchanged=80, rejected=20), settings=settings)
 
 
 def test_annotations_of_another_size_are_found_in_the_space_of_their_boxes(catalog: Catalog) -> None:
-    catalog.load("proven", [("turned.jpg", "image", "delivered", 300, 400, 6)])
-    catalog.load("annotation", [("turned.jpg", 400, 300)])
+    catalog.append(
+        "proven",
+        "SELECT 'turned.jpg' AS source_path, 'image' AS kind, 300 AS width, 400 AS height, 6 AS orientation",
+    )
+    catalog.append("annotation", "SELECT 'turned.jpg' AS path, 400 AS image_width, 300 AS image_height")
     count, example = size_mismatches(catalog, SETTINGS)
     assert count == 1
     assert "turned.jpg" in example

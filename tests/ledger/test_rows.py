@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import imagehaul.ledger.catalog
-import imagehaul.ledger.rows
+import imagehaul.ledger.ledger_file
 from imagehaul.ledger.catalog import Catalog
-from imagehaul.ledger.rows import COLUMNS, LedgerRow, arrow_schema, write_ledger, write_part
+from imagehaul.ledger.ledger_file import write_ledger
+from imagehaul.ledger.rows import COLUMNS, LedgerRow, arrow_schema, write_part
 from imagehaul.records import Box, Facts, Rendition
 
 ROW = LedgerRow("a.jpg", "image", "images/a.jpg", "sent", run="r")
@@ -22,7 +23,6 @@ ROW = LedgerRow("a.jpg", "image", "images/a.jpg", "sent", run="r")
 @pytest.fixture
 def catalog(tmp_path: Path) -> Iterator[Catalog]:
     with closing(Catalog(tmp_path)) as opened:
-        opened.execute("CREATE TABLE proven AS SELECT * EXCLUDE (published), FALSE AS sent FROM prior")
         yield opened
 
 
@@ -79,8 +79,8 @@ def test_a_part_without_rows_can_be_read(tmp_path: Path) -> None:
 def test_the_ledger_is_written_in_row_groups_of_many_batches(
     catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(imagehaul.ledger.rows, "ROWS_AT_ONCE", 2_048)
-    monkeypatch.setattr(imagehaul.ledger.rows, "ROWS_IN_GROUP", 4_096)
+    monkeypatch.setattr(imagehaul.ledger.ledger_file, "ROWS_AT_ONCE", 2_048)
+    monkeypatch.setattr(imagehaul.ledger.ledger_file, "ROWS_IN_GROUP", 4_096)
     fill(catalog, [replace(ROW, source_path=f"{n:05}.jpg", key=f"{n}") for n in range(9_000)])
     write_ledger(catalog, tmp_path / "ledger.parquet")
     written = pq.ParquetFile(tmp_path / "ledger.parquet").metadata

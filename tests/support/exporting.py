@@ -52,7 +52,7 @@ def export(
     created: str = CREATED,
 ) -> tuple[Path, dict[str, Exported]]:
     """The folder with the exports' files, and what each export says of itself."""
-    catalog.execute("CREATE OR REPLACE TABLE proven AS SELECT * EXCLUDE (published), FALSE AS sent FROM prior")
+    catalog.clear("proven")
     paths = {row.source_path for row in rows} | {item.reference for item in annotations}
     load_source(catalog, (SourceFile(path, 1, "1") for path in sorted(paths)), MAPPING)
     load_annotations(catalog, annotations)

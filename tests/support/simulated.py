@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from imagehaul.delivery.batch import BatchWork
-from imagehaul.delivery.summary import Counts, count_outcome
 from imagehaul.layout import Layout
 from imagehaul.ledger.catalog import Catalog
+from imagehaul.ledger.counts import Counts, count_outcome
 from imagehaul.ledger.inventory import EarlierRun, load_listing, load_prior, load_source
+from imagehaul.ledger.ledger_file import write_ledger
 from imagehaul.ledger.matching import load_annotations, match_annotations
 from imagehaul.ledger.plan import Plan, Wanted, make_plan, read_batch
 from imagehaul.ledger.proof import collect_outcome, name_changed_sources, prove
-from imagehaul.ledger.rows import LedgerRow, write_ledger, write_part
+from imagehaul.ledger.rows import LedgerRow, write_part
 from imagehaul.mapping import Mapping
 from imagehaul.records import (
     Annotation,
@@ -178,7 +179,7 @@ class Site:
         load_annotations(catalog, self.annotations)
         match_annotations(catalog)
         load_prior(catalog, self.earlier)
-        load_listing(catalog, self.store.values(), self.mapping)
+        load_listing(catalog, self.store.values(), self.mapping.layout)
         asked = replace(self.wanted, **wanted)
         return Run(
             self,
@@ -231,7 +232,7 @@ class Run:
         """`listed`: what the store lists now, where that is not what it holds."""
         source = FolderSource(self.site.folder / "source", Selection(), False)
         collect_outcome(self.catalog, self.parts, self.site.mapping, self.wanted.thumbnails)
-        load_listing(self.catalog, self.site.store.values() if listed is None else listed, self.site.mapping)
+        load_listing(self.catalog, self.site.store.values() if listed is None else listed, self.site.mapping.layout)
         prove(
             self.catalog,
             cast(Any, Client(self.site.checksums)),

@@ -1,0 +1,88 @@
+"""All working tables of a run and of a verification, with their columns. Whoever fills one says so by its name.
+
+They are DuckDB's, on the scratch disk (`catalog.py`). Text that is not known is "", a number 0, as in the ledger.
+"""
+
+from __future__ import annotations
+
+from imagehaul.ledger.rows import COLUMNS
+
+_LEDGER = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+_SOURCE = (
+    "ordinal BIGINT, path VARCHAR, size BIGINT, version VARCHAR, code VARCHAR, message VARCHAR, name VARCHAR, "
+    "location VARCHAR"
+)
+_STATEMENT = (
+    "ordinal BIGINT, reference VARCHAR, match VARCHAR, candidates VARCHAR[], base VARCHAR, kind VARCHAR, "
+    "text VARCHAR, x DOUBLE, y DOUBLE, width DOUBLE, height DOUBLE, fraction BOOLEAN, crop_id VARCHAR, "
+    "image_width BIGINT, image_height BIGINT, origin VARCHAR"
+)
+_BOX = (
+    "path VARCHAR, crop_id VARCHAR, ordinal BIGINT, x DOUBLE, y DOUBLE, width DOUBLE, height DOUBLE, label VARCHAR, "
+    "fraction BOOLEAN"
+)
+_DECISION = "decision VARCHAR, reason VARCHAR"
+
+TABLES: dict[str, str] = {
+    # -- Inventory: what there is.
+    # What the source holds. `name`: what the mapping made of the path; "" where `code` says it cannot be sent.
+    "source": _SOURCE,
+    # What the store holds. `name` as in `source`.
+    "listing": "kind VARCHAR, name VARCHAR, key VARCHAR, size BIGINT, etag VARCHAR",
+    # For each image the rows of the latest run that says anything of it; `published`: that run is the current one.
+    "prior": f"{_LEDGER}, published BOOLEAN",
+    # The images that the index shows today.
+    "published": "source_path VARCHAR",
+    # What was sent last under each key, as far as rows tell.
+    "known": "key VARCHAR, size BIGINT, etag VARCHAR, md5 VARCHAR, recipe VARCHAR, run VARCHAR",
+    # -- Annotations: which image each is about.
+    # What annotation files say. `candidates`: the paths or stems that the reference may mean, best first.
+    "statement": _STATEMENT,
+    # The paths of the source without their suffix: whole, and the last part alone.
+    "stem": "path VARCHAR, stem VARCHAR, base VARCHAR",
+    # Each different reference, an image that it means, and how many it may mean.
+    "reference": "match VARCHAR, reference VARCHAR, candidates VARCHAR[], path VARCHAR, images BIGINT",
+    # Statements with what their references were found to mean. `usable`: an export can show it.
+    "resolved": f"{_STATEMENT}, path VARCHAR, images BIGINT, usable BOOLEAN",
+    # Those of them that are about one image.
+    "annotation": f"{_STATEMENT}, path VARCHAR, images BIGINT, usable BOOLEAN",
+    # -- Plan: what is to be done.
+    # The crops that are wanted of each image.
+    "box": _BOX,
+    # What earlier runs said of each object, and whether that holds: see `plan.py`.
+    "object": "source_path VARCHAR, kind VARCHAR, key VARCHAR, status VARCHAR, code VARCHAR, retryable BOOLEAN, "
+    "source_size BIGINT, source_version VARCHAR, checked VARCHAR, pixels BIGINT, stands BOOLEAN, settled BOOLEAN, "
+    "same BOOLEAN",
+    # The images that lack a rendition that is wanted, and those that failed at one.
+    "lacking": "path VARCHAR",
+    "troubled": "path VARCHAR",
+    # What is done with each image, and why; then the same beside the source.
+    "decided": f"ordinal BIGINT, {_DECISION}",
+    "plan": f"{_SOURCE}, {_DECISION}",
+    # What a batch needs to know of its images, whose ordinals are `image`: boxes, and what lies under their keys.
+    "work_box": f"image BIGINT, {_BOX}",
+    "work_present": "image BIGINT, key VARCHAR, size BIGINT, etag VARCHAR, md5 VARCHAR, known_etag VARCHAR, "
+    "recipe VARCHAR, run VARCHAR",
+    # -- Proof: what became of it.
+    # The rows of the run's batches, those carried over and those never sent.
+    "outcome": _LEDGER,
+    # The same beside what the store lists. `claimed`: the row says that the object is there; `matches`: so it is.
+    "seen": f"{_LEDGER}, listed BOOLEAN, seen_size BIGINT, seen_etag VARCHAR, recipe_before VARCHAR, claimed BOOLEAN, "
+    "matches BOOLEAN",
+    # What a look at single objects showed. `proof`: "" = the bytes are not proven.
+    "looked_at": "key VARCHAR, proof VARCHAR, message VARCHAR",
+    # The ledger of this run. `sent`: in this run.
+    "proven": f"{_LEDGER}, sent BOOLEAN",
+    # Images whose source was no longer what it was when the proof looked.
+    "moved": "source_path VARCHAR",
+    # -- Verification: the published ledger against the store.
+    # The ledger's objects. `stands`: it says that the object is there.
+    "expected": "key VARCHAR, kind VARCHAR, source_path VARCHAR, size BIGINT, etag VARCHAR, md5 VARCHAR, "
+    "sha256 VARCHAR, stands BOOLEAN",
+    # Objects that must be looked at, in the order of their keys. `held_etag`: the store's.
+    "doubt": "key VARCHAR, kind VARCHAR, source_path VARCHAR, size BIGINT, md5 VARCHAR, sha256 VARCHAR, etag VARCHAR, "
+    "held_etag VARCHAR, same_etag BOOLEAN",
+    # What is not as the ledger says.
+    "finding": "problem VARCHAR, kind VARCHAR, key VARCHAR, source_path VARCHAR, message VARCHAR",
+}
+"""Name → columns, as in `CREATE TABLE`."""
