@@ -55,7 +55,7 @@ def summary(**more: object) -> Summary:
     counts = Counts(planned=4, delivered=2, unchanged=1, rejected=1, objects=5, bytes=1234)
     given: dict[str, object] = {
         "dataset": "set", "run": "r", "source": "/pictures", "counts": counts, "new": 2, "changed": 0, "vanished": 0,
-        "seconds": 2.0, "engine": "s5cmd", "ledger": "s3://b/ledger/", "export": "s3://b/export/", "published": True,
+        "seconds": 2.0, "engine": "s5cmd", "ledger": "s3://b/ledger/", "published": True, "exports": {"json": "s3://b/export/metadata.json"},
     }  # fmt: skip
     return Summary(**{**given, **more})  # type: ignore[arg-type]
 
