@@ -31,7 +31,8 @@ from imagehaul.ledger.inventory import (
 )
 from imagehaul.ledger.ledger_file import write_ledger
 from imagehaul.ledger.matching import load_annotations, match_annotations
-from imagehaul.ledger.plan import Wanted, make_plan, read_batch
+from imagehaul.ledger.plan import Wanted, make_plan, pack_batch
+from imagehaul.ledger.planned import planned_images
 from imagehaul.ledger.proof import collect_outcome, prove
 from imagehaul.ledger.rows import LedgerRow, write_part
 from imagehaul.mapping import Mapping
@@ -136,8 +137,8 @@ def rerun(count: int, folder: Path) -> dict[str, float]:
     stage("plan")
     (folder / "parts").mkdir()
     for reference in plan.batches:
-        batch = read_batch(catalog, reference)
-        numbers = [int(image.path[-12:-4]) for image in batch.images]
+        images = planned_images(pack_batch(catalog, reference))
+        numbers = [int(image.path[-12:-4]) for image in images]
         rows = (row for number in numbers for row in rows_of(number, THIS_RUN, "2" if is_changed(number) else "1"))
         write_part(rows, folder / "parts" / f"{reference.number:05d}.parquet")
     stage("batches (nothing rendered, nothing sent)")

@@ -11,6 +11,7 @@ from imagehaul.blocks.credentials import ObjectStoreCredentials
 from imagehaul.errors import SettingsError
 from imagehaul.store.ca import checked_pem
 from imagehaul.store.endpoint import Addressing, Store
+from imagehaul.store.reference import StoreReference
 
 
 class ObjectStore(Block):
@@ -93,6 +94,7 @@ class ObjectStore(Block):
             addressing=self.addressing_style,
             credentials=self.credentials.to_keys(),
             ca=self.ca_bundle.strip(),
+            reference=StoreReference("block", self._block_document_name) if self._block_document_name else None,
         )
 
 

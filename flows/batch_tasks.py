@@ -13,15 +13,15 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Cancelled, Completed, Failed
 
-from imagehaul.delivery.batch import BatchOutcome
 from imagehaul.delivery.batch_threads import RunBatches, WorkOn
+from imagehaul.delivery.jobs import BatchResult
 from imagehaul.errors import HaulError
 from imagehaul.records import BatchReference
 
 INTERRUPT_SECONDS = 8.0
 """How long an interrupted run waits for its batches, so that their children are gone when it ends."""
 
-Finished = BatchOutcome | HaulError | PrefectFuture[Any] | None
+Finished = BatchResult | HaulError | PrefectFuture[Any] | None
 
 
 def as_tasks(dataset: str) -> RunBatches:
@@ -30,7 +30,7 @@ def as_tasks(dataset: str) -> RunBatches:
 
     def run_batches(
         batches: Sequence[BatchReference], work_on: WorkOn, at_once: int, interrupt: Callable[[], None]
-    ) -> Generator[BatchOutcome | None]:
+    ) -> Generator[BatchResult | None]:
         finished: SimpleQueue[Finished] = SimpleQueue()
         interrupted = False
 

@@ -46,12 +46,30 @@ def start_bound(command: Sequence[str], **options: Any) -> subprocess.Popen[byte
 
     It gets a session of its own; `options` are those of `subprocess.Popen`.
     """
+    return _start_in_thread(bound(command), options)
+
+
+def start_bound_python(code: str, arguments: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """The same for Python code, in a fresh interpreter that is isolated from the current folder and from variables.
+
+    The code finds the `arguments` in `sys.argv[1:]`, and its pipes at the process's `stdin` and `stdout`.
+    """
+    flags = ["-I", "-S", "-X", f"utf8={sys.flags.utf8_mode}"]
+    preamble, parent = ("import sys\n", []) if sys.platform != "linux" else (_DIE_WITH_PARENT, [str(os.getpid())])
+    # The first argument becomes the program's name, as in any other program.
+    command = [sys.executable, *flags, "-c", preamble + code, *parent, "-", *arguments]
+    if sys.platform != "linux":
+        command.remove("-")
+    return _start_in_thread(command, {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, **options})
+
+
+def _start_in_thread(command: Sequence[str], options: dict[str, Any]) -> subprocess.Popen[bytes]:
     outcome: list[subprocess.Popen[bytes] | Exception] = []
     started = threading.Event()
 
     def keep() -> None:
         try:
-            process = subprocess.Popen(bound(command), start_new_session=True, **options)
+            process = subprocess.Popen(command, start_new_session=True, **options)
         except Exception as error:
             outcome.append(error)
             started.set()

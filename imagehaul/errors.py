@@ -159,6 +159,11 @@ CODES: dict[str, Code] = {
         "The store cannot be reached or does not answer.", True, "Check the URL and the network; run again."
     ),
     "HELD_BACK": Code("New, and --rerun failed sends nothing new.", True, "Run again without --rerun failed."),
+    "WORKER_LOST": Code(
+        "Worker after worker ended while it worked on the image's batch.",
+        True,
+        "Look at the workers' own logs: memory, perhaps. Run again: only what is missing is sent.",
+    ),
     "NOT_ATTEMPTED": Code("The run was stopped before this image's turn.", True, "Run again."),
 }
 """Each code that a row of the ledger can carry."""

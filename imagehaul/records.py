@@ -308,14 +308,6 @@ class BatchReference:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """All that the work on some images needs, but for the source and the store."""
-
-    number: int
-    images: tuple[PlannedImage, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Request:
     """What one delivery is asked to do; how it does it stands in the settings.
 

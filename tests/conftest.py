@@ -199,7 +199,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds in place of minutes, so that a test sees the end of a store that never answers."""
     patience = Patience(stall_seconds=2.0, pauses=(0.1, 0.3, 0.5), retries=2, probe_seconds=4.0)
-    monkeypatch.setattr("imagehaul.delivery.stages.choose_lane", partial(choose_lane, patience=patience))
+    monkeypatch.setattr("imagehaul.delivery.worker.choose_lane", partial(choose_lane, patience=patience))
     quick = ClientPatience(connect=2, read=2, attempts=3)
     monkeypatch.setattr("imagehaul.store.endpoint.boto3_client", lambda store, keys, patience=quick: boto3_client(
         store, keys, patience

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from imagehaul.ledger.plan import Wanted
 from imagehaul.ledger.rows import LedgerRow, write_part
 from imagehaul.mapping import Mapping
 from imagehaul.records import (
-    Batch,
     Box,
     Copy,
     Crop,
@@ -46,19 +44,6 @@ BYTES_ALL_THE_SAME = {
 """What DELIVER_UNDECODABLE sends."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchOutcome:
-    """`part`: the Parquet file with the batch's rows. `size`: bytes of its source images.
-
-    `stopped`: why nothing more can be sent by anybody."""
-
-    number: int
-    images: int
-    size: int
-    part: Path
-    stopped: StoreError | None = None
-
-
 @dataclass(slots=True)
 class _Object:
     """One object on its way: its row, and how it is to be sent, if it is."""
@@ -70,7 +55,7 @@ class _Object:
 
 @dataclass(frozen=True)
 class BatchWork:
-    """What all batches of a run share. A call works on one batch, in the thread of the caller."""
+    """What all batches of a run share in one process. A call works on one batch, in the thread of the caller."""
 
     source: Source
     mapping: Mapping
@@ -78,49 +63,40 @@ class BatchWork:
     pool: RenderPool
     lane: Lane
     run: str
-    scratch: Path
     stop: threading.Event
 
-    def __call__(self, batch: Batch) -> BatchOutcome:
-        folder = self.scratch / f"batch-{batch.number:05d}"
-        folder.mkdir()
-        part = self.scratch / "parts" / f"part-{batch.number:05d}.parquet"
-        stopped = None
-        try:
-            with RenditionFiles(folder) as files:
-                objects = self._prepare(batch, files)
-                try:
-                    sent = self._send(objects, folder)
-                except StoreError as error:
-                    stopped, sent = error, []
-                    self.stop.set()
-                rows = _rows_after(objects, {item.key: item for item in sent}, stopped)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        write_part(rows, part)
-        return BatchOutcome(
-            number=batch.number,
-            images=len(batch.images),
-            size=sum(image.size for image in batch.images),
-            part=part,
-            stopped=stopped,
-        )
+    def __call__(self, images: Sequence[PlannedImage], folder: Path, part: Path) -> StoreError | None:
+        """Writes the batch's rows to `part`, and gives the reason why nothing more can be sent, where there is one.
 
-    def _prepare(self, batch: Batch, files: RenditionFiles) -> list[_Object]:
+        `folder`: for temporary files of this batch alone.
+        """
+        stopped = None
+        with RenditionFiles(folder) as files:
+            objects = self._prepare(images, files)
+            try:
+                sent = self._send(objects, folder)
+            except StoreError as error:
+                stopped, sent = error, []
+                self.stop.set()
+            rows = _rows_after(objects, {item.key: item for item in sent}, stopped)
+        write_part(rows, part)
+        return stopped
+
+    def _prepare(self, images: Sequence[PlannedImage], files: RenditionFiles) -> list[_Object]:
         """Renders the batch, and says for each of its objects how it is to be sent, or why it is not."""
-        whole = [self._needs_whole(image) for image in batch.images]
-        fetched = self.source.fetch(batch.images, whole, files.disk)
-        pictures = self._render(batch.images, fetched, files)
+        whole = [self._needs_whole(image) for image in images]
+        fetched = self.source.fetch(images, whole, files.disk)
+        pictures = self._render(images, fetched, files)
         # Where the beginning of a file did not say enough, the whole of it is fetched after all.
         short = [index for index, picture in enumerate(pictures) if picture.header_incomplete]
         if short:
-            images = [batch.images[index] for index in short]
-            again = self.source.fetch(images, [True] * len(images), files.disk)
-            for index, found, picture in zip(short, again, self._render(images, again, files), strict=True):
+            those = [images[index] for index in short]
+            again = self.source.fetch(those, [True] * len(those), files.disk)
+            for index, found, picture in zip(short, again, self._render(those, again, files), strict=True):
                 fetched[index], pictures[index] = found, picture
         return [
             item
-            for image, found, picture in zip(batch.images, fetched, pictures, strict=True)
+            for image, found, picture in zip(images, fetched, pictures, strict=True)
             for item in self._objects_of(image, found, picture)
         ]
 
@@ -251,6 +227,23 @@ class BatchWork:
             raise StoreError("The run was stopped.", "NOT_ATTEMPTED")
         sent = self.lane.send([item.upload for item in objects if item.upload], folder)
         return sent + self.lane.copy([item.copy for item in objects if item.copy])
+
+
+def lost_rows(images: Sequence[PlannedImage], mapping: Mapping, run: str, message: str) -> list[LedgerRow]:
+    """The rows of a batch whose workers died: nobody knows what was sent of it."""
+    return [
+        LedgerRow(
+            source_path=image.path,
+            kind="image",
+            key=mapping.image_key(image.name),
+            status="failed",
+            source_size=image.size,
+            source_version=image.version,
+            media_id=mapping.media_id(image.path),
+            run=run,
+        ).with_problem("failed", "WORKER_LOST", message)
+        for image in images
+    ]
 
 
 def _status_of(code: str) -> Literal["failed", "rejected"]:

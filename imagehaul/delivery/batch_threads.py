@@ -6,15 +6,15 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Protocol
 
-from imagehaul.delivery.batch import BatchOutcome
+from imagehaul.delivery.jobs import BatchResult
 from imagehaul.records import BatchReference
 
-WorkOn = Callable[[BatchReference], BatchOutcome | None]
+WorkOn = Callable[[BatchReference], BatchResult | None]
 """Works on one batch; None where the run was stopped before its turn."""
 
 
 class RunBatches(Protocol):
-    """Runs batches, `at_once` of them side by side, and yields the outcomes as they come.
+    """Runs batches, `at_once` of them side by side, and yields the results as they come.
 
     It is closed where the run ends early, from outside or by an error, and then calls `interrupt`, which ends what is
     at work.
@@ -22,12 +22,12 @@ class RunBatches(Protocol):
 
     def __call__(
         self, batches: Sequence[BatchReference], work_on: WorkOn, at_once: int, interrupt: Callable[[], None]
-    ) -> Generator[BatchOutcome | None]: ...
+    ) -> Generator[BatchResult | None]: ...
 
 
 def in_threads(
     batches: Sequence[BatchReference], work_on: WorkOn, at_once: int, interrupt: Callable[[], None]
-) -> Generator[BatchOutcome | None]:
+) -> Generator[BatchResult | None]:
     """In threads of this process."""
     with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="batch") as threads:
         futures = [threads.submit(work_on, batch) for batch in batches]

@@ -1,26 +1,48 @@
-"""The chain, read from top to bottom: inventory → plan → batches, side by side → proof → ledger, export, pointer.
+"""The chain, read from top to bottom: inventory → plan → batches, side by side → proof → ledger, exports, pointer.
 
 It is written once. The command line runs it in its own process, and `flows/deliver.py` runs it as a Prefect flow;
-they differ in how batches are run and where progress is shown.
+they differ in how batches and stages are shown, and where progress is.
 """
 
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from imagehaul.delivery.batch_threads import RunBatches
-from imagehaul.delivery.publish import publish
-from imagehaul.delivery.stages import Delivery
+from imagehaul.delivery.inventory import check_and_lock, read_annotations, take_inventory
+from imagehaul.delivery.planning import plan_work, preview
+from imagehaul.delivery.proving import prove
+from imagehaul.delivery.publish import Ended, publish
+from imagehaul.delivery.recipes import wanted_of
+from imagehaul.delivery.run import Run
+from imagehaul.delivery.runners.registry import open_runner
+from imagehaul.delivery.runners.runner import OpenRunner
+from imagehaul.delivery.stages import (
+    ANNOTATIONS,
+    BATCHES,
+    CHECK,
+    INVENTORY,
+    PLAN,
+    PROOF,
+    PUBLICATION,
+    RunStage,
+    Stages,
+    plainly,
+)
 from imagehaul.delivery.summary import Summary
+from imagehaul.delivery.work import work_through
 from imagehaul.errors import HaulError
-from imagehaul.layout import new_run_name
-from imagehaul.ledger.lease import lease
+from imagehaul.layout import Layout, new_run_name
+from imagehaul.ledger.catalog import Catalog
 from imagehaul.progress import Progress
 from imagehaul.records import Request
 from imagehaul.settings import Settings
+from imagehaul.sources.registry import describe_source, open_source
+from imagehaul.sources.source import SourceTools
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import explain
 from imagehaul.text import legible
@@ -33,35 +55,53 @@ def deliver(
     run_batches: RunBatches,
     progress: Progress,
     approve: Callable[[Summary], bool] | None = None,
+    run_stage: RunStage = plainly,
+    open_runner: OpenRunner = open_runner,
 ) -> Summary:
     """One delivery of one data set. Raises `HaulError` where it cannot begin.
 
     `approve` is shown the plan, and says whether it is carried out.
     """
     with ExitStack() as stack, in_words("deliver", settings, store):
-        folder = tempfile.TemporaryDirectory(prefix="imagehaul-", dir=settings.scratch or None)
-        scratch = Path(stack.enter_context(folder))
-        delivery = Delivery(request, settings, store, progress, new_run_name(), scratch, stack)
-        delivery.check_store()
-        if not request.dry_run:
-            delivery.lease = stack.enter_context(
-                lease(
-                    delivery.client,
-                    delivery.layout,
-                    delivery.capabilities,
-                    delivery.run,
-                    request.when_locked,
-                    progress.say,
-                )
-            )
-            delivery.clean_up()
-        delivery.take_inventory()
-        plan = delivery.make_plan()
-        if request.dry_run or (approve and plan.work and not approve(delivery.preview(plan))):
-            return delivery.preview(plan)
-        delivery.work_through(plan, run_batches)
-        counts = delivery.prove()
-        return publish(delivery, plan, counts)
+        stages = Stages(run_stage)
+        run = _begin(request, settings, store, progress, stack)
+        held = stages.run(CHECK, lambda: check_and_lock(run, stack), lambda held: held.found)
+        run = held.run
+        inventory = stages.run(INVENTORY, lambda: take_inventory(held), lambda inventory: inventory.found)
+        annotated = stages.run(ANNOTATIONS, lambda: read_annotations(run), lambda annotated: annotated.found)
+        plan = stages.run(PLAN, lambda: plan_work(run), lambda plan: plan.found)
+        if request.dry_run or (approve and plan.work and not approve(preview(held, plan, annotated, inventory))):
+            return preview(held, plan, annotated, inventory)
+        worked = stages.run(
+            BATCHES, lambda: work_through(held, plan, run_batches, open_runner), lambda done: done.found
+        )
+        proof = stages.run(PROOF, lambda: prove(run, worked), lambda proof: proof.found)
+        ended = Ended(held, inventory, annotated, plan, worked, proof, stages.seconds)
+        return stages.run(PUBLICATION, lambda: publish(ended), lambda summary: summary.headline)
+
+
+def _begin(request: Request, settings: Settings, store: Store, progress: Progress, stack: ExitStack) -> Run:
+    """Raises `HaulError` where the data set's name, the source or the scratch folder cannot be."""
+    layout = Layout.of(settings.remote_save, request.dataset)
+    described = describe_source(request.source, settings.source_options(), settings.scratch)
+    scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imagehaul-", dir=settings.scratch or None)))
+    catalog = Catalog(scratch)
+    stack.callback(catalog.close)
+    return Run(
+        name=new_run_name(),
+        request=request,
+        settings=settings,
+        store=store,
+        described=described,
+        source=open_source(described, SourceTools(store, settings.transfer_workers, layout)),
+        layout=layout,
+        mapping=settings.mapping(layout),
+        wanted=wanted_of(request, settings),
+        scratch=scratch,
+        catalog=catalog,
+        progress=progress,
+        began=time.monotonic(),
+    )
 
 
 @contextmanager

@@ -33,6 +33,7 @@ class Summary:
     ledger: str
     exports: dict[str, str]
     published: bool
+    runner: str = "processes"
     nothing_changed: bool = False
     dry_run: bool = False
     pending_bytes: int = 0
@@ -69,6 +70,7 @@ class Summary:
             "bytes": counts.bytes,
             "seconds": round(self.seconds, 3),
             "engine": self.engine,
+            "runner": self.runner,
             "ledger": self.ledger,
             "export": self.export,
             "exports": self.exports,

@@ -58,6 +58,16 @@ class Lease:
         self._thread.start()
 
     @property
+    def token(self) -> str:
+        """Who holds it, in the lock object."""
+        return self._holder.token
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts from each renewal."""
+        return self._holder.seconds
+
+    @property
     def holds(self) -> bool:
         """Whether nobody else can have the data set yet, by this machine's clock alone: no store is asked."""
         return not self.lost and _now() - self._confirmed <= self._holder.seconds

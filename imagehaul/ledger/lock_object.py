@@ -12,8 +12,9 @@ import os
 import secrets
 import socket
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,9 +68,12 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Found:
+    """`age`: seconds from its writing to this answer, both by the store's clock; 0 where its answers have no date."""
+
     holder: Holder
     etag: str
     modified: datetime
+    age: float = field(default=0.0, compare=False)
 
 
 class LockObject:
@@ -93,7 +97,9 @@ class LockObject:
             if is_missing(error):
                 return None
             raise self._explained(error, "read") from error
-        return Found(self._parsed(body), answer["ETag"], answer["LastModified"])
+        said = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+        age = (parsedate_to_datetime(said) - answer["LastModified"]).total_seconds() if said else 0.0
+        return Found(self._parsed(body), answer["ETag"], answer["LastModified"], age)
 
     def write_over(self, etag: str, holder: Holder) -> str:
         """Writes over the lock of that ETag, "" = where there is none. Gives the new ETag, or "" for a refusal.
@@ -151,7 +157,9 @@ class LockObject:
             said = json.loads(body)
             types: dict[str, Callable[[Any], Any]] = {"str": str, "int": int, "float": float, "bool": bool}
             known = {
-                field.name: types[str(field.type)](said[field.name]) for field in fields(Holder) if field.name in said
+                column.name: types[str(column.type)](said[column.name])
+                for column in fields(Holder)
+                if column.name in said
             }
             holder = Holder(**known)
         except (ValueError, TypeError, KeyError):

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.inventory import OK
+from imagehaul.ledger.planned import pack
 from imagehaul.mapping import Mapping
-from imagehaul.records import Batch, BatchReference, Box, BoxSpace, PlannedImage, Present, Rerun
+from imagehaul.records import BatchReference, BoxSpace, Rerun
 
 BATCH_BYTES = 256_000_000
 """More at once would only lengthen what a killed run has to look at again, and fill the scratch disk."""
@@ -61,6 +62,11 @@ class Plan:
     @property
     def work(self) -> int:
         return self.new + self.changed + self.redo
+
+    @property
+    def found(self) -> str:
+        said = {"new": self.new, "changed": self.changed, "to complete": self.redo, "unchanged": self.carried}
+        return f"{self.planned:,} images: " + ", ".join(f"{count:,} {word}" for word, count in said.items() if count)
 
 
 def make_plan(catalog: Catalog, mapping: Mapping, wanted: Wanted, batch_size: int, workers: int) -> Plan:
@@ -232,32 +238,21 @@ def _cut(catalog: Catalog, batch_size: int) -> Iterator[BatchReference]:
         yield BatchReference(number, first, last, images, size)
 
 
-def read_batch(catalog: Catalog, reference: BatchReference) -> Batch:
-    """Called from the thread that works on the batch."""
+def pack_batch(catalog: Catalog, reference: BatchReference) -> bytes:
+    """The images of a batch, as `planned_images` reads them. Threads may call it side by side."""
     span = [reference.first, reference.last]
-    boxes: dict[int, list[Box]] = {}
-    for image, x, y, width, height, label, fraction in catalog.rows(
-        "SELECT image, x, y, width, height, label, fraction FROM work_box WHERE image BETWEEN ? AND ? ORDER BY ordinal",
-        span,
-    ):
-        boxes.setdefault(image, []).append(Box(x, y, width, height, label, fraction))
-    present: dict[int, list[Present]] = {}
-    for image, *columns in catalog.rows(
-        "SELECT image, key, size, etag, md5, known_etag, recipe, run FROM work_present WHERE image BETWEEN ? AND ?",
-        span,
-    ):
-        present.setdefault(image, []).append(Present(*columns))
-    images = catalog.rows(
+    images = catalog.table(
         "SELECT ordinal, path, name, size, version, location FROM plan "
         "WHERE decision = 'work' AND ordinal BETWEEN ? AND ? ORDER BY ordinal",
         span,
     )
-    return Batch(
-        reference.number,
-        tuple(
-            PlannedImage(
-                path, name, size, version, tuple(boxes.get(ordinal, ())), tuple(present.get(ordinal, ())), location
-            )
-            for ordinal, path, name, size, version, location in images
-        ),
+    boxes = catalog.table(
+        "SELECT image, x, y, width, height, label, fraction FROM work_box WHERE image BETWEEN ? AND ? "
+        "ORDER BY image, ordinal",
+        span,
     )
+    present = catalog.table(
+        "SELECT image, key, size, etag, md5, known_etag, recipe, run FROM work_present WHERE image BETWEEN ? AND ?",
+        span,
+    )
+    return pack(images, boxes, present)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,20 +98,22 @@ class Runs:
         self.layout = layout
         self._client = client
 
-    def earlier(self, current: Current | None, scratch: Path) -> list[EarlierRun]:
-        """The current run's ledger, and what later runs left that were not published. Downloads them.
-
-        Without a current run all that are there; one that left no rows has no `files`.
-        """
+    def earlier_names(self, current: Current | None) -> tuple[str, ...]:
+        """The current run, and later ones that were not published; without a current run all that are there. Sorted."""
         since = current.run if current else ""
-        journals = self._run_names(self.layout.journals)
-        names = {name for name in self._run_names(self.layout.runs) | journals if name >= since}
+        names = self._run_names(self.layout.runs) | self._run_names(self.layout.journals)
+        return tuple(sorted(name for name in names if name >= since))
+
+    def earlier(self, names: Iterable[str], current: Current | None, scratch: Path) -> list[EarlierRun]:
+        """What these runs left: the ledger, or a journal where there is none. Downloads it.
+
+        One that left no rows has no `files`.
+        """
         found: list[EarlierRun] = []
-        for name in sorted(names):
+        for name in names:
             files = self._download(self.layout.ledger(name), scratch / "earlier" / name)
-            if not files and name in journals:
-                files = self._download(self.layout.journal(name), scratch / "earlier" / name)
-            found.append(EarlierRun(name, tuple(files), published=name == since))
+            files = files or self._download(self.layout.journal(name), scratch / "earlier" / name)
+            found.append(EarlierRun(name, tuple(files), published=current is not None and name == current.run))
         return found
 
     def upload(self, file: Path, key: str, bucket: str = "") -> str:

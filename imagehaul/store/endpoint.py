@@ -32,6 +32,7 @@ from imagehaul.store.credentials import (
 )
 from imagehaul.store.errors import classify, explain
 from imagehaul.store.plain_put import PlainPut
+from imagehaul.store.reference import StoreReference
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -50,7 +51,8 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 class Store:
     """An object store. `url` "" is AWS; `ca` is PEM text, the path of a PEM file, or "" for the system's CAs.
 
-    `addressing` "auto": path style at a URL of its own, virtual hosts on AWS.
+    `addressing` "auto": path style at a URL of its own, virtual hosts on AWS. `reference`: how another machine can
+    make the same store without being told the keys; None = it cannot.
     Raises SettingsError for a URL that is none.
     """
 
@@ -59,6 +61,7 @@ class Store:
     addressing: Addressing = "auto"
     credentials: Keys = _MACHINE
     ca: str = field(default="", repr=False)
+    reference: StoreReference | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", _checked_url(self.url))
@@ -191,6 +194,7 @@ def store_from_environment(object_store_url: str, environ: Mapping[str, str], fo
         region=region or "us-east-1",
         credentials=keys,
         ca=environ.get("AWS_CA_BUNDLE", ""),
+        reference=StoreReference("environment", object_store_url),
     )
 
 

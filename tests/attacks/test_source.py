@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from imagehaul.delivery import stages as stages
+from imagehaul.delivery import chain
 from imagehaul.delivery.batch import BatchWork
+from imagehaul.delivery.run import WorkResult
 from imagehaul.errors import HaulError, SourceError
-from imagehaul.ledger.plan import Plan
 from imagehaul.store.endpoint import Store
 from tests.support.delivering import Target, draw
 from tests.support.fault_proxy import Answer, Exchange, Fault, FaultProxy, cut_off
@@ -53,13 +53,13 @@ def at(moment: str, act: Callable[[], None], monkeypatch: pytest.MonkeyPatch) ->
             act()
 
     if moment == "after the plan":
-        plain = stages.Delivery.work_through
+        plain = chain.work_through
 
-        def work_through(self: stages.Delivery, plan: Plan, run_batches: object) -> None:
+        def work_through(*arguments: Any) -> WorkResult:
             once()
-            plain(self, plan, run_batches)  # type: ignore[arg-type]
+            return plain(*arguments)
 
-        monkeypatch.setattr(stages.Delivery, "work_through", work_through)
+        monkeypatch.setattr(chain, "work_through", work_through)
     else:
         send = BatchWork._send
 

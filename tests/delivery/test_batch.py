@@ -12,12 +12,12 @@ from typing import Any, cast
 import pyarrow.parquet as pq
 import pytest
 
-from imagehaul.delivery.batch import BatchOutcome, BatchWork
+from imagehaul.delivery.batch import BatchWork
 from imagehaul.errors import StoreError
 from imagehaul.layout import Layout
 from imagehaul.ledger.plan import Wanted
 from imagehaul.mapping import Mapping
-from imagehaul.records import Batch, Box, Copy, PlannedImage, Present, RenderOptions, Sent, Upload
+from imagehaul.records import Box, Copy, PlannedImage, Present, RenderOptions, Sent, Upload
 from imagehaul.rendering.pool import RenderPool
 from imagehaul.sources.filters import Selection
 from imagehaul.sources.folder import FolderSource
@@ -67,23 +67,16 @@ def planned(source: Path, name: str = "a.jpg", boxes: tuple[Box, ...] = (), pres
 
 def run(
     source: Path, pool: RenderPool, lane: AnyLane, *images: PlannedImage, wanted: Wanted = WANTED
-) -> tuple[BatchOutcome, list[dict[str, Any]]]:
+) -> tuple[StoreError | None, list[dict[str, Any]]]:
     scratch = source.parent / "scratch"
-    (scratch / "parts").mkdir(parents=True)
+    folder = scratch / "batch"
+    folder.mkdir(parents=True)
     mapping = Mapping(Layout("bucket", "pre/", "set"))
     work = BatchWork(
-        FolderSource(source, Selection(), False),
-        mapping,
-        wanted,
-        pool,
-        cast(Lane, lane),
-        "run-1",
-        scratch,
-        threading.Event(),
+        FolderSource(source, Selection(), False), mapping, wanted, pool, cast(Lane, lane), "run-1", threading.Event()
     )
-    outcome = work(Batch(1, images))
-    assert [item.name for item in scratch.iterdir()] == ["parts"], "the batch cleans up behind itself"
-    return outcome, pq.read_table(outcome.part).to_pylist()
+    stopped = work(images, folder, scratch / "part.parquet")
+    return stopped, pq.read_table(scratch / "part.parquet").to_pylist()
 
 
 def by_kind(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -169,8 +162,8 @@ def test_an_error_of_the_whole_store_is_handed_on_and_every_object_has_a_row(sou
     def refuse(upload: Upload) -> Sent:
         raise StoreError("The store refuses these keys.", "ACCESS_DENIED")
 
-    outcome, rows = run(source, pool, AnyLane(refuse), planned(source))
-    assert outcome.stopped
+    stopped, rows = run(source, pool, AnyLane(refuse), planned(source))
+    assert stopped
     assert {(row["kind"], row["status"], row["code"]) for row in rows} == {
         ("image", "failed", "ACCESS_DENIED"),
         ("thumbnail", "failed", "ACCESS_DENIED"),

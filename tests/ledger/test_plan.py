@@ -16,8 +16,9 @@ from imagehaul.errors import CODES
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.inventory import load_source
 from imagehaul.ledger.matching import match_annotations
-from imagehaul.ledger.plan import Plan, make_plan, read_batch
-from imagehaul.records import Batch, Present, Sent, SourceFile, StoredObject
+from imagehaul.ledger.plan import Plan, make_plan, pack_batch
+from imagehaul.ledger.planned import planned_images
+from imagehaul.records import Present, Sent, SourceFile, StoredObject
 from tests.support.simulated import LAYOUT, MAPPING, WANTED, Site, box, ledger_of, md5, said
 
 
@@ -398,11 +399,11 @@ def test_every_image_is_in_exactly_one_batch_and_no_batch_is_too_large(
     sizes: list[int], batch_size: int, workers: int, catalog: Catalog
 ) -> None:
     plan = plan_of(catalog, sizes, batch_size, workers)
-    batches = [read_batch(catalog, reference) for reference in plan.batches]
-    assert [image.path for batch in batches for image in batch.images] == [f"{n:05}.jpg" for n in range(len(sizes))]
-    assert [batch.number for batch in batches] == list(range(1, len(batches) + 1))
+    batches = [planned_images(pack_batch(catalog, reference)) for reference in plan.batches]
+    assert [image.path for batch in batches for image in batch] == [f"{n:05}.jpg" for n in range(len(sizes))]
+    assert [reference.number for reference in plan.batches] == list(range(1, len(batches) + 1))
     for reference, batch in zip(plan.batches, batches, strict=True):
-        assert (reference.images, reference.size) == (len(batch.images), sum(image.size for image in batch.images))
+        assert (reference.images, reference.size) == (len(batch), sum(image.size for image in batch))
         assert 1 <= reference.images <= batch_size
         assert reference.size <= imagehaul.ledger.plan.BATCH_BYTES or reference.images == 1
 
@@ -426,7 +427,7 @@ def test_a_batch_leaves_out_what_stands_between_its_images(site: Site) -> None:
         site.write(f"{number}.jpg", "changed")
     run = site.run()
     (reference,) = run.plan.batches
-    assert [image.path for image in read_batch(run.catalog, reference).images] == ["1.jpg", "4.jpg"]
+    assert [image.path for image in planned_images(pack_batch(run.catalog, reference))] == ["1.jpg", "4.jpg"]
 
 
 def test_a_batch_knows_the_boxes_and_what_lies_in_the_store(site: Site) -> None:
@@ -436,7 +437,7 @@ def test_a_batch_knows_the_boxes_and_what_lies_in_the_store(site: Site) -> None:
     stray = StoredObject(key("thumbnails", "a.jpg.webp"), 3, "stray")
     site.store[stray.key] = stray
     run = site.run()
-    (image,) = read_batch(run.catalog, run.plan.batches[0]).images
+    (image,) = planned_images(pack_batch(run.catalog, run.plan.batches[0]))
     assert image.boxes == (second, box())
     sent = {row.key: Present(row.key, row.size, row.etag, row.md5, row.etag, row.recipe, row.run) for row in first.rows}
     present = {item.key: item for item in image.present}
@@ -450,8 +451,8 @@ def test_what_was_sent_last_is_not_what_lies_there_now(site: Site) -> None:
     name = key("images", "a.jpg")
     site.store[name] = replace(site.store[name], etag=md5("other"))
     run = site.run()
-    batch: Batch = read_batch(run.catalog, run.plan.batches[0])
-    known = {item.key: item for item in batch.images[0].present}[name]
+    (image, *_) = planned_images(pack_batch(run.catalog, run.plan.batches[0]))
+    known = {item.key: item for item in image.present}[name]
     assert (known.etag, known.known_etag, known.recipe) == (md5("other"), md5("first"), "")
 
 

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from imagehaul.errors import LockedError, StoreError
 from imagehaul.layout import Layout
+from imagehaul.ledger.inventory import EarlierRun
 from imagehaul.ledger.rows import LedgerRow, write_part
 from imagehaul.ledger.runs import Current, Runs, read_current
 from imagehaul.store.conditional_writes import Capabilities, find_capabilities
@@ -39,6 +40,10 @@ def keys(store: Store, layout: Layout) -> list[str]:
 
 
 # -- the pointer -----------------------------------------------------------------------------------------------------
+
+
+def earlier(runs: Runs, current: Current | None, folder: Path) -> list[EarlierRun]:
+    return runs.earlier(runs.earlier_names(current), current, folder)
 
 
 def test_before_the_first_run_nothing_is_current(layout: Layout, store: Store) -> None:
@@ -208,7 +213,7 @@ def test_the_current_runs_ledger_and_what_came_later_are_read(runs: Runs, layout
     leave(runs, tmp_path, layout.ledger(LATER), "not published")
     leave(runs, tmp_path, layout.journal(LAST), "killed 1", "killed 2")
     runs.write_json(layout.report("20261125T101500Z-1f3a9c"), {})
-    found = [(run.run, run.published, paths_of(run.files)) for run in runs.earlier(SAID, tmp_path)]
+    found = [(run.run, run.published, paths_of(run.files)) for run in earlier(runs, SAID, tmp_path)]
     assert found == [
         (CURRENT, True, ["current 1", "current 2"]),
         (LATER, False, ["not published"]),
@@ -220,18 +225,18 @@ def test_the_current_runs_ledger_and_what_came_later_are_read(runs: Runs, layout
 def test_without_a_current_run_all_that_is_there_is_read(runs: Runs, layout: Layout, tmp_path: Path) -> None:
     leave(runs, tmp_path, layout.ledger(OLD), "refused")
     leave(runs, tmp_path, layout.journal(LATER), "killed")
-    found = [(run.run, run.published, paths_of(run.files)) for run in runs.earlier(None, tmp_path)]
+    found = [(run.run, run.published, paths_of(run.files)) for run in earlier(runs, None, tmp_path)]
     assert found == [(OLD, False, ["refused"]), (LATER, False, ["killed"])]
 
 
 def test_folders_that_are_no_runs_are_passed_over(runs: Runs, layout: Layout, tmp_path: Path) -> None:
     leave(runs, tmp_path, f"{layout.runs}notes/ledger/", "note")
     runs.write_json(f"{layout.ledger(OLD)}readme.json", {})
-    assert [(run.run, run.files) for run in runs.earlier(None, tmp_path)] == [(OLD, ())]
+    assert [(run.run, run.files) for run in earlier(runs, None, tmp_path)] == [(OLD, ())]
 
 
 def test_a_current_run_whose_ledger_is_gone_is_told_by_its_lack_of_files(runs: Runs, tmp_path: Path) -> None:
-    assert runs.earlier(SAID, tmp_path) == []
+    assert earlier(runs, SAID, tmp_path) == []
 
 
 def test_a_data_set_whose_name_begins_alike_is_another(
@@ -239,7 +244,7 @@ def test_a_data_set_whose_name_begins_alike_is_another(
 ) -> None:
     other = Runs(Layout(layout.bucket, layout.prefix, "birds2"), store.client())
     leave(other, tmp_path, other.layout.ledger(OLD), "other")
-    assert runs.earlier(None, tmp_path) == []
+    assert earlier(runs, None, tmp_path) == []
 
 
 # -- journals --------------------------------------------------------------------------------------------------------

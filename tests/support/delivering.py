@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from PIL import Image, ImageDraw
 
 from imagehaul.delivery.batch_threads import in_threads
 from imagehaul.delivery.chain import deliver
+from imagehaul.delivery.jobs import BatchContext
+from imagehaul.delivery.runners.in_process import InProcess
+from imagehaul.delivery.runners.runner import OpenRunner, Runner
 from imagehaul.delivery.summary import Summary
 from imagehaul.records import Request
 from imagehaul.settings import Settings
@@ -30,6 +34,13 @@ def draw(file: Path, size: tuple[int, int] = (320, 240), seed: int = 0, **option
     file.parent.mkdir(parents=True, exist_ok=True)
     image.save(file, **options)
     return file.read_bytes()
+
+
+def in_this_process(
+    settings: Settings, context: BatchContext, store: Store, may_send: Callable[[], bool], batches: int
+) -> Runner:
+    """Where a test changes what batches meet, they have to be in its own process."""
+    return InProcess(context, store, may_send)
 
 
 @dataclass
@@ -70,11 +81,18 @@ class Target:
     def root(self) -> str:
         return f"{self.prefix}{self.dataset}/"
 
-    def deliver(self, source: Path | str, *, settings: dict[str, Any] | None = None, **request: Any) -> Summary:
+    def deliver(
+        self,
+        source: Path | str,
+        *,
+        settings: dict[str, Any] | None = None,
+        open_runner: OpenRunner = in_this_process,
+        **request: Any,
+    ) -> Summary:
         self.lines = Lines()
         chosen = Settings(remote_save=f"s3://{self.bucket}/{self.prefix}", **{"workers": 1, **(settings or {})})
         asked = Request(**{"dataset": self.dataset, "source": str(source), **request})
-        return deliver(asked, chosen, self.store, in_threads, self.lines)
+        return deliver(asked, chosen, self.store, in_threads, self.lines, open_runner=open_runner)
 
     def listed(self, below: str = "") -> list[str]:
         """Keys below the data set's root, without it."""

@@ -21,7 +21,8 @@ from imagehaul.ledger.counts import Counts, count_outcome
 from imagehaul.ledger.inventory import EarlierRun, load_listing, load_prior, load_source
 from imagehaul.ledger.ledger_file import write_ledger
 from imagehaul.ledger.matching import load_annotations, match_annotations
-from imagehaul.ledger.plan import Plan, Wanted, make_plan, read_batch
+from imagehaul.ledger.plan import Plan, Wanted, make_plan, pack_batch
+from imagehaul.ledger.planned import planned_images
 from imagehaul.ledger.proof import collect_outcome, name_changed_sources, prove
 from imagehaul.ledger.rows import LedgerRow, write_part
 from imagehaul.mapping import Mapping
@@ -223,9 +224,12 @@ class Run:
         source = FolderSource(self.site.folder / "source", Selection(), False)
         drawer = Drawer(self.wanted)
         pool, lane = cast(RenderPool, drawer), cast(Lane, sender)
-        work = BatchWork(source, self.site.mapping, self.wanted, pool, lane, self.name, self.scratch, threading.Event())
+        work = BatchWork(source, self.site.mapping, self.wanted, pool, lane, self.name, threading.Event())
         for reference in self.plan.batches[:batches]:
-            work(read_batch(self.catalog, reference))
+            folder = self.scratch / f"batch-{reference.number}"
+            folder.mkdir()
+            images = planned_images(pack_batch(self.catalog, reference))
+            work(images, folder, self.scratch / "parts" / f"part-{reference.number:05d}.parquet")
         self.sent, self.drawn = sender.sent, drawer.pictures
 
     def prove(self, listed: Iterable[StoredObject] | None = None) -> None:

@@ -264,7 +264,7 @@ def child_of(pid: int) -> psutil.Process:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         for child in psutil.Process(pid).children(recursive=True):
-            if any(word.endswith("obstore_sender.py") for word in child.cmdline()):
+            if any(word.endswith("obstore_program.py") for word in child.cmdline()):
                 return child
         time.sleep(0.01)
     raise AssertionError("no sender works")
@@ -276,7 +276,7 @@ def test_no_sender_outlives_a_run_that_is_killed(silent_store: Misbehaving, tmp_
         import sys
         from pathlib import Path
         sys.path.insert(0, sys.argv[3])
-        from sending import upload_of
+        from tests.support.sending import upload_of
         from imagehaul.store.credentials import AccessKey
         from imagehaul.records import ObjectOptions
         from imagehaul.store.endpoint import Store
@@ -329,7 +329,7 @@ def test_a_silent_store_ends_it_with_the_watch(silent_store: Misbehaving, tmp_pa
     assert sender(silent_store.store).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path, watch(1.0)) == {}
 
     assert time.monotonic() - began < 10
-    assert not [child for child in psutil.Process().children() if "obstore_sender" in " ".join(child.cmdline())]
+    assert not [child for child in psutil.Process().children() if "obstore_program" in " ".join(child.cmdline())]
 
 
 # -- a sender that cannot be trusted ---------------------------------------------------------------------------------

@@ -198,7 +198,7 @@ def test_no_s5cmd_outlives_a_run_that_is_killed(silent_store: Misbehaving, tmp_p
         import sys
         from pathlib import Path
         sys.path.insert(0, sys.argv[3])
-        from sending import upload_of
+        from tests.support.sending import upload_of
         from imagehaul.store.credentials import AccessKey
         from imagehaul.records import ObjectOptions
         from imagehaul.store.endpoint import Store

@@ -1,0 +1,157 @@
+"""The first stages of a run: the store and the data set's lock, what there is, and what annotations say of it."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from imagehaul.delivery.annotations import gather_annotations
+from imagehaul.delivery.run import Annotated, Held, Inventory, Run
+from imagehaul.layout import new_run_name
+from imagehaul.ledger.inventory import (
+    drop_broken,
+    has_backslashes,
+    load_listing,
+    load_prior,
+    load_source,
+    near_collisions,
+    refuse_collisions,
+    reject_backslashes,
+)
+from imagehaul.ledger.lease import lease
+from imagehaul.ledger.matching import match_annotations
+from imagehaul.ledger.runs import read_current
+from imagehaul.sources.registry import scan_source
+from imagehaul.sources.scan_report import ScanReport
+from imagehaul.store.conditional_writes import Capabilities, find_capabilities
+from imagehaul.store.listing import list_objects
+from imagehaul.store.multipart import abort_unfinished_uploads
+from imagehaul.store.probe import keeps_backslashes
+
+
+def check_and_lock(run: Run, stack: ExitStack) -> Held:
+    """Takes the data set for this run, until the stack ends; a dry run takes nothing.
+
+    Raises `StoreError` before any work where the store, the keys or a bucket are not what they should be, and
+    `LockedError` where another run works and this one is not to wait.
+    """
+    write = not run.request.dry_run
+    run.progress.stage(f"Checking {run.layout.uri(run.layout.root)}")
+    run.store.check(run.layout.bucket, run.layout.root, write=write)
+    if bucket := run.settings.export_entities_result_bucket:
+        run.store.check(bucket, f"{run.request.dataset}/", write=write)
+    capabilities, held = Capabilities(), None
+    if write:
+        capabilities = _find_capabilities(run)
+        held = stack.enter_context(
+            lease(run.client, run.layout, capabilities, run.name, run.request.when_locked, run.progress.say)
+        )
+        _end_unfinished_uploads(run)
+    root = run.layout.uri(run.layout.root)
+    with run.store.explaining(f"read {root}"):
+        current = read_current(run.client, run.layout)
+        earlier = run.runs.earlier_names(current)
+    if earlier and run.name <= earlier[-1]:
+        # Clocks differ, and this run may have waited for the end of a later one.
+        run = replace(run, name=new_run_name(after=earlier[-1]))
+    return Held(run, capabilities, held, current, earlier)
+
+
+def _find_capabilities(run: Run) -> Capabilities:
+    with run.store.explaining(f"write to {run.layout.uri(run.layout.root)}"):
+        capabilities = find_capabilities(run.client, run.layout.bucket, run.layout.marks)
+    if not capabilities.exclusive:
+        run.progress.say(
+            f"Conditional writes: {capabilities.conditional_writes}; lock: advisory. Two runs that begin within the "
+            "same seconds are told apart by looking twice."
+        )
+    return capabilities
+
+
+def _end_unfinished_uploads(run: Run) -> None:
+    """The multipart uploads that a killed run of this data set left. The lock says that it is dead."""
+    aborted, problem = abort_unfinished_uploads(
+        run.store, run.layout.bucket, run.layout.root, started_before=datetime.now(UTC)
+    )
+    if aborted:
+        run.progress.say(f"{len(aborted)} unfinished uploads of a killed run were ended, such as {aborted[0]}.")
+    if problem:
+        run.progress.say(f"Uploads that a killed run left may still be there. {problem}")
+
+
+def take_inventory(held: Held) -> Inventory:
+    """What the source holds, what the store holds, what earlier runs left.
+
+    Raises `SourceError` where the source cannot be listed whole, or two of its images would land on one key.
+    """
+    run = held.run
+    run.progress.stage(f"Listing {run.described}")
+    report = ScanReport()
+    load_source(run.catalog, scan_source(run.source, run.described, report), run.mapping)
+    warnings = [run.warn(line) for line in report.warnings()]
+    warnings += _check_names(run)
+    root = run.layout.uri(run.layout.root)
+    run.progress.stage(f"Listing {root}")
+    with run.store.explaining(f"read {root}"):
+        load_prior(run.catalog, run.runs.earlier(held.earlier, held.current, run.scratch))
+        list_store(run)
+    if run.request.broken:
+        drop_broken(run.catalog, run.request.broken)
+    return Inventory(report.images, report, tuple(warnings))
+
+
+def list_store(run: Run) -> None:
+    """What lies below the data set's three folders now, in place of what an earlier listing said."""
+    layout = run.layout
+    objects = (
+        item
+        for prefix in (layout.images, layout.thumbnails, layout.crops)
+        for item in list_objects(run.client, layout.bucket, prefix)
+    )
+    load_listing(run.catalog, objects, layout)
+
+
+def _check_names(run: Run) -> list[str]:
+    asked = has_backslashes(run.catalog) and not run.request.dry_run
+    if asked and not keeps_backslashes(run.client, run.layout):
+        reject_backslashes(run.catalog)
+    refuse_collisions(run.catalog, run.mapping)
+    groups, examples = near_collisions(run.catalog)
+    if not groups:
+        return []
+    first, second = examples[0]
+    return [
+        run.warn(
+            f"{groups} groups of names differ in upper and lower case or in Unicode composition alone, such as "
+            f"{first!r} and {second!r}. They are kept apart here, and would be one file on macOS or Windows."
+        )
+    ]
+
+
+def read_annotations(run: Run) -> Annotated:
+    """Raises `AnnotationError` where a file that was named is not there, or is not what it should be."""
+    run.progress.stage("Reading annotations")
+    found = gather_annotations(
+        run.request.annotations, run.described, run.store, run.catalog, run.scratch / "annotations"
+    )
+    for line in found.lines:
+        run.progress.say(line)
+    warnings = [run.warn(line) for line in found.warnings]
+    matches = match_annotations(run.catalog)
+    if matches.unknown or matches.ambiguous:
+        examples = "; ".join(matches.examples)
+        warnings.append(
+            run.warn(
+                f"Of the annotations, {matches.unknown:,} name no image of the source, and {matches.ambiguous:,} more "
+                f"than one. For example {examples}."
+            )
+        )
+    if run.settings.makes_crops and not matches.boxes:
+        warnings.append(
+            run.warn(
+                f"SAVE_THUMBNAILS_METHOD={run.settings.save_thumbnails_method} asks for crops, and there is no "
+                "annotated box: none are made. Give the boxes with --annotations."
+            )
+        )
+    return Annotated(matches, tuple(warnings))

@@ -1,0 +1,71 @@
+"""The job that travels: what a batch is asked, and what it answers. Plain records, without a key of any store.
+
+plan ─► BatchJob ─► a process, here or on another machine: `imagehaul.delivery.worker.run_batch` ─► BatchResult
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imagehaul.errors import StoreError
+from imagehaul.ledger.fence import Fence
+from imagehaul.ledger.plan import Wanted
+from imagehaul.mapping import Mapping
+from imagehaul.records import Engine, ObjectOptions, RenderOptions
+from imagehaul.sources.source import SourceDescriptor
+from imagehaul.store.reference import StoreReference
+
+
+@dataclass(frozen=True)
+class BatchContext:
+    """What all batches of a run share.
+
+    `software`: the version of the program that leads; a worker of another one refuses. `transfer_workers`: objects
+    that one process sends at the same time. `renderers`: processes that one process renders with. `scratch`: a folder
+    for temporary files, "" = the worker's own temporary folder. `fence`: None where nothing is locked.
+    """
+
+    run: str
+    software: str
+    source: SourceDescriptor
+    store: StoreReference
+    mapping: Mapping
+    wanted: Wanted
+    render: RenderOptions
+    objects: ObjectOptions
+    engine: Engine
+    transfer_workers: int
+    renderers: int
+    scratch: str
+    fence: Fence | None
+
+
+@dataclass(frozen=True)
+class BatchJob:
+    """`planned`: the images with their boxes and with what the store has of them, as Arrow's bytes: a leader neither
+    makes nor reads a record for each image. `images`: how many. `size`: bytes of their files. `attempt`: from 1."""
+
+    context: BatchContext
+    number: int
+    images: int
+    size: int
+    planned: bytes
+    attempt: int = 1
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """`rows`: the batch's part of the ledger, as a Parquet file. `images`, `size`: as in the job.
+
+    `engine`: what sent, and `reason`: one sentence on why. `stopped`: why nothing more can be sent by anybody.
+    `warning`: what a person should know of besides; the rows are whole in spite of it.
+    """
+
+    number: int
+    images: int
+    size: int
+    rows: bytes
+    engine: str = "none"
+    reason: str = ""
+    stopped: StoreError | None = None
+    warning: str = ""

@@ -1,0 +1,28 @@
+"""Batches in threads of the process that leads: for the few images that a second process would only delay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult
+from imagehaul.delivery.worker import Worker
+from imagehaul.store.endpoint import Store
+
+
+class InProcess:
+    """`context.renderers` says how many pictures are decoded at the same time, each in a process of its own."""
+
+    name = "processes"
+
+    def __init__(self, context: BatchContext, store: Store, may_send: Callable[[], bool]) -> None:
+        self.slots = context.renderers + 2
+        self._worker = Worker(context, store, may_send)
+
+    def run(self, job: BatchJob) -> BatchResult:
+        return self._worker.run(job)
+
+    def stop(self) -> None:
+        self._worker.stop()
+
+    def close(self) -> None:
+        self._worker.close()

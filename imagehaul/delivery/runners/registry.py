@@ -1,0 +1,22 @@
+"""The choice of where batches run: one setting, TASK_RUNNER. A place is one file here, and one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from imagehaul.delivery.jobs import BatchContext
+from imagehaul.delivery.runners.in_process import InProcess
+from imagehaul.delivery.runners.processes import ProcessPool
+from imagehaul.delivery.runners.runner import Runner
+from imagehaul.settings import Settings
+from imagehaul.store.endpoint import Store
+
+
+def open_runner(
+    settings: Settings, context: BatchContext, store: Store, may_send: Callable[[], bool], batches: int
+) -> Runner:
+    """Raises HaulError: the place is not there, or lacks what batches need."""
+    processes = min(context.renderers, batches)
+    if processes == 1:
+        return InProcess(context, store, may_send)
+    return ProcessPool(context, store, processes)

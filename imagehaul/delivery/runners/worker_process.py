@@ -1,0 +1,97 @@
+"""The program of a process that works on batches: jobs come on its standard input, results go to its standard output.
+
+Started by `imagehaul.delivery.runners.processes`. It ends when its input does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from imagehaul.delivery.jobs import BatchJob
+from imagehaul.delivery.worker import Worker
+from imagehaul.errors import HaulError
+from imagehaul.log_records import forwarded
+from imagehaul.store.endpoint import Store
+
+
+def main() -> None:
+    # Ctrl-C is the leader's to answer.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # What a library prints must not get among the results.
+    results = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    answering = threading.Lock()
+
+    def answer(*message: object) -> None:
+        with answering:
+            pickle.dump(message, results, pickle.HIGHEST_PROTOCOL)
+            results.flush()
+
+    logging.getLogger("imagehaul").addHandler(forwarded(lambda record: answer("log", record)))
+    with contextlib.suppress(BrokenPipeError):  # The leader may have gone.
+        _serve(answer)
+    # Without the interpreter's tidying up, which takes as long as its start.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _serve(answer: Any) -> None:
+    jobs = sys.stdin.buffer
+    _, context, store = pickle.load(jobs)
+    worker = _Opened(context, store)
+    with ThreadPoolExecutor(thread_name_prefix="batch") as threads:
+        try:
+            while True:
+                what, *said = pickle.load(jobs)
+                if what == "stop":
+                    worker.stop()
+                else:
+                    threads.submit(_run, worker, said[0], said[1], answer)
+        except EOFError:
+            worker.close()
+            threads.shutdown(cancel_futures=True)
+
+
+class _Opened:
+    """The worker of this process, made by its first batch: why it cannot be made is then that batch's answer."""
+
+    def __init__(self, context: Any, store: Store) -> None:
+        self._context, self._store = context, store
+        self._worker: Worker | None = None
+        self._opening = threading.Lock()
+        self._stopped = False
+
+    def run(self, job: BatchJob) -> Any:
+        with self._opening:
+            if self._stopped:
+                raise HaulError("The run was stopped. Run again: what is there is not sent twice.")
+            if self._worker is None:
+                self._worker = Worker(self._context, self._store)
+        return self._worker.run(job)
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._worker:
+            self._worker.stop()
+
+    def close(self) -> None:
+        self.stop()
+        with self._opening:
+            if self._worker:
+                self._worker.close()
+
+
+def _run(worker: _Opened, ticket: int, job: BatchJob, answer: Any) -> None:
+    try:
+        answer("done", ticket, worker.run(job))
+    except HaulError as error:
+        answer("failed", ticket, error)

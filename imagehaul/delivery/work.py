@@ -1,0 +1,122 @@
+"""The batches of a run: handed out as jobs, and their rows gathered as they come."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from imagehaul.delivery.batch import lost_rows
+from imagehaul.delivery.batch_threads import RunBatches
+from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult
+from imagehaul.delivery.planning import worker_count
+from imagehaul.delivery.run import Held, Run, WorkResult
+from imagehaul.delivery.runners.runner import ATTEMPTS, OpenRunner, Runner, WorkerLostError
+from imagehaul.errors import StoreError
+from imagehaul.ledger.fence import Fence
+from imagehaul.ledger.plan import Plan, pack_batch
+from imagehaul.ledger.planned import planned_images
+from imagehaul.ledger.rows import write_part
+from imagehaul.records import BatchReference
+from imagehaul.store.reference import StoreReference
+from imagehaul.version import software
+
+
+def work_through(held: Held, plan: Plan, run_batches: RunBatches, open_runner: OpenRunner) -> WorkResult:
+    """Renders and sends all batches. Raises HaulError where they cannot be run at all, or the lease was lost."""
+    run = held.run
+    if not plan.batches:
+        return WorkResult()
+    run.progress.stage(f"Delivering {plan.work:,} images")
+    parts = run.scratch / "parts"
+    parts.mkdir()
+    runner = open_runner(run.settings, context_of(held), run.store, lambda: _may_send(held), len(plan.batches))
+    gathered = _Gathered(held, runner)
+    try:
+        if held.lease:
+            held.lease.on_lost = runner.stop
+        run.progress.expect(plan.work, sum(batch.size for batch in plan.batches))
+
+        def work_on(reference: BatchReference) -> BatchResult | None:
+            return None if gathered.stopped else gathered.run(reference)
+
+        with closing(run_batches(plan.batches, work_on, runner.slots, runner.close)) as results:
+            for result in filter(None, results):
+                gathered.keep(result, parts)
+    finally:
+        runner.close()
+    return gathered.result()
+
+
+def context_of(held: Held) -> BatchContext:
+    run, settings = held.run, held.run.settings
+    return BatchContext(
+        run=run.name,
+        software=software(),
+        source=run.described,
+        store=run.store.reference or StoreReference(),
+        mapping=run.mapping,
+        wanted=run.wanted,
+        render=settings.render_options(),
+        objects=settings.object_options(),
+        engine=settings.engine,
+        transfer_workers=settings.transfer_workers,
+        renderers=worker_count(settings),
+        scratch=str(run.scratch),
+        fence=Fence(held.lease.token, held.lease.seconds) if held.lease else None,
+    )
+
+
+def _may_send(held: Held) -> bool:
+    return held.lease is None or held.lease.holds
+
+
+class _Gathered:
+    """The results of a run's batches, as they come. The leader keeps files and counts, and reads no row."""
+
+    def __init__(self, held: Held, runner: Runner) -> None:
+        self._held = held
+        self._runner = runner
+        self._context = context_of(held)
+        self._parts: list[Path] = []
+        self._warnings: list[str] = []
+        self._engine = "none"
+        self.stopped: StoreError | None = None
+
+    def run(self, reference: BatchReference) -> BatchResult:
+        planned = pack_batch(self._held.run.catalog, reference)
+        job = BatchJob(self._context, reference.number, reference.images, reference.size, planned)
+        try:
+            return self._runner.run(job)
+        except WorkerLostError as lost:
+            return self._lost(job, lost)
+
+    def keep(self, result: BatchResult, parts: Path) -> None:
+        """Raises LockedError where the data set is another run's by now."""
+        run: Run = self._held.run
+        if self._held.lease:
+            self._held.lease.check()
+        if result.reason and result.engine != self._engine:
+            self._engine = result.engine
+            run.progress.say(result.reason)
+        if result.stopped and not self.stopped:
+            self.stopped = result.stopped
+            self._warnings.append(run.warn(str(result.stopped)))
+            self._runner.stop()
+        if result.warning and result.warning not in self._warnings:
+            self._warnings.append(run.warn(result.warning))
+        part = parts / f"part-{result.number:05d}.parquet"
+        part.write_bytes(result.rows)
+        self._parts.append(part)
+        run.progress.advance(result.images, result.size)
+
+    def _lost(self, job: BatchJob, lost: WorkerLostError) -> BatchResult:
+        """The answer for a batch on which worker after worker died: its images fail, and the run goes on."""
+        run = self._held.run
+        message = f"{ATTEMPTS} workers ended while they worked on its batch. Last words: {lost}."
+        file = run.scratch / f"lost-{job.number:05d}.parquet"
+        write_part(lost_rows(planned_images(job.planned), run.mapping, run.name, message), file)
+        return BatchResult(job.number, job.images, job.size, file.read_bytes(), warning=message)
+
+    def result(self) -> WorkResult:
+        parts = tuple(sorted(self._parts))
+        return WorkResult(parts, self._engine, self._runner.name, self.stopped, tuple(self._warnings))

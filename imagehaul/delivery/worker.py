@@ -1,0 +1,149 @@
+"""Where batches are worked on: what one process needs for the batches of a run, made once and used for all of them.
+
+Imports neither DuckDB nor Prefect: a worker on another machine is one of many.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from imagehaul.delivery.batch import BatchWork
+from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult
+from imagehaul.errors import HaulError
+from imagehaul.ledger.fence import FenceView
+from imagehaul.ledger.planned import planned_images
+from imagehaul.rendering.pool import RenderPool
+from imagehaul.sources.registry import open_source
+from imagehaul.sources.source import SourceTools
+from imagehaul.store.endpoint import Store
+from imagehaul.store.errors import explain
+from imagehaul.store.files import send_file
+from imagehaul.store.reference import resolve_store
+from imagehaul.transfer.engines import Lane, choose_lane
+from imagehaul.version import software
+
+
+class Worker:
+    """Works on batches of one run, several at a time in threads of the caller.
+
+    `may_send`: asked before each object; not given, the worker looks at the lease in the store by itself, and calls
+    `on_end` when the run holds it no longer. Raises HaulError: the store or a program that is needed is not there.
+    """
+
+    def __init__(
+        self,
+        context: BatchContext,
+        store: Store,
+        may_send: Callable[[], bool] | None = None,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._context = context
+        self._store = store
+        self._stopped = threading.Event()
+        self._on_end = on_end
+        self._tools = ExitStack()
+        try:
+            if not context.scratch:
+                folder = self._tools.enter_context(tempfile.TemporaryDirectory(prefix="imagehaul-"))
+            self._scratch = Path(context.scratch or folder)
+            self._lane = self._tools.enter_context(self._open_lane(may_send or self._look_at_lease()))
+            self._pool = self._tools.enter_context(RenderPool(context.render, context.renderers))
+        except BaseException:
+            self._tools.close()
+            raise
+        source = open_source(context.source, SourceTools(store, context.transfer_workers, context.mapping.layout))
+        self._work = BatchWork(
+            source, context.mapping, context.wanted, self._pool, self._lane, context.run, self._stopped
+        )
+
+    def run(self, job: BatchJob) -> BatchResult:
+        """Raises HaulError where the work cannot be done by anybody, or was stopped before its turn."""
+        if self._stopped.is_set():
+            raise HaulError("The run was stopped. Run again: what is there is not sent twice.")
+        folder = Path(tempfile.mkdtemp(prefix=f"batch-{job.number:05d}-", dir=self._scratch))
+        part = folder / f"part-{job.number:05d}.parquet"
+        try:
+            stopped = self._work(planned_images(job.planned), folder, part)
+            rows = part.read_bytes()
+            warning = "" if stopped else self._keep_journal(job, part)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return BatchResult(job.number, job.images, job.size, rows, self._lane.name, self._lane.reason, stopped, warning)
+
+    def stop(self) -> None:
+        """Nothing more is sent: batches at work end with what they have, within a second."""
+        self._stopped.set()
+        self._lane.close()
+
+    def close(self) -> None:
+        """Ends everything at once, also in the middle of a picture."""
+        self.stop()
+        self._tools.close()
+
+    def _end(self) -> None:
+        self.stop()
+        self._on_end()
+
+    def _open_lane(self, may_send: Callable[[], bool]) -> Lane:
+        context = self._context
+        return choose_lane(
+            self._store,
+            context.mapping.layout.bucket,
+            context.engine,
+            context.transfer_workers,
+            context.objects,
+            may_send=may_send,
+        )
+
+    def _look_at_lease(self) -> Callable[[], bool]:
+        if self._context.fence is None:
+            return lambda: True
+        view = FenceView(self._store.client(), self._context.mapping.layout, self._context.fence, self._end)
+        self._tools.callback(view.close)
+        return lambda: view.holds
+
+    def _keep_journal(self, job: BatchJob, part: Path) -> str:
+        """What a killed run leaves to the next. It is a help for a rerun, not the delivery: the words of a fault."""
+        layout = job.context.mapping.layout
+        key = f"{layout.journal(job.context.run)}{part.name}"
+        try:
+            send_file(self._store.client(), part, layout.bucket, key)
+        except Exception as error:
+            return str(explain(error, f"write the journal {layout.uri(key)}", self._store.url))
+        return ""
+
+
+_workers: dict[str, Worker] = {}
+_opening = threading.Lock()
+
+
+def run_batch(job: BatchJob) -> BatchResult:
+    """One batch, in any process. The first of a run makes this process's `Worker`, which lives as long as the lease.
+
+    The store and its keys come from this process's own environment, or from a block that it loads.
+    Raises HaulError: as `Worker` does, or where this program is of another version than the one that leads.
+    """
+    run = job.context.run
+    with _opening:
+        worker = _workers.get(run)
+        if worker is None:
+            if software() != job.context.software:
+                raise HaulError(
+                    f"This worker has {software()}, and the machine that leads has {job.context.software}.\n"
+                    "Install the same version on both."
+                )
+            store = resolve_store(job.context.store)
+            worker = _workers[run] = Worker(job.context, store, on_end=lambda: _retire(run))
+    return worker.run(job)
+
+
+def _retire(run: str) -> None:
+    with _opening:
+        worker = _workers.pop(run, None)
+    if worker:
+        worker.close()

@@ -1,0 +1,167 @@
+"""Batches in processes of this machine, with the real store."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from imagehaul.delivery.jobs import BatchContext
+from imagehaul.delivery.runners import registry
+from imagehaul.delivery.runners.processes import ProcessPool, WorkerProcess
+from imagehaul.delivery.runners.runner import Runner
+from imagehaul.settings import Settings
+from imagehaul.store.endpoint import Store
+from tests.support.delivering import Target, draw
+
+IN_BATCHES_OF_TEN = {"batch_size": 10, "workers": 2}
+
+
+@pytest.fixture
+def target(store: Store, bucket: str) -> Target:
+    return Target(store, bucket)
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    folder = tmp_path / "many"
+    for number in range(60):
+        draw(folder / f"{number:02}.jpg", seed=number)
+    return folder
+
+
+def in_two_processes(
+    opened: list[ProcessPool] | None = None,
+) -> Callable[[Settings, BatchContext, Store, Callable[[], bool], int], Runner]:
+    def open_runner(
+        settings: Settings, context: BatchContext, store: Store, may_send: Callable[[], bool], batches: int
+    ) -> Runner:
+        pool = ProcessPool(context, store, 2)
+        if opened is not None:
+            opened.append(pool)
+        return pool
+
+    return open_runner
+
+
+def without_run(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**row, "run": ""} for row in rows]
+
+
+def test_processes_leave_the_same_store_and_ledger_as_threads(many: Path, target: Target, store: Store) -> None:
+    (many / "broken.jpg").write_bytes(b"no picture")
+    here = target.deliver(many, settings=IN_BATCHES_OF_TEN)
+    other = Target(store, target.bucket, prefix="other/")
+    there = other.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=in_two_processes())
+    assert (there.counts, there.engine) == (here.counts, here.engine)
+    assert (there.counts.delivered, there.counts.rejected) == (60, 1)
+    assert other.stored() == target.stored()
+    rows = [{**row, "key": row["key"].removeprefix("other/")} for row in other.ledger()]
+    expected = [{**row, "key": row["key"].removeprefix("pre/")} for row in target.ledger()]
+    columns = ("source_path", "kind", "key", "status", "code", "md5", "sha256", "etag", "proof", "width", "height")
+    assert [[row[name] for name in columns] for row in rows] == [[row[name] for name in columns] for row in expected]
+    again = other.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=in_two_processes())
+    assert (again.counts.objects, again.nothing_changed) == (0, True)
+
+
+def test_the_choice_is_processes_where_there_is_work_for_more_than_one(many: Path, target: Target) -> None:
+    opened: list[Runner] = []
+
+    def open_runner(*arguments: Any) -> Runner:
+        opened.append(registry.open_runner(*arguments))
+        return opened[-1]
+
+    assert target.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=open_runner).counts.delivered == 60
+    assert isinstance(opened[0], ProcessPool)
+    draw(many / "one more.jpg", seed=99)
+    assert target.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=open_runner).counts.delivered == 1
+    assert not isinstance(opened[1], ProcessPool), "one batch needs no second process"
+
+
+def test_a_worker_that_is_killed_costs_its_batches_another_try(many: Path, target: Target) -> None:
+    opened: list[ProcessPool] = []
+    killed: list[int] = []
+
+    def kill() -> None:
+        deadline = time.monotonic() + 30
+        while len(killed) < 2 and time.monotonic() < deadline:
+            for process in psutil.Process().children():
+                if "worker_process" in " ".join(process.cmdline()) and process.pid not in killed:
+                    time.sleep(0.3)
+                    os.kill(process.pid, signal.SIGKILL)
+                    killed.append(process.pid)
+                    break
+            time.sleep(0.05)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    summary = target.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=in_two_processes(opened))
+    killer.join()
+    assert len(killed) == 2
+    assert (summary.counts.delivered, summary.counts.failed, summary.published) == (60, 0, True)
+
+
+def test_a_batch_on_which_every_worker_dies_fails_with_a_code_of_its_own(
+    many: Path, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = WorkerProcess.submit
+
+    def deadly(self: WorkerProcess, job: Any) -> Any:
+        if job.number == 2:
+            os.kill(self._process.pid, signal.SIGKILL)
+        return submit(self, job)
+
+    monkeypatch.setattr(WorkerProcess, "submit", deadly)
+    summary = target.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=in_two_processes())
+    assert (summary.counts.delivered, summary.counts.failed, summary.published) == (50, 10, False)
+    (reason,) = [reason for reason in summary.reasons if reason.status == "failed"]
+    assert (reason.code, reason.images) == ("WORKER_LOST", 10)
+    monkeypatch.undo()
+    assert target.deliver(many, settings=IN_BATCHES_OF_TEN).counts.failed == 0
+
+
+def test_what_a_worker_logs_is_logged_by_the_leader(
+    many: Path, target: Target, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pool_of_workers = in_two_processes()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with caplog.at_level(logging.INFO, logger="imagehaul"):
+        target.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=pool_of_workers)
+    assert all("Traceback" not in record.getMessage() for record in caplog.records)
+
+
+def test_workers_end_with_a_leader_that_is_killed(many: Path, target: Target, tmp_path: Path) -> None:
+    script = tmp_path / "leader.py"
+    script.write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[3])!r})\n"
+        "from tests.support.delivering import Target\n"
+        "from imagehaul.delivery.runners.registry import open_runner\n"
+        "from imagehaul.store.endpoint import Store\n"
+        "from imagehaul.store.credentials import AccessKey\n"
+        f"store = Store(url={target.store.url!r}, credentials=AccessKey(*sys.argv[1:3]))\n"
+        f"Target(store, {target.bucket!r}).deliver({str(many)!r}, settings={{'batch_size': 10, 'workers': 2}}, "
+        "open_runner=open_runner)\n"
+    )
+    keys = target.store.keys()
+    with subprocess.Popen([sys.executable, str(script), keys.access_key, keys.secret_key]) as leader:
+        workers: list[psutil.Process] = []
+        deadline = time.monotonic() + 60
+        while not workers and time.monotonic() < deadline:
+            children = psutil.Process(leader.pid).children(recursive=True)
+            workers = [child for child in children if "worker_process" in " ".join(child.cmdline())]
+            time.sleep(0.02)
+        leader.kill()
+    _, alive = psutil.wait_procs(workers, timeout=5)
+    assert workers
+    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
