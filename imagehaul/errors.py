@@ -82,6 +82,25 @@ CODES: dict[str, Code] = {
     ),
     "LINK_CYCLE": Code("A symbolic link that leads back to itself.", True, "Remove the link."),
     "NOT_A_FILE": Code("A socket, pipe or device with an image's suffix.", False, "Remove or rename it."),
+    "SOURCE_MISSING": Code(
+        "The row leads nowhere: no such file, object or page.", True, "Correct the row, or restore what it names."
+    ),
+    "URL_UNSUPPORTED": Code(
+        "The row is no path, no s3:// URI and no http(s) URL that can be used.", False, "Correct the row."
+    ),
+    "HOST_UNREACHABLE": Code(
+        "The web server cannot be reached, or breaks off.", True, "Check the host's name and the network; run again."
+    ),
+    "HOST_BUSY": Code("The web server refuses for now, after all attempts.", True, "Run again later."),
+    "ADDRESS_REFUSED": Code(
+        "The host is an address of an inner network.",
+        True,
+        "Where you trust the list, allow it with ALLOW_PRIVATE_ADDRESSES=true.",
+    ),
+    "REDIRECT_REFUSED": Code(
+        "The web server redirects to where it must not be followed.", True, "Name the picture's own address."
+    ),
+    "TOO_LARGE": Code("The file is larger than 2 GiB.", False, "Deliver it from a folder or a store."),
     "UNREADABLE": Code("The file could not be read.", True, "Grant read permission, or check the disk or the mount."),
     "SOURCE_CHANGED": Code(
         "The file changed while the run worked.", True, "Run again when nobody writes to the source."

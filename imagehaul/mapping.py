@@ -38,7 +38,7 @@ class Mapping:
     def path(self, source_path: str) -> str:
         folder, name = posixpath.split(source_path)
         if self.transfer == "media_id":
-            name = self.media_id(source_path) + name[name.rindex(".") :]
+            name = self.media_id(source_path) + posixpath.splitext(f"x{name}")[1]
         if self.normalize:
             # Always appended, so that a.png and a.jpg do not meet on a.jpg.
             name += ".jpg"

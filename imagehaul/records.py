@@ -25,6 +25,7 @@ class SourceFile:
     `size` in bytes. `version`: what changes when the content does, the time of the last change in
     nanoseconds or the ETag. `code` and `message`: set where it cannot be delivered. `location`: where its bytes lie,
     where the path does not say it (a row of a list); it may hold a secret, and is in no ledger and no log.
+    `metadata`: what else its row says, as `MetadataReader` keeps it.
     """
 
     path: str
@@ -33,6 +34,7 @@ class SourceFile:
     code: str = ""
     message: str = ""
     location: str = ""
+    metadata: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +224,10 @@ class SourceOptions:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     follow_links: bool = False
+    column: str = ""
+    source_root: str = ""
+    allow_private_addresses: bool = False
+    source_ca_bundle: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +320,7 @@ class Request:
     `source`: a folder or `s3://bucket/prefix`. `annotations`: a file, a folder or an `s3://` URI; "" looks beside
     the images. `broken`: a Parquet file of objects (`problem`, `key`) that a verification found not to be as the
     ledger says; they count as not being in the store.
+    `source_type`: a name in the registry of sources, "" = by the source's form. `column`: of a list, "" = by its name.
     """
 
     dataset: str
@@ -324,3 +331,5 @@ class Request:
     allow_loss: bool = False
     when_locked: WhenLocked = "wait"
     broken: str = ""
+    source_type: str = ""
+    column: str = ""

@@ -111,6 +111,17 @@ class Settings(BaseModel):
         default=False,
         description="Takes what symbolic links to places outside of the source folder lead to.",
     )
+    source_root: Text = Field(
+        default="",
+        description="Of a list: pictures below this folder, s3:// or https:// prefix are called by their path there.",
+    )
+    allow_private_addresses: bool = Field(
+        default=False,
+        description="Lets a list's URLs lead to private and loopback addresses. Only for lists that you trust.",
+    )
+    source_ca_bundle: Annotated[Text, AfterValidator(checks.folder)] = Field(
+        default="", description="PEM file with the CA of the source's store or web servers. Not set: the system's."
+    )
     thumbnail_size: int = Field(
         default=256, ge=16, le=4096, description="Longest side of a thumbnail, in pixels. Nothing is enlarged."
     )
@@ -207,9 +218,17 @@ class Settings(BaseModel):
         return ObjectOptions(**self._fields_of(ObjectOptions))
 
     def source_options(self) -> SourceOptions:
-        return SourceOptions(**self._fields_of(SourceOptions))
+        """What the request says besides, such as a list's column, is not in it."""
+        return SourceOptions(
+            include=self.include,
+            exclude=self.exclude,
+            follow_links=self.follow_links,
+            source_root=self.source_root,
+            allow_private_addresses=self.allow_private_addresses,
+            source_ca_bundle=self.source_ca_bundle,
+        )
 
-    def _fields_of(self, record: type[RenderOptions | ObjectOptions | SourceOptions]) -> dict[str, Any]:
+    def _fields_of(self, record: type[RenderOptions | ObjectOptions]) -> dict[str, Any]:
         """Each field of these records has the name of its setting."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(record)}
 

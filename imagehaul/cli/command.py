@@ -67,7 +67,7 @@ app = App(
 
 @app.command
 def deliver(
-    source: Annotated[str, Parameter(help="A folder, or s3://bucket/prefix.")],
+    source: Annotated[str, Parameter(help="A folder, s3://bucket/prefix, or a list: .txt .csv .tsv .parquet .jsonl.")],
     /,
     *,
     dataset: Dataset,
@@ -85,6 +85,8 @@ def deliver(
     when_locked: Annotated[
         Literal["wait", "refuse"], Parameter(help="What to do while another run works on the data set.")
     ] = "wait",
+    source_type: Annotated[str, Parameter(help="Forces a kind of source: list, prefix, folder.")] = "",
+    column: Annotated[str, Parameter(help="Which column of a list names the pictures.")] = "",
     prefect: Annotated[
         bool | None, Parameter(help="As a Prefect flow run, or not. Not given: where a Prefect API is configured.")
     ] = None,
@@ -94,7 +96,17 @@ def deliver(
     """Delivers one data set: renders, sends, proves and exports it."""
     from imagehaul.progress import shown_on
 
-    request = Request(dataset, source, annotations, rerun, dry_run, allow_loss, when_locked)
+    request = Request(
+        dataset,
+        source,
+        annotations,
+        rerun,
+        dry_run,
+        allow_loss,
+        when_locked,
+        source_type=source_type,
+        column=column,
+    )
     resolved, warnings = _resolve(config, settings)
     as_flow = _as_flow(prefect, store)
     with shown_on(sys.stderr) as progress:

@@ -30,7 +30,16 @@ from imagehaul.rendering.rendition_files import RenditionFiles
 from imagehaul.sources.source import Fetched, Source
 from imagehaul.transfer.engines import Lane
 
-FAILS = {"SOURCE_CHANGED", "SOURCE_GONE", "DISK_FULL", "SCRATCH_UNWRITABLE", "STORE_BUSY", "NO_REPORT"}
+FAILS = {
+    "SOURCE_CHANGED",
+    "SOURCE_GONE",
+    "HOST_UNREACHABLE",
+    "HOST_BUSY",
+    "DISK_FULL",
+    "SCRATCH_UNWRITABLE",
+    "STORE_BUSY",
+    "NO_REPORT",
+}
 """Codes that do not lie in the one file: the image should have been sent, and was not."""
 
 BYTES_ALL_THE_SAME = {
@@ -118,7 +127,7 @@ class BatchWork:
             jobs.append(
                 PictureJob(
                     file=found.file,
-                    size=image.size,
+                    size=image.size if found.size < 0 else found.size,
                     version=found.version,
                     partial=found.partial,
                     thumbnail=f"{stem}.thumbnail" if self.wanted.thumbnails else "",

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from imagehaul.delivery.batch_threads import RunBatches
@@ -83,7 +84,8 @@ def deliver(
 def _begin(request: Request, settings: Settings, store: Store, progress: Progress, stack: ExitStack) -> Run:
     """Raises `HaulError` where the data set's name, the source or the scratch folder cannot be."""
     layout = Layout.of(settings.remote_save, request.dataset)
-    described = describe_source(request.source, settings.source_options(), settings.scratch)
+    options = replace(settings.source_options(), column=request.column)
+    described = describe_source(request.source, options, settings.scratch, request.source_type)
     scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imagehaul-", dir=settings.scratch or None)))
     catalog = Catalog(scratch)
     stack.callback(catalog.close)
@@ -93,7 +95,7 @@ def _begin(request: Request, settings: Settings, store: Store, progress: Progres
         settings=settings,
         store=store,
         described=described,
-        source=open_source(described, SourceTools(store, settings.transfer_workers, layout)),
+        source=open_source(described, SourceTools(store, settings.transfer_workers, layout, scratch)),
         layout=layout,
         mapping=settings.mapping(layout),
         wanted=wanted_of(request, settings),

@@ -56,7 +56,8 @@ class Worker:
         except BaseException:
             self._tools.close()
             raise
-        source = open_source(context.source, SourceTools(store, context.transfer_workers, context.mapping.layout))
+        layout = context.mapping.layout
+        source = open_source(context.source, SourceTools(store, context.transfer_workers, layout, self._scratch))
         self._work = BatchWork(
             source, context.mapping, context.wanted, self._pool, self._lane, context.run, self._stopped
         )

@@ -13,6 +13,7 @@ from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.rows import COLUMNS
 from imagehaul.mapping import Mapping, problem_of
 from imagehaul.records import SourceFile, StoredObject
+from imagehaul.url_secrets import without_secrets
 
 OK = "('delivered', 'unchanged', 'sent', 'present')"
 """The states in which an object was in the store, as far as its row knows."""
@@ -23,7 +24,7 @@ _KNOWN = "key, size, etag, md5, recipe, run"
 def load_source(catalog: Catalog, files: Iterable[SourceFile], mapping: Mapping) -> int:
     """One row for each entry with an image's suffix, with the name that the mapping gives it."""
 
-    def rows() -> Iterator[tuple[int, str, int, str, str, str, str, str]]:
+    def rows() -> Iterator[tuple[int, str, int, str, str, str, str, str, str]]:
         for ordinal, file in enumerate(files):
             code, message, name = file.code, file.message, ""
             if not code:
@@ -32,9 +33,34 @@ def load_source(catalog: Catalog, files: Iterable[SourceFile], mapping: Mapping)
                 if code := problem_of(key):
                     message = f"{CODES[code].meaning} The key would be {key!r}."
                     name = ""
-            yield ordinal, file.path, file.size, file.version, code, message, name, file.location
+            yield ordinal, file.path, file.size, file.version, code, message, name, file.location, file.metadata
 
-    return catalog.load("source", rows())
+    count = catalog.load("source", rows())
+    return count - _merge_repeated(catalog)
+
+
+def _merge_repeated(catalog: Catalog) -> int:
+    """The same row twice in a list is one. Raises `SourceError` where two rows of one path lead to different places."""
+    repeated, *_ = catalog.one("SELECT count(*) - count(DISTINCT path) FROM source")
+    if not repeated:
+        return 0
+    catalog.execute("DELETE FROM source WHERE ordinal NOT IN (SELECT min(ordinal) FROM source GROUP BY path, location)")
+    other = catalog.rows(
+        "SELECT path, list(ordinal ORDER BY ordinal), list(location ORDER BY ordinal) FROM source "
+        "GROUP BY path HAVING count(*) > 1 ORDER BY path"
+    )
+    same: list[tuple[int]] = []
+    for path, ordinals, locations in other:
+        first, second, *_ = [*sorted({without_secrets(location) for location in locations}), ""]
+        if second:
+            raise SourceError(
+                f"Two rows on one key, so nothing was sent: {first!r} and {second!r} would both be {path!r}. "
+                "Give each a name of its own in a column 'key', or take one out."
+            )
+        same += [(ordinal,) for ordinal in ordinals[1:]]
+    catalog.load("repeated", same)
+    catalog.execute("DELETE FROM source WHERE ordinal IN (SELECT ordinal FROM repeated)")
+    return int(repeated)
 
 
 def load_listing(catalog: Catalog, objects: Iterable[StoredObject], layout: Layout) -> int:

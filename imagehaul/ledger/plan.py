@@ -157,7 +157,7 @@ def _decide(catalog: Catalog, mapping: Mapping, wanted: Wanted) -> None:
         WITH seen AS (
             SELECT s.ordinal, s.code, i.status, i.code AS said, i.retryable, i.settled, i.pixels,
                    i.source_path IS NULL OR i.code = 'HELD_BACK' AS is_new,
-                   i.source_size = s.size AND i.source_version = s.version AS same_source,
+                   i.source_size = s.size AND i.source_version = s.version AND s.version <> '' AS same_source,
                    i.same AND i.key = $images || s.name
                        AND (NOT $full_check OR i.checked = 'decoded' OR i.code <> '') AS same_image,
                    EXISTS (SELECT 1 FROM lacking WHERE lacking.path = s.path) AS lacks,

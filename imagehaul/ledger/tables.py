@@ -10,7 +10,7 @@ from imagehaul.ledger.rows import COLUMNS
 _LEDGER = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
 _SOURCE = (
     "ordinal BIGINT, path VARCHAR, size BIGINT, version VARCHAR, code VARCHAR, message VARCHAR, name VARCHAR, "
-    "location VARCHAR"
+    "location VARCHAR, metadata VARCHAR"
 )
 _STATEMENT = (
     "ordinal BIGINT, reference VARCHAR, match VARCHAR, candidates VARCHAR[], base VARCHAR, kind VARCHAR, "
@@ -26,7 +26,10 @@ _DECISION = "decision VARCHAR, reason VARCHAR"
 TABLES: dict[str, str] = {
     # -- Inventory: what there is.
     # What the source holds. `name`: what the mapping made of the path; "" where `code` says it cannot be sent.
+    # `location`: where its bytes lie, where the path does not say it. `metadata`: as `MetadataReader` keeps it.
     "source": _SOURCE,
+    # Rows of a list that say again what an earlier row said.
+    "repeated": "ordinal BIGINT",
     # What the store holds. `name` as in `source`.
     "listing": "kind VARCHAR, name VARCHAR, key VARCHAR, size BIGINT, etag VARCHAR",
     # For each image the rows of the latest run that says anything of it; `published`: that run is the current one.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from imagehaul.errors import CODES, SourceError
 from imagehaul.records import SourceFile, SourceOptions
+from imagehaul.sources import local_file
 from imagehaul.sources.filters import Selection
 from imagehaul.sources.scan_report import ScanReport, is_image
 from imagehaul.sources.source import CopyOrigin, Entry, Fetched, Source, SourceDescriptor, SourceTools, SourceType
@@ -35,11 +36,7 @@ class FolderSource:
         return [Fetched(f"{root}/{entry.path}", entry.version) for entry in entries]
 
     def has_changed(self, entry: Entry) -> bool:
-        try:
-            now = (self.root / entry.path).stat()
-        except OSError:
-            return True
-        return (now.st_size, str(now.st_mtime_ns)) != (entry.size, entry.version)
+        return local_file.has_changed(f"{self.root}/{entry.path}", entry)
 
     def copy_from(self, entry: Entry) -> CopyOrigin | None:
         return None

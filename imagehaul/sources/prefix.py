@@ -12,24 +12,19 @@ from typing import TYPE_CHECKING
 from imagehaul.errors import CODES, SourceError
 from imagehaul.layout import DATASET_NAME, RUN_NAME, Layout, split_s3_uri
 from imagehaul.records import SourceFile, SourceOptions
+from imagehaul.sources import stored_objects
 from imagehaul.sources.filters import Selection
 from imagehaul.sources.scan_report import ScanReport, is_image
 from imagehaul.sources.source import CopyOrigin, Entry, Fetched, Source, SourceDescriptor, SourceTools, SourceType
-from imagehaul.store.download import Download, download
+from imagehaul.sources.stored_objects import ObjectWanted, etag_is_md5
 from imagehaul.store.endpoint import Store
-from imagehaul.store.errors import explain, is_missing
+from imagehaul.store.errors import explain
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ObjectTypeDef
 
 _OWN = re.compile(r"([^/]+)/(?:(?:images|thumbnails|crops|runs|exports|\.imagehaul)/|current\.json\Z)")
-
-
-HEADER_BYTES = 64 * 1024
-"""What is read of an image in the store of which nothing is rendered: enough for nearly every header."""
-
-_MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,57 +36,41 @@ class PrefixSource:
     prefix: str
     selection: Selection
     workers: int
-    layout: Layout | None
+    layout: Layout | None = None
+    can_copy: bool = True
 
     def scan(self, report: ScanReport) -> Iterator[SourceFile]:
         return list_prefix(self.store.client(), self.bucket, self.prefix, self.selection, report, self.layout)
 
     def fetch(self, entries: Sequence[Entry], whole: Sequence[bool], folder: Path) -> list[Fetched]:
         wanted = [
-            Download(
-                key=self.prefix + entry.path,
-                file=folder / f"{'whole' if all_of_it else 'header'}-{index}",
-                etag=entry.version,
-                size=entry.size,
-                first_bytes=0 if all_of_it else HEADER_BYTES,
-            )
-            for index, (entry, all_of_it) in enumerate(zip(entries, whole, strict=True))
+            ObjectWanted(self.bucket, self.prefix + entry.path, entry.size, entry.version, all_of_it)
+            for entry, all_of_it in zip(entries, whole, strict=True)
         ]
-        results = download(self.store, self.bucket, wanted, self.workers)
-        return [
-            Fetched(file=str(item.file), partial=item.first_bytes > 0)
-            if result.outcome == "sent"
-            else Fetched(code=result.code, message=result.message)
-            for item, result in zip(wanted, results, strict=True)
-        ]
+        found = stored_objects.fetch(self.store, wanted, folder, self.workers)
+        return [found[item.bucket, item.key] for item in wanted]
 
     def has_changed(self, entry: Entry) -> bool:
-        client = self.store.client()
-        try:
-            head = client.head_object(Bucket=self.bucket, Key=self.prefix + entry.path)
-        except client.exceptions.ClientError as error:
-            if is_missing(error):
-                return True
-            raise
-        return (head["ContentLength"], head["ETag"].strip('"')) != (entry.size, entry.version)
+        return stored_objects.has_changed(self.store, self.bucket, self.prefix + entry.path, entry)
 
     def copy_from(self, entry: Entry) -> CopyOrigin | None:
-        etag = entry.version
-        return CopyOrigin(self.bucket, self.prefix + entry.path, etag, bool(_MD5.fullmatch(etag)))
+        if not self.can_copy:
+            return None
+        return CopyOrigin(self.bucket, self.prefix + entry.path, entry.version, etag_is_md5(entry.version))
 
 
 def _describe(source: str, options: SourceOptions, scratch: str) -> SourceDescriptor:
-    bucket, prefix = split_s3_uri(source)
+    bucket, prefix = split_s3_uri(f"s3://{source[5:]}")
     return SourceDescriptor("prefix", f"s3://{bucket}/{prefix}", options)
 
 
 def _open(descriptor: SourceDescriptor, tools: SourceTools) -> Source:
     bucket, prefix = split_s3_uri(descriptor.uri)
     selection = Selection(descriptor.options.include, descriptor.options.exclude)
-    return PrefixSource(tools.need_store(), bucket, prefix, selection, tools.workers, tools.layout)
+    return PrefixSource(tools.need_store(), bucket, prefix, selection, tools.workers, tools.layout, tools.can_copy)
 
 
-TYPE = SourceType("prefix", lambda source: source.startswith("s3://"), _describe, _open)
+TYPE = SourceType("prefix", lambda source: source[:5].lower() == "s3://", _describe, _open)
 
 
 def list_prefix(

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 from imagehaul.errors import SettingsError, SourceError
 from imagehaul.records import SourceFile, SourceOptions
-from imagehaul.sources import folder, prefix
+from imagehaul.sources import folder, lists, prefix
 from imagehaul.sources.scan_report import ScanReport
 from imagehaul.sources.source import Source, SourceDescriptor, SourceTools, SourceType
+from imagehaul.url_secrets import without_secrets
 
 PLAIN = SourceOptions()
 
-TYPES = (prefix.TYPE, folder.TYPE)
+TYPES = (lists.TYPE, prefix.TYPE, folder.TYPE)
 """The first that recognizes a SOURCE has it; a folder is what nothing else is."""
 
 
@@ -25,13 +26,23 @@ def describe_source(
     left there would be taken for images. Raises `SettingsError` for a kind that is not there.
     """
     if not source.strip():
-        raise SourceError("The source is empty. Give a folder or s3://bucket/prefix.")
+        raise SourceError("The source is empty. Give a folder, s3://bucket/prefix or a list.")
     if source_type:
         return _named(source_type).describe(source, options, scratch)
     kind = next((kind for kind in TYPES if kind.recognizes(source)), None)
     if kind is None:
-        raise SourceError(f"The source {source!r} is neither a folder nor s3://bucket/prefix. Give one of these.")
+        raise SourceError(_unknown(source))
     return kind.describe(source, options, scratch)
+
+
+def _unknown(source: str) -> str:
+    scheme = source.partition("://")[0].lower()
+    if scheme in ("http", "https"):
+        return (
+            f"The source {without_secrets(source)!r} is an address on the web. Write it, and others, into a list with "
+            "a line for each picture, and deliver that: pictures.txt."
+        )
+    return f"The source {source!r} is neither a folder nor s3://bucket/prefix nor a list. Give one of these."
 
 
 def open_source(descriptor: SourceDescriptor, tools: SourceTools) -> Source:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from imagehaul.errors import SourceError
+from imagehaul.metadata import MetadataReader
 
 IMAGE_SUFFIXES = ("png", "jpg", "jpeg", "jfif", "gif", "tif", "tiff", "heic", "heif", "bmp", "webp", "avif", "jp2")
 """Of any case. What a file truly holds is seen when it is read."""
@@ -38,6 +39,7 @@ class ScanReport:
     `images`: rows given, rejected ones too. `excluded`: images that INCLUDE or EXCLUDE left out;
     `unread_folders`: folders that EXCLUDE left out whole. `own_objects`: what imagehaul wrote itself.
     `outside`, `cycles`, `dangling`: links without an image's suffix that were not followed.
+    `metadata`: the further columns of a list.
     """
 
     images: int = 0
@@ -48,6 +50,7 @@ class ScanReport:
     outside: Tally = field(default_factory=Tally)
     cycles: Tally = field(default_factory=Tally)
     dangling: Tally = field(default_factory=Tally)
+    metadata: MetadataReader = field(default_factory=lambda: MetadataReader("source"))
 
     def warnings(self) -> Iterator[str]:
         for tally, what in (

@@ -53,12 +53,15 @@ class SourceTools:
     """What the process that opens a source has of its own.
 
     `store`: where the source lies, if it lies in one. `workers`: objects that are fetched at the same time.
-    `layout`: the data set that is delivered, so that a scan leaves it out.
+    `layout`: the data set that is delivered, so that a scan leaves it out. `scratch`: for temporary files, None = the
+    system's folder. `can_copy`: the target's store can read the source by itself.
     """
 
     store: Store | None = None
     workers: int = 32
     layout: Layout | None = None
+    scratch: Path | None = None
+    can_copy: bool = True
 
     def need_store(self) -> Store:
         """Raises `SourceError` where the source lies in a store and none is given."""
@@ -87,7 +90,7 @@ class Entry(Protocol):
 class Fetched:
     """A local file with the image's bytes, or the beginning of them (`partial`); or the code that says why not.
 
-    `version`: as in `PictureJob`.
+    `version`: as in `PictureJob`. `size`: in bytes, where the scan could not know it; -1 = as planned.
     """
 
     file: str = ""
@@ -95,6 +98,7 @@ class Fetched:
     partial: bool = False
     code: str = ""
     message: str = ""
+    size: int = -1
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,10 +52,10 @@ class TestDescribeSource:
     @pytest.mark.parametrize(
         ("source", "words"),
         [
-            ("", "The source is empty. Give a folder or s3://bucket/prefix."),
+            ("", "The source is empty. Give a folder, s3://bucket/prefix or a list."),
             ("missing", r"missing' cannot be read: No such file or directory\."),
             ("a\0b", "cannot be read: embedded null byte"),
-            ("http://example.com/a", "is neither a folder nor s3://bucket/prefix"),
+            ("HTTP://example.com/a", "is an address on the web"),
             ("gs://bucket", "is neither a folder nor s3://bucket/prefix"),
             ("~nobody-of-that-name/x", "cannot be read: No such file or directory"),
         ],

@@ -11,9 +11,10 @@ import pytest
 from imagehaul.records import SourceFile, SourceOptions
 from imagehaul.sources.filters import Selection
 from imagehaul.sources.folder import FolderSource
-from imagehaul.sources.prefix import HEADER_BYTES, PrefixSource
+from imagehaul.sources.prefix import PrefixSource
 from imagehaul.sources.registry import describe_source, open_source
 from imagehaul.sources.source import CopyOrigin, SourceTools, sha256_of
+from imagehaul.sources.stored_objects import HEADER_BYTES
 from imagehaul.store.endpoint import Store
 from tests.support.delivering import draw
 

@@ -1,0 +1,189 @@
+"""The rows of a list of pictures, as a stream: a line each, a table of CSV or TSV, Parquet, or JSON Lines."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from imagehaul.errors import SourceError
+from imagehaul.text import legible
+
+SUFFIXES = (".txt", ".csv", ".tsv", ".parquet", ".jsonl")
+LOCATION_COLUMNS = ("path", "uri", "url", "filename", "file_path", "image")
+"""The first of these that is there names the picture, whatever its case."""
+NAME_COLUMNS = ("key", "name")
+"""What the picture is to be called."""
+_ROWS_AT_ONCE = 4_096
+_LONGEST_CELL = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`number`: counted from 1, as an editor counts lines where a row is a line. `location`: where the picture lies,
+    "" = the row does not say it. `name`: what it is to be called, "" = by its location. `problem`: why not even that
+    can be read. `cells`: the columns that mean nothing to a delivery."""
+
+    number: int
+    location: str
+    name: str = ""
+    problem: str = ""
+    cells: Mapping[str, Any] | None = None
+
+
+def read_rows(file: Path, shown: str, column: str = "") -> Iterator[Row]:
+    """`shown`: the list's name in messages; its suffix says what it is. `column`: which one names the pictures,
+    "" = by its name.
+
+    Raises `SourceError` where the list cannot be read as what it should be, or has no such column.
+    """
+    suffix = Path(shown.lower()).suffix
+    reader: Callable[[Path, str, str], Iterator[Row]] = _READERS[suffix]
+    try:
+        yield from reader(file, shown, column)
+    except OSError as error:
+        raise SourceError(f"The list {shown!r} cannot be read: {error.strerror or error}.") from None
+
+
+def _lines(file: Path, shown: str, column: str) -> Iterator[Row]:
+    if column:
+        raise SourceError(f"The list {shown!r} has a picture in each line and no columns: leave --column out.")
+    for number, line in _decoded_lines(file):
+        if isinstance(line, bytes):
+            yield Row(number, "", problem=f"Line {number} is not UTF-8.")
+        elif line.strip():
+            yield Row(number, line.strip())
+
+
+def _decoded_lines(file: Path) -> Iterator[tuple[int, str | bytes]]:
+    with file.open("rb") as stream:
+        for number, raw in enumerate(stream, 1):
+            line = raw.rstrip(b"\r\n")
+            try:
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError:
+                yield number, line
+
+
+def _csv(file: Path, shown: str, column: str) -> Iterator[Row]:
+    yield from _separated(file, shown, column, ",")
+
+
+def _tsv(file: Path, shown: str, column: str) -> Iterator[Row]:
+    yield from _separated(file, shown, column, "\t")
+
+
+def _separated(file: Path, shown: str, column: str, separator: str) -> Iterator[Row]:
+    csv.field_size_limit(_LONGEST_CELL)
+    # Bytes that are not UTF-8 spoil their own row, and no other.
+    with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
+        reader = csv.reader(stream, delimiter=separator)
+        try:
+            header = next(reader, None)
+            if header is None:
+                return
+            header = [name.strip() for name in header]
+            columns = _Columns.among(header, shown, column)
+            for cells in reader:
+                if len(cells) > len(header):
+                    words = f"Line {reader.line_num} has {len(cells)} cells, and the header {len(header)}."
+                    yield Row(reader.line_num, "", problem=words)
+                elif cells:
+                    yield _no_surrogates(columns.row(reader.line_num, dict(zip(header, cells, strict=False))))
+        except csv.Error as error:
+            raise SourceError(f"The list {shown!r} cannot be read, line {reader.line_num}: {error}.") from None
+
+
+def _no_surrogates(row: Row) -> Row:
+    try:
+        f"{row.location}{row.name}".encode()
+    except UnicodeEncodeError:
+        return Row(row.number, "", problem=f"Line {row.number} is not UTF-8.")
+    return row
+
+
+def _json_lines(file: Path, shown: str, column: str) -> Iterator[Row]:
+    columns: _Columns | None = None
+    for number, line in _decoded_lines(file):
+        if not line.strip():
+            continue
+        try:
+            said = json.loads(line)
+        except (ValueError, RecursionError):
+            yield Row(number, "", problem=f"Line {number} is not valid JSON.")
+            continue
+        if isinstance(said, str):
+            yield Row(number, said.strip())
+        elif isinstance(said, dict):
+            columns = columns or _Columns.among(said, shown, column)
+            # Where it has no value, a column may be left out.
+            name = columns.name or next((name for name in NAME_COLUMNS if name in said), "")
+            yield replace(columns, name=name).row(number, said)
+        else:
+            yield Row(number, "", problem=f"Line {number} is neither an object nor a text.")
+
+
+def _parquet(file: Path, shown: str, column: str) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(file)
+        columns = _Columns.among(table.schema_arrow.names, shown, column)
+        kind = table.schema_arrow.field(columns.location).type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise SourceError(
+                f"Column {columns.location!r} of the list {shown!r} is of the type {kind}: it must be text."
+            )
+        number = 0
+        for batch in table.iter_batches(_ROWS_AT_ONCE):
+            for cells in batch.to_pylist():
+                number += 1
+                yield columns.row(number, cells)
+    except pa.ArrowException as error:
+        raise SourceError(f"The list {shown!r} is not valid Parquet: {legible(str(error))}.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Which columns of a list mean something."""
+
+    names: tuple[str, ...]
+    location: str
+    name: str
+
+    @classmethod
+    def among(cls, names: Iterable[str], shown: str, column: str) -> _Columns:
+        """Raises `SourceError` where none names the pictures."""
+        there = dict.fromkeys(names)
+        lowered = {name.lower(): name for name in reversed(there)}
+        location = column if column in there else next((lowered[n] for n in LOCATION_COLUMNS if n in lowered), "")
+        if (column and location != column) or not location:
+            wanted = repr(column) if column else f"one of {', '.join(LOCATION_COLUMNS)}"
+            raise SourceError(
+                f"The list {shown!r} has no column {wanted}. "
+                f"It has {', '.join(map(legible, there)) or 'none'}: name one with --column."
+            )
+        name = next((lowered[n] for n in NAME_COLUMNS if n in lowered and lowered[n] != location), "")
+        return cls(tuple(there), location, name)
+
+    def row(self, number: int, cells: Mapping[str, Any]) -> Row:
+        location, name = cells.get(self.location), cells.get(self.name)
+        rest = {key: value for key, value in cells.items() if key not in (self.location, self.name)}
+        if location is not None and not isinstance(location, str):
+            return Row(number, "", problem=f"Row {number} has no text in column {self.location!r}.", cells=rest)
+        return Row(number, (location or "").strip(), "" if name is None else str(name).strip(), cells=rest)
+
+
+_READERS: dict[str, Callable[[Path, str, str], Iterator[Row]]] = {
+    ".txt": _lines,
+    ".csv": _csv,
+    ".tsv": _tsv,
+    ".parquet": _parquet,
+    ".jsonl": _json_lines,
+}

@@ -1,0 +1,330 @@
+"""Pictures on web servers, asked with care: a few connections for each host, patience, and no way into inner networks.
+
+Addresses are checked where the connection is made, so that no name that resolves to another address a moment later,
+and no redirect, leads past the check.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import logging
+import random
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urljoin, urlsplit
+
+from imagehaul.errors import CODES
+from imagehaul.sources.formats import SNIFFED, is_page, suffix_of
+from imagehaul.sources.web_address import is_public, is_web
+from imagehaul.url_secrets import without_secrets
+from imagehaul.version import software
+
+if TYPE_CHECKING:
+    import httpx
+
+Thing = TypeVar("Thing")
+
+CONNECTIONS_A_HOST = 8
+MOST_LOST = 8
+"""Pictures in a row that a host never gave, before it is asked for no more of them."""
+MOST_REDIRECTS = 5
+LARGEST = 2 * 1024**3
+"""Bytes of one picture; a server that sends without end must not fill the disk."""
+LONGEST = 900.0
+"""Seconds that one picture may take."""
+_CHUNK = 256 * 1024
+_BUSY = {408, 425, 429, 500, 502, 503, 504}
+
+
+@dataclass(frozen=True, slots=True)
+class WebPatience:
+    """Seconds for a connection and for the next byte, the pauses before each further attempt, and the longest
+    `Retry-After` that is waited for."""
+
+    connect: float = 10.0
+    read: float = 30.0
+    pauses: tuple[float, ...] = (1.0, 4.0, 16.0)
+    longest_wait: float = 60.0
+
+
+class WebError(Exception):
+    """Why a picture cannot be had. `code` is one of `CODES`."""
+
+    def __init__(self, code: str, message: str = "") -> None:
+        super().__init__(message or CODES[code].meaning)
+        self.code = code
+
+
+class _AgainError(Exception):
+    """Worth another attempt. `code` and words are for when there is none.
+
+    `after`: seconds, 0 = as we like. `by_host`: it is not this picture alone that has to wait.
+    """
+
+    def __init__(self, code: str, message: str, after: float = 0.0, by_host: bool = False) -> None:
+        super().__init__(message)
+        self.code, self.after, self.by_host = code, after, by_host
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a server says of a picture: `size` in bytes, 0 = it does not say; `version`: ETag or Last-Modified,
+    "" = neither. `suffix` is that of its true format, where it was asked for."""
+
+    size: int
+    version: str
+    suffix: str = ""
+
+
+@dataclass(slots=True)
+class _Host:
+    """`rests_until`: as the server asked. `lost`: pictures in a row for which patience ran out.
+
+    `given_up`: the code for all further pictures, which would else wait as long, each of them.
+    """
+
+    slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(CONNECTIONS_A_HOST))
+    rests_until: float = 0.0
+    lost: int = 0
+    given_up: tuple[str, str] | None = None
+
+
+class Web:
+    """One for each process; threads share it. `ca`: a PEM file to trust besides the system's, "" = none."""
+
+    def __init__(self, allow_private: bool = False, ca: str = "", patience: WebPatience = WebPatience()) -> None:
+        self._allow_private = allow_private
+        self._ca = ca
+        self._patience = patience
+        self._hosts: dict[str, _Host] = {}
+        self._lock = threading.Lock()
+        self._made: httpx.Client | None = None
+
+    def look(self, url: str, sniff: bool = False) -> Looked:
+        """Raises `WebError`. `sniff`: the format is looked at, in the first bytes."""
+
+        def by_head() -> Looked | None:
+            with self._answer("HEAD", url) as answer:
+                return None if answer.status_code in (403, 405, 501) else _looked(_checked(answer))
+
+        def by_first_bytes() -> Looked:
+            with self._answer("GET", url, {"Range": f"bytes=0-{SNIFFED - 1}"}) as answer:
+                beginning = next(answer.iter_bytes(SNIFFED), b"") if answer.status_code != 416 else b""
+                return _looked(answer if answer.status_code == 416 else _checked(answer), suffix_of(beginning))
+
+        found = None if sniff else self._patiently(url, by_head)
+        # Some servers refuse HEAD, and some sign a URL for GET alone.
+        return found or self._patiently(url, by_first_bytes)
+
+    def fetch(self, url: str, file: Path, version: str) -> None:
+        """Writes the picture into `file`. Raises `WebError`, and `OSError` where the file cannot be written.
+
+        SOURCE_CHANGED where it is not the `version` that was looked at.
+        """
+
+        def get() -> None:
+            began = time.monotonic()
+            with self._answer("GET", url) as answer:
+                looked = _looked(_checked(answer))
+                if looked.version != version:
+                    raise WebError("SOURCE_CHANGED")
+                got, beginning = 0, b""
+                with file.open("wb") as out:
+                    for chunk in answer.iter_bytes(_CHUNK):
+                        beginning = beginning or chunk[:1024]
+                        got += len(chunk)
+                        if got > LARGEST:
+                            raise WebError("TOO_LARGE")
+                        if time.monotonic() - began > LONGEST:
+                            raise _AgainError("HOST_UNREACHABLE", f"It took longer than {LONGEST:.0f} seconds.")
+                        out.write(chunk)
+            encoded = "content-encoding" in answer.headers
+            if looked.size and got != looked.size and not encoded:
+                raise _AgainError("HOST_UNREACHABLE", f"{got:,} bytes came of {looked.size:,}.")
+            if is_page(beginning):
+                raise WebError("UNDECODABLE", "The server answered with a page (HTML), and not with a picture.")
+
+        self._patiently(url, get)
+
+    # -- one request -----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _answer(self, method: str, url: str, headers: dict[str, str] | None = None) -> Iterator[httpx.Response]:
+        """The answer to a request, once no redirect is left. Its body is read by the caller."""
+        sent = {"Accept-Encoding": "identity", **(headers or {})}
+        for _ in range(MOST_REDIRECTS + 1):
+            with self._client().stream(method, url, headers=sent) as answer:
+                if not (answer.has_redirect_location and answer.status_code in (301, 302, 303, 307, 308)):
+                    yield answer
+                    return
+                url = _redirected(url, answer.headers["location"])
+        raise WebError("REDIRECT_REFUSED", f"It is redirected more than {MOST_REDIRECTS} times.")
+
+    def _patiently(self, url: str, ask: Callable[[], Thing]) -> Thing:
+        """Up to the end of patience: with the pauses that the server asks for, and never too many on one host."""
+        host = self._host(url)
+        for pause in (*self._patience.pauses, None):
+            with host.slots:
+                self._rest(host)
+                try:
+                    found = self._translated(ask)
+                except _AgainError as error:
+                    if pause is None:
+                        host.lost += 1
+                        if host.lost >= MOST_LOST:
+                            host.given_up = error.code, str(error)
+                        raise WebError(error.code, str(error)) from None
+                    wait = min(error.after, self._patience.longest_wait) or pause * random.uniform(0.5, 1.0)
+                    if error.by_host:
+                        host.rests_until = max(host.rests_until, time.monotonic() + wait)
+                        wait = 0.0
+                else:
+                    host.lost = 0
+                    return found
+            time.sleep(wait)
+        raise AssertionError("The last attempt returns or raises.")
+
+    def _rest(self, host: _Host) -> None:
+        if host.given_up:
+            raise WebError(*host.given_up)
+        while (wait := host.rests_until - time.monotonic()) > 0:
+            time.sleep(min(wait, 0.5))
+            if host.given_up:
+                raise WebError(*host.given_up)
+
+    def _translated(self, ask: Callable[[], Thing]) -> Thing:
+        import httpx
+
+        try:
+            return ask()
+        except httpx.InvalidURL:
+            raise WebError("URL_UNSUPPORTED", "It is no URL.") from None
+        except httpx.HTTPError as error:
+            words = " ".join(str(error).split()) or type(error).__name__
+            if "CERTIFICATE_VERIFY_FAILED" in words:
+                raise WebError(
+                    "HOST_UNREACHABLE", "The server's certificate is not trusted: name its CA with SOURCE_CA_BUNDLE."
+                ) from None
+            raise _AgainError("HOST_UNREACHABLE", f"{words.rstrip('.')}.") from None
+
+    def _host(self, url: str) -> _Host:
+        name = urlsplit(url).netloc.rpartition("@")[2].lower()
+        with self._lock:
+            return self._hosts.setdefault(name, _Host())
+
+    def _client(self) -> httpx.Client:
+        with self._lock:
+            if self._made is None:
+                self._made = _made(self._allow_private, self._ca, self._patience)
+            return self._made
+
+
+def _made(allow_private: bool, ca: str, patience: WebPatience) -> httpx.Client:
+    import httpx
+
+    # It tells each URL, signature and all.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("httpcore").setLevel(logging.WARNING)
+    trusted = ssl.create_default_context()
+    if ca:
+        trusted.load_verify_locations(cafile=ca)
+    limits = httpx.Limits(max_connections=256, max_keepalive_connections=64)
+    client = httpx.Client(
+        verify=trusted,
+        timeout=httpx.Timeout(patience.read, connect=patience.connect, pool=None),
+        limits=limits,
+        follow_redirects=False,
+        headers={"User-Agent": software().replace(" ", "/"), "Accept": "image/*,*/*;q=0.5"},
+    )
+    if not allow_private:
+        _guard(client, trusted, limits)
+    return client
+
+
+def _guard(client: httpx.Client, trusted: ssl.SSLContext, limits: httpx.Limits) -> None:
+    """Has the client connect to public addresses alone. A proxy of the environment decides by itself."""
+    import httpcore
+    import httpx
+
+    class PublicOnly(httpcore.SyncBackend):
+        def connect_tcp(self, host: str, port: int, *arguments: Any, **named: Any) -> httpcore.NetworkStream:
+            return super().connect_tcp(_public_address(host, port), port, *arguments, **named)
+
+    transport = client._transport
+    assert isinstance(transport, httpx.HTTPTransport)
+    # httpx has no parameter for httpcore's network backend.
+    transport._pool = httpcore.ConnectionPool(
+        ssl_context=trusted,
+        max_connections=limits.max_connections,
+        max_keepalive_connections=limits.max_keepalive_connections,
+        network_backend=PublicOnly(),
+    )
+
+
+def _public_address(host: str, port: int) -> str:
+    import httpcore
+
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise httpcore.ConnectError(f"The name {host} cannot be resolved: {error}") from None
+    addresses = [str(address[0]) for *_, address in found]
+    for address in addresses:
+        if is_public(address):
+            return address
+    raise WebError("ADDRESS_REFUSED", f"{host} is {addresses[0]}, an address of an inner network.")
+
+
+def _redirected(url: str, location: str) -> str:
+    """Raises `WebError` where it leads to anything but the web, or away from TLS."""
+    target = urljoin(url, location)
+    if not is_web(target):
+        raise WebError("REDIRECT_REFUSED", f"It is redirected to {target.partition(':')[0]}:, which is not the web.")
+    if url.lower().startswith("https:") and target.lower().startswith("http:"):
+        raise WebError("REDIRECT_REFUSED", f"It is redirected away from TLS, to {without_secrets(target)}.")
+    return target
+
+
+def _checked(answer: httpx.Response) -> httpx.Response:
+    """Raises `WebError`, or `_AgainError` where the server is busy."""
+    status = answer.status_code
+    if status in _BUSY:
+        raise _AgainError("HOST_BUSY", f"The server says {status}.", _retry_after(answer), status in (429, 503))
+    if status in (404, 410):
+        raise WebError("SOURCE_MISSING", f"The server says {status}.")
+    if status in (401, 403):
+        raise WebError("UNREADABLE", f"The server says {status}: it wants a key, or another one.")
+    if status not in (200, 206):
+        raise WebError("UNREADABLE", f"The server says {status}.")
+    if _looked(answer).size > LARGEST:
+        raise WebError("TOO_LARGE")
+    return answer
+
+
+def _looked(answer: httpx.Response, suffix: str = "") -> Looked:
+    headers = answer.headers
+    size = headers.get("content-length", "")
+    if answer.status_code in (206, 416):
+        size = headers.get("content-range", "").rpartition("/")[2]
+    if "content-encoding" in headers:
+        size = ""
+    version = headers.get("etag", "").replace('"', "") or headers.get("last-modified", "")
+    return Looked(int(size) if size.isdecimal() else 0, version, suffix)
+
+
+def _retry_after(answer: httpx.Response) -> float:
+    """Seconds: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after"""
+    words = answer.headers.get("retry-after", "").strip()
+    if words.isdecimal():
+        return float(words)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(words).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return 0.0

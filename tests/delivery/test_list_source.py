@@ -1,0 +1,70 @@
+"""A list in the chain: every row delivered or named, and a rerun that sends what changed and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imagehaul.errors import SourceError
+from imagehaul.store.endpoint import Store
+from tests.support.delivering import Target, draw
+from tests.support.web_server import WebServer
+
+WEB = {"allow_private_addresses": True}
+
+
+@pytest.fixture
+def server() -> Iterator[WebServer]:
+    with WebServer() as started:
+        yield started
+
+
+def test_rows_of_every_place_are_delivered_and_only_a_changed_one_moves_again(
+    tmp_path: Path, store: Store, bucket: str, server: WebServer
+) -> None:
+    pictures = {name: draw(tmp_path / name, seed=seed) for seed, name in enumerate(("a.jpg", "b.png", "c.jpg"))}
+    store.client().put_object(Bucket=bucket, Key="in/b.png", Body=pictures["b.png"])
+    server.files["/c.jpg?id=7&token=hush"] = pictures["c.jpg"]
+    rows = [f"{tmp_path}/a.jpg", f"s3://{bucket}/in/b.png", f"{server.url}/c.jpg?id=7&token=hush", "gone.jpg"]
+    listed = tmp_path / "list.txt"
+    # The same row twice is one, also where it was signed anew.
+    listed.write_text("\n".join([*rows, rows[0], rows[2].replace("hush", "new")]))
+    server.files["/c.jpg?id=7&token=new"] = pictures["c.jpg"]
+    target = Target(store, bucket)
+    settings = {**WEB, "max_rejected": 0.5}
+
+    first = target.deliver(listed, settings=settings)
+    assert (first.counts.planned, first.counts.delivered, first.counts.rejected) == (4, 3, 1)
+    assert first.exit_status == 0
+    images = {key: content for key, content in target.stored().items() if key.startswith("images/")}
+    assert sorted(images.values()) == sorted(pictures.values())
+    assert f"images/{str(tmp_path)[1:]}/a.jpg" in images
+    assert f"images/{bucket}/in/b.png" in images
+    assert all("hush" not in line for line in (repr(target.ledger()), *target.lines.said, *target.lines.warned))
+
+    asked = len(server.bodies())
+    again = target.deliver(listed, settings=settings)
+    assert (again.counts.unchanged, again.counts.objects) == (3, 0)
+    assert len(server.bodies()) == asked, "no body is asked for where nothing changed"
+
+    server.files["/c.jpg?id=7&token=hush"] = draw(tmp_path / "new.jpg", seed=9)
+    changed = target.deliver(listed, settings=settings)
+    assert (changed.counts.delivered, changed.counts.unchanged, changed.counts.objects) == (1, 2, 2)
+
+
+def test_two_rows_on_one_key_are_refused_and_both_named(tmp_path: Path, store: Store, bucket: str) -> None:
+    draw(tmp_path / "a.jpg")
+    draw(tmp_path / "b.jpg")
+    (tmp_path / "list.csv").write_text("path,key\na.jpg,x.jpg\nb.jpg,x.jpg\n")
+    with pytest.raises(SourceError, match=r"a.jpg' and '.*b.jpg' would both be 'x.jpg'"):
+        Target(store, bucket).deliver(tmp_path / "list.csv")
+
+
+def test_half_of_the_rows_unreachable_is_not_published(tmp_path: Path, store: Store, bucket: str) -> None:
+    draw(tmp_path / "a.jpg")
+    (tmp_path / "list.txt").write_text("a.jpg\nhttp://no-such-host.invalid/b.jpg\n")
+    summary = Target(store, bucket).deliver(tmp_path / "list.txt")
+    assert summary.exit_status == 1
+    assert "MAX_REJECTED" in summary.refused
