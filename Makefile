@@ -6,7 +6,7 @@ STATE := .state
 # Tests wait for servers and processes as much as they compute. One store and one Prefect server serve all.
 SIDE_BY_SIDE := -n 3 --no-loadscope-reorder
 
-.PHONY: run up test attack bench check docs format lock clean
+.PHONY: run up test test-readers attack bench check docs format lock clean
 
 run: .venv/installed  ## the main job: the sample data set, delivered into the embedded store as a Prefect flow run
 	$(BIN)/python -m imagehaul.local.quickstart $(STATE)
@@ -41,6 +41,17 @@ bench: .venv/installed .venv-bench/installed .venv-img2dataset/installed  ## ima
 .venv-img2dataset/installed: .venv/installed
 	$(PYTHON) -m venv .venv-img2dataset
 	.venv-img2dataset/bin/python -m pip install --quiet --disable-pip-version-check img2dataset s3fs
+	touch $@
+
+# What reads the exports needs other versions of what imagehaul needs, and nothing of imagehaul.
+test-readers: .venv/installed .venv-readers/installed  ## each export loads in the tool that it is for
+	rm -rf $(STATE)/readers
+	$(BIN)/python -m tests.readers.prepare .venv-readers/bin/python $(STATE)/readers
+
+.venv-readers/installed: .venv/installed
+	$(PYTHON) -m venv .venv-readers
+	.venv-readers/bin/python -m pip install --quiet --disable-pip-version-check \
+	    pytest pillow pycocotools panlabel datasets s3fs webdataset mlcroissant daft duckdb pyyaml
 	touch $@
 
 docs: .venv/installed  ## the tables of the documentation that are made from the code

@@ -151,7 +151,9 @@ def rerun(count: int, folder: Path) -> dict[str, float]:
     stage("proof")
     write_ledger(catalog, folder / "ledger.parquet")
     stage("ledger")
-    export_all(catalog, Addresses(LAYOUT, "/image", False), "upright", (), "", folder, lambda file, name: None)
+    export_all(
+        catalog, Addresses(LAYOUT, "/image", False), "upright", (), "", folder, lambda file, name: None, str.encode
+    )
     stage("export")
     catalog.close()
     if counts.failed or counts.planned != count or counts.delivered != plan.work:

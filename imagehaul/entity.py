@@ -13,15 +13,21 @@ from imagehaul.records import Box
 class Addresses:
     """How a key becomes a URI and a URL.
 
-    `serve_original`: the URL of an image is the original's even where there is a thumbnail.
+    `serve_original`: the URL of an image is the original's even where there is a thumbnail. `full_paths`: names keep
+    the source's folders, and so come in its order.
     """
 
     layout: Layout
     cdn_fullpath: str
     serve_original: bool
+    full_paths: bool = True
 
     def uri(self, key: str) -> str:
         return self.layout.uri(key) if key else ""
+
+    def name(self, key: str) -> str:
+        """Of an image, in a local copy of the data set's `images/`: what the mapping made of its path."""
+        return key.removeprefix(self.layout.images)
 
     def url(self, key: str) -> str:
         return url_of(key, self.layout, self.cdn_fullpath) if key else ""
@@ -45,6 +51,7 @@ class Entity:
 
     `url` is what a UX shows: the thumbnail, or the image itself. `width`, `height`: pixels of the upright picture, 0
     where nobody could decode it; `box_width`, `box_height`: of the picture that the boxes lie in, as BOX_SPACE says.
+    `split`: `train`, `val` and the like, "" where the data set is not split.
     """
 
     path: str
@@ -63,3 +70,16 @@ class Entity:
     image_url: str
     thumbnail_url: str
     statements: tuple[Statement, ...]
+    split: str = ""
+
+    @property
+    def boxes(self) -> list[Statement]:
+        return [said for said in self.statements if said.kind == "box"]
+
+    @property
+    def labels(self) -> list[str]:
+        return [said.text for said in self.statements if said.kind == "label"]
+
+    @property
+    def captions(self) -> list[str]:
+        return [said.text for said in self.statements if said.kind == "caption"]

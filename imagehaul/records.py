@@ -10,6 +10,19 @@ Kind = Literal["image", "thumbnail", "crop"]
 Rerun = Literal["changed", "failed", "all"]
 BoxSpace = Literal["upright", "stored"]
 
+ExportName = Literal[
+    "coco",
+    "yolo",
+    "voc",
+    "csv",
+    "huggingface",
+    "label-studio",
+    "croissant",
+    "webdataset",
+    "webdataset-thumbnails",
+]
+"""What EXPORTS may ask for."""
+
 Engine = Literal["s5cmd", "boto3", "obstore"]
 
 PART_SIZE = 50 * 1024 * 1024

@@ -24,10 +24,11 @@ from pydantic import (
 from imagehaul import settings_validators as checks
 from imagehaul.layout import Layout
 from imagehaul.mapping import Mapping
-from imagehaul.records import Engine, ObjectOptions, RenderOptions, SourceOptions
+from imagehaul.records import Engine, ExportName, ObjectOptions, RenderOptions, SourceOptions
 
 Text = Annotated[str, AfterValidator(checks.text)]
 Globs = Annotated[tuple[str, ...], BeforeValidator(checks.globs), AfterValidator(checks.without_blanks)]
+Exports = Annotated[tuple[ExportName, ...], BeforeValidator(checks.exports)]
 Share = Annotated[float, BeforeValidator(checks.share), Field(ge=0, le=1)]
 
 
@@ -98,6 +99,10 @@ class Settings(BaseModel):
         description="Endpoint for every operation on the store, such as http://minio:9000. Not set: AWS.",
     )
 
+    exports: Exports = Field(
+        default=(),
+        description="What is written beside metadata.json and metadata.parquet: formats that other tools load.",
+    )
     include: Globs = Field(
         default=(),
         description="Only images that match one of these globs. '*' stays within a folder, '**/' spans folders; "
@@ -281,7 +286,10 @@ def accepted(name: str) -> str:
     """What the setting takes, in words."""
     field = Settings.model_fields[name]
     if choices := get_args(field.annotation):
-        return "a list of globs" if choices[0] is str else " or ".join(filter(None, choices))
+        if choices[-1] is Ellipsis:
+            names = get_args(choices[0])
+            return f"a list of {', '.join(names)}; or all" if names else "a list of globs"
+        return " or ".join(filter(None, choices))
     if field.annotation is bool:
         return "true or false"
     if field.annotation is str:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import os
 import re
+from typing import get_args
 from urllib.parse import urlsplit
 
 from imagehaul.errors import SettingsError
 from imagehaul.layout import split_s3_uri
+from imagehaul.records import ExportName
 
 ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
 """Storage classes whose objects cannot be read before they are restored.
@@ -47,6 +49,18 @@ def globs(value: object) -> object:
     if not (isinstance(items, list) and all(isinstance(item, str) for item in items)):
         items = value.split(",")
     return [item.strip() for item in items]
+
+
+def exports(value: object) -> object:
+    """As `globs`; `all` names every export. In the order of their definition, each once."""
+    names = globs(value)
+    if not isinstance(names, list | tuple):
+        raise ValueError("takes a list of names")
+    known = get_args(ExportName)
+    wanted = {name for name in names if name}
+    if unknown := [str(name) for name in names if name and name not in (*known, "all")]:
+        raise ValueError(f"names no export: {', '.join(unknown)}. Write some of {', '.join(known)}, or all")
+    return tuple(name for name in known if name in wanted or "all" in wanted)
 
 
 def without_blanks(value: tuple[str, ...]) -> tuple[str, ...]:

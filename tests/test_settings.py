@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
 from imagehaul.layout import Layout
-from imagehaul.records import ObjectOptions, RenderOptions
+from imagehaul.records import ExportName, ObjectOptions, RenderOptions
 from imagehaul.settings import Settings, accepted
 
 TARGET = {"remote_save": "s3://mybucket/sets/"}
@@ -28,6 +29,7 @@ DOCUMENTED = {
     "OBJECT_STORE_URL": "",
 }
 OURS = {
+    "EXPORTS": (),
     "INCLUDE": (),
     "EXCLUDE": (),
     "FOLLOW_LINKS": False,
@@ -78,6 +80,23 @@ class TestTheModel:
         fields = Settings.model_json_schema()["properties"]
         assert [field["title"] for field in fields.values()] == [name.upper() for name in fields]
         assert [field["position"] for field in fields.values()] == list(range(len(fields)))
+
+    @pytest.mark.parametrize(
+        ("given", "kept"),
+        [
+            ("csv, coco,csv", ("coco", "csv")),
+            (["yolo"], ("yolo",)),
+            ("", ()),
+            ('["voc"]', ("voc",)),
+            ("all", get_args(ExportName)),
+        ],
+    )
+    def test_takes_exports_as_a_list_in_one_order(self, given: object, kept: tuple[str, ...]) -> None:
+        assert settings(exports=given).exports == kept
+
+    def test_refuses_an_export_that_there_is_not_and_names_those_that_there_are(self) -> None:
+        with pytest.raises(ValidationError, match="names no export: kokos"):
+            settings(exports="coco,kokos")
 
     def test_draws_no_switch_between_types_which_the_form_cannot_do_well(self) -> None:
         assert all(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,29 +11,42 @@ from imagehaul.exports.export import About, Exported, ExportFiles
 from imagehaul.exports.registry import write_exports
 from imagehaul.layout import Layout
 from imagehaul.ledger.catalog import Catalog
-from imagehaul.ledger.entities import count_entities, entities
+from imagehaul.ledger.entities import classes_of_boxes, count_entities, entities
 from imagehaul.ledger.runs import Runs
-from imagehaul.records import BoxSpace
+from imagehaul.progress import Progress
+from imagehaul.records import BoxSpace, ExportName
 from imagehaul.settings import Settings
 from imagehaul.version import software
 
 
 def export_run(
-    catalog: Catalog, layout: Layout, settings: Settings, runs: Runs, run: str, created: str, scratch: Path
+    catalog: Catalog,
+    layout: Layout,
+    settings: Settings,
+    runs: Runs,
+    run: str,
+    created: str,
+    scratch: Path,
+    progress: Progress,
 ) -> dict[str, str]:
     """Name → URI of each export. `created`: when the data set was first published, in ISO 8601; "" = now.
 
-    Raises what the client raises, and OSError.
+    Says in a line what a format could not carry. Raises what the client raises, and OSError.
     """
     bucket, folder = layout.bucket, f"{layout.exports}{run}/"
     if settings.export_entities_result_bucket:
         bucket, folder = settings.export_entities_result_bucket, f"{layout.dataset}/{run}/"
-    addresses = Addresses(layout, settings.cdn_fullpath, settings.serve_original_image)
+    addresses = Addresses(layout, settings.cdn_fullpath, settings.serve_original_image, settings.source_use_fullpath)
 
     def send(file: Path, name: str) -> None:
         runs.upload(file, folder + name, bucket)
 
-    exported = export_all(catalog, addresses, settings.box_space, (), created, scratch, send)
+    exported = export_all(
+        catalog, addresses, settings.box_space, settings.exports, created, scratch, send, runs.read_object
+    )
+    for name, done in exported.items():
+        if left_out := [f"{count:,} {what}" for what, count in done.left_out.items() if count]:
+            progress.say(f"The export {name} has no place for {', '.join(left_out)}.")
     return {name: f"s3://{bucket}/{folder}{done.name}" for name, done in exported.items()}
 
 
@@ -41,13 +54,14 @@ def export_all(
     catalog: Catalog,
     addresses: Addresses,
     box_space: BoxSpace,
-    names: Iterable[str],
+    names: Sequence[ExportName],
     created: str,
     scratch: Path,
     send: Callable[[Path, str], None],
+    read: Callable[[str], bytes],
 ) -> dict[str, Exported]:
-    """One pass over the proven rows. `send(file, name)` takes each finished file away."""
+    """One pass over the proven rows. `send(file, name)` takes each finished file away, `read(key)` gives an object."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    about = About(addresses, count_entities(catalog), software(), created or now, now)
-    with ExportFiles(scratch, send) as files:
+    about = About(addresses, count_entities(catalog), classes_of_boxes(catalog), software(), created or now, now)
+    with ExportFiles(scratch, send, read) as files:
         return write_exports(names, entities(catalog, addresses, box_space), about, files)

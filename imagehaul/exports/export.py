@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol, Self
@@ -14,10 +14,14 @@ from imagehaul.entity import Addresses, Entity
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """The data set as a whole. `images`: entities to come. `created`, `time`: of the data set and of now, ISO 8601."""
+    """The data set as a whole. `images`: entities to come. `classes`: the labels of their boxes, in a stable order.
+
+    `created`, `time`: when the data set was first published, and now, in ISO 8601.
+    """
 
     addresses: Addresses
     images: int
+    classes: tuple[str, ...]
     software: str
     created: str
     time: str
@@ -54,28 +58,39 @@ class Export(Protocol):
 class ExportFiles:
     """The files of exports: each is written on the scratch disk, sent when it is whole, and then removed.
 
-    `send(file, name)` brings a file into the store, `name` below the run's export.
+    `send(file, name)` brings a file into the store, `name` below the run's export. `read(key)` gives the bytes of an
+    object of the data set; threads may call it side by side. `sha256`: in hex, of each file that was sent, by name.
     """
 
-    def __init__(self, folder: Path, send: Callable[[Path, str], None]) -> None:
-        self._folder, self._send = folder, send
-        self._open = ExitStack()
+    def __init__(self, folder: Path, send: Callable[[Path, str], None], read: Callable[[str], bytes]) -> None:
+        self._folder, self._send, self.read = folder, send, read
+        self.sha256: dict[str, str] = {}
+        self._open: set[BinaryIO] = set()
         self._number = 0
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._open.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind:
+            return  # Writers that end now would still write to their files.
+        for file in self._open:
+            file.close()
+            Path(file.name).unlink()
 
     def create(self) -> BinaryIO:
-        """A new file, to write and to read. It is closed at the end of the context at the latest."""
+        """A new file, to write and to read. One that is not sent is removed at the end."""
         self._number += 1
-        return self._open.enter_context((self._folder / f"export-{self._number:06d}").open("w+b"))
+        file = (self._folder / f"export-{self._number:06d}").open("w+b")
+        self._open.add(file)
+        return file
 
     def send(self, file: BinaryIO, name: str) -> None:
         file.close()
+        self._open.discard(file)
         path = Path(file.name)
+        with path.open("rb") as content:
+            self.sha256[name] = hashlib.file_digest(content, "sha256").hexdigest()
         self._send(path, name)
         path.unlink()
 

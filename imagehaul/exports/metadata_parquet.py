@@ -112,8 +112,8 @@ def parquet_rows(entity: Entity, addresses: Addresses) -> Iterator[dict[str, Any
         "height": entity.height,
         "file_size": entity.size,
         "sha256": entity.sha256,
-        "labels": [said.text for said in entity.statements if said.kind == "label"],
-        "captions": [said.text for said in entity.statements if said.kind == "caption"],
+        "labels": entity.labels,
+        "captions": entity.captions,
     }
     yield image
     for said in entity.statements:

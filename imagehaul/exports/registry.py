@@ -1,27 +1,47 @@
-"""All exports by name. One file and one line here add a format."""
+"""All exports by name. One file and one line here add a format, and its name in `records.ExportName`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from imagehaul.entity import Entity
+from imagehaul.exports import webdataset
+from imagehaul.exports.coco import Coco
+from imagehaul.exports.croissant import Croissant
+from imagehaul.exports.csv_tables import Csv
 from imagehaul.exports.export import About, Exported, ExportFiles, Opener
+from imagehaul.exports.huggingface import HuggingFace
+from imagehaul.exports.label_studio import LabelStudio
 from imagehaul.exports.metadata_json import MetadataJson
 from imagehaul.exports.metadata_parquet import MetadataParquet
+from imagehaul.exports.voc import Voc
+from imagehaul.exports.yolo import Yolo
+from imagehaul.records import ExportName
 
-EXPORTS: dict[str, Opener] = {
+ALWAYS: dict[str, Opener] = {
     "json": MetadataJson,
     "parquet": MetadataParquet,
 }
-ALWAYS = ("json", "parquet")
-"""Written with every publication, whatever is asked for."""
+"""Written with every publication, whatever is asked for, and closed first."""
+EXPORTS: dict[ExportName, Opener] = {
+    "coco": Coco,
+    "yolo": Yolo,
+    "voc": Voc,
+    "csv": Csv,
+    "huggingface": HuggingFace,
+    "label-studio": LabelStudio,
+    "croissant": Croissant,
+    "webdataset": webdataset.WebDataset,
+    "webdataset-thumbnails": webdataset.of_thumbnails,
+}
 
 
 def write_exports(
-    names: Iterable[str], entities: Iterable[Entity], about: About, files: ExportFiles
+    names: Sequence[ExportName], entities: Iterable[Entity], about: About, files: ExportFiles
 ) -> dict[str, Exported]:
     """Writes all of them in one pass over the entities, and says what each came to."""
-    opened = {name: EXPORTS[name](about, files) for name in (*ALWAYS, *names)}
+    opened = {name: opener(about, files) for name, opener in ALWAYS.items()}
+    opened |= {name: EXPORTS[name](about, files) for name in names}
     for entity in entities:
         for export in opened.values():
             export.write(entity)

@@ -38,6 +38,14 @@ def count_entities(catalog: Catalog) -> int:
     return int(count)
 
 
+def classes_of_boxes(catalog: Catalog) -> tuple[str, ...]:
+    """The labels of the boxes that exports show, sorted."""
+    return tuple(
+        text
+        for (text,) in catalog.rows("SELECT DISTINCT text FROM annotation WHERE kind = 'box' AND usable ORDER BY 1")
+    )
+
+
 def entities(catalog: Catalog, addresses: Addresses, box_space: BoxSpace) -> Iterator[Entity]:
     """Sorted by path: a merge of two sorted streams. DuckDB and Python sort text alike, by code points.
 

@@ -55,6 +55,7 @@ def fingerprint(catalog: Catalog, settings: Settings) -> str:
         settings.export_entities_result_bucket,
         settings.makes_thumbnails,
         settings.makes_crops,
+        *settings.exports,
     ]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:32]
 

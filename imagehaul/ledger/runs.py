@@ -121,6 +121,9 @@ class Runs:
         send_file(self._client, file, bucket or self.layout.bucket, key)
         return f"s3://{bucket or self.layout.bucket}/{key}"
 
+    def read_object(self, key: str) -> bytes:
+        return self._client.get_object(Bucket=self.layout.bucket, Key=key)["Body"].read()
+
     def write_json(self, key: str, content: dict[str, Any]) -> None:
         self._put_json(key, content, {})
 

@@ -311,7 +311,8 @@ catalog.fill('annotation', '''SELECT source_path AS path, 'label' AS kind, 'bird
     FROM proven''')
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 addresses = Addresses(Layout('b', '', 'd'), '/image', False)
-export_all(catalog, addresses, 'upright', (), '', folder, lambda file, name: (folder / name).hardlink_to(file))
+export_all(catalog, addresses, 'upright', (), '', folder,
+           lambda file, name: (folder / name).hardlink_to(file), str.encode)
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 catalog.close()
 print(before // 1024, after // 1024)

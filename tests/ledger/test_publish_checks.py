@@ -11,7 +11,7 @@ import pytest
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.counts import Counts
 from imagehaul.ledger.plan import Plan
-from imagehaul.ledger.publish_checks import refusal, size_mismatches
+from imagehaul.ledger.publish_checks import fingerprint, refusal, size_mismatches
 from imagehaul.ledger.runs import Current
 from imagehaul.settings import Settings
 
@@ -76,3 +76,10 @@ def test_annotations_of_another_size_are_found_in_the_space_of_their_boxes(catal
     assert count == 1
     assert "turned.jpg" in example
     assert size_mismatches(catalog, SETTINGS.model_copy(update={"box_space": "stored"}))[0] == 0
+
+
+def test_another_export_is_another_publication(catalog: Catalog) -> None:
+    """So that switching one on publishes anew, though no image has to be sent."""
+    some = [SETTINGS.model_copy(update={"exports": names}) for names in ((), ("coco",), ("coco", "csv"))]
+    made_of = {fingerprint(catalog, settings) for settings in [*some, SETTINGS]}
+    assert len(made_of) == 3

@@ -15,7 +15,7 @@ from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.inventory import load_source
 from imagehaul.ledger.matching import load_annotations, match_annotations
 from imagehaul.ledger.rows import COLUMNS, LedgerRow
-from imagehaul.records import Annotation, Box, BoxSpace, SourceFile
+from imagehaul.records import Annotation, Box, BoxSpace, ExportName, SourceFile
 from tests.support.simulated import LAYOUT, MAPPING
 
 ADDRESSES = Addresses(LAYOUT, "/image", False)
@@ -46,12 +46,12 @@ def export(
     catalog: Catalog,
     rows: Sequence[LedgerRow],
     annotations: Sequence[Annotation] = (),
-    names: Sequence[str] = (),
+    names: Sequence[ExportName] = (),
     addresses: Addresses = ADDRESSES,
     box_space: BoxSpace = "upright",
     created: str = CREATED,
 ) -> tuple[Path, dict[str, Exported]]:
-    """The folder with the exports' files, and what each export says of itself."""
+    """The folder with the exports' files, and what each export says of itself. An object's bytes are its key."""
     catalog.clear("proven")
     paths = {row.source_path for row in rows} | {item.reference for item in annotations}
     load_source(catalog, (SourceFile(path, 1, "1") for path in sorted(paths)), MAPPING)
@@ -65,4 +65,4 @@ def export(
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, folder / name)
 
-    return folder, export_all(catalog, addresses, box_space, names, created, scratch, send)
+    return folder, export_all(catalog, addresses, box_space, names, created, scratch, send, str.encode)
