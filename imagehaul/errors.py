@@ -7,13 +7,14 @@
     ├── StoreError             the store, its keys or its bucket: nothing more can be sent
     └── LockedError            another run holds the data set
 
-What goes wrong with one image or one object is no exception: it is a code of `CODES`, in that
-object's row of the ledger.
+What goes wrong with one image or one object is no exception: it is a `Code`, in that object's row of
+the ledger.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from enum import Flag, StrEnum, auto
+from typing import Any, Literal
 
 
 class HaulError(Exception):
@@ -35,154 +36,297 @@ class AnnotationError(HaulError):
 
 
 class StoreError(HaulError):
-    """`code` is one of `CODES`, so that the rows that were not attempted can carry the reason."""
+    """`code`: the reason that the rows carry that were not attempted."""
 
-    def __init__(self, message: str, code: str = "STORE_UNAVAILABLE") -> None:
+    def __init__(self, message: str, code: Code | None = None) -> None:
         super().__init__(message)
-        self.code = code
+        self.code = code or Code.STORE_UNAVAILABLE
 
 
 class LockedError(HaulError):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
-    """`retryable`: the same file, unchanged, may succeed in a later run."""
+class Trait(Flag):
+    """What follows from a code, decided here and nowhere else."""
+
+    OF_FILE = auto()
+    """The reason lies in this one file, its name or its annotation: it is rejected. Without it, what should have been
+    sent was not, and is failed."""
+    RETRYABLE = auto()
+    """The same file, unchanged, may succeed in a later run."""
+    TRANSIENT = auto()
+    """The same request may succeed in a moment."""
+    STOPS_RUN = auto()
+    """Nothing more can be sent to this store, or read from it."""
+    BYTES_DELIVERABLE = auto()
+    """There is no picture, and DELIVER_UNDECODABLE sends the file as it is."""
+    NOTHING_SENT = auto()
+    """It went wrong before anything was sent. After any other failure the store may have the object all the same."""
+
+
+OF_FILE, RETRYABLE, TRANSIENT, STOPS_RUN, BYTES_DELIVERABLE, NOTHING_SENT = Trait
+
+
+class Code(StrEnum):
+    """Each code that a row of the ledger can carry. Its value there is its name."""
 
     meaning: str
-    retryable: bool
     advice: str
+    traits: Trait
 
+    def __new__(cls, value: str, meaning: str, advice: str, traits: Trait) -> Code:
+        code = str.__new__(cls, value)
+        code._value_ = value
+        code.meaning, code.advice, code.traits = meaning, advice, traits
+        return code
 
-CODES: dict[str, Code] = {
+    @staticmethod
+    def _generate_next_value_(name: str, start: int, count: int, last_values: list[Any]) -> str:
+        return name
+
     # The name of a source entry.
-    "NAME_NOT_UTF8": Code(
-        "The file's name is not UTF-8, and a key in an object store must be.", False, "Rename the file."
-    ),
-    "NAME_UNSUPPORTED": Code(
+    NAME_NOT_UTF8 = (
+        auto(),
+        "The file's name is not UTF-8, and a key in an object store must be.",
+        "Rename the file.",
+        OF_FILE,
+    )
+    NAME_UNSUPPORTED = (
+        auto(),
         "A part of the path is empty, '.' or '..': browsers and HTTP clients rewrite such URLs.",
-        False,
         "Rename the object in the source.",
-    ),
-    "KEY_TOO_LONG": Code(
+        OF_FILE,
+    )
+    KEY_TOO_LONG = (
+        auto(),
         "The key is longer than this store allows (1,024 bytes; some allow 255 between two slashes).",
-        False,
         "Shorten the path, REMOTE_SAVE or the data set's name.",
-    ),
-    "KEY_REWRITTEN": Code(
+        OF_FILE,
+    )
+    KEY_REWRITTEN = (
+        auto(),
         "This store keeps another name than the one it was given (a backslash becomes a slash).",
-        False,
         "Rename the file, or use a store that keeps names.",
-    ),
+        OF_FILE,
+    )
     # The source entry itself.
-    "LINK_DANGLING": Code("A symbolic link whose target is not there.", True, "Restore the target or remove the link."),
-    "LINK_OUTSIDE": Code(
-        "A symbolic link that leads out of the source.", True, "Allow it with FOLLOW_LINKS, or copy the file."
-    ),
-    "LINK_CYCLE": Code("A symbolic link that leads back to itself.", True, "Remove the link."),
-    "NOT_A_FILE": Code("A socket, pipe or device with an image's suffix.", False, "Remove or rename it."),
-    "SOURCE_MISSING": Code(
-        "The row leads nowhere: no such file, object or page.", True, "Correct the row, or restore what it names."
-    ),
-    "URL_UNSUPPORTED": Code(
-        "The row is no path, no s3:// URI and no http(s) URL that can be used.", False, "Correct the row."
-    ),
-    "HOST_UNREACHABLE": Code(
-        "The web server cannot be reached, or breaks off.", True, "Check the host's name and the network; run again."
-    ),
-    "HOST_BUSY": Code("The web server refuses for now, after all attempts.", True, "Run again later."),
-    "ADDRESS_REFUSED": Code(
+    LINK_DANGLING = (
+        auto(),
+        "A symbolic link whose target is not there.",
+        "Restore the target or remove the link.",
+        OF_FILE | RETRYABLE,
+    )
+    LINK_OUTSIDE = (
+        auto(),
+        "A symbolic link that leads out of the source.",
+        "Allow it with FOLLOW_LINKS, or copy the file.",
+        OF_FILE | RETRYABLE,
+    )
+    LINK_CYCLE = (auto(), "A symbolic link that leads back to itself.", "Remove the link.", OF_FILE | RETRYABLE)
+    NOT_A_FILE = auto(), "A socket, pipe or device with an image's suffix.", "Remove or rename it.", OF_FILE
+    SOURCE_MISSING = (
+        auto(),
+        "The row leads nowhere: no such file, object or page.",
+        "Correct the row, or restore what it names.",
+        OF_FILE | RETRYABLE,
+    )
+    URL_UNSUPPORTED = (
+        auto(),
+        "The row is no path, no s3:// URI and no http(s) URL that can be used.",
+        "Correct the row.",
+        OF_FILE,
+    )
+    HOST_UNREACHABLE = (
+        auto(),
+        "The web server cannot be reached, or breaks off.",
+        "Check the host's name and the network; run again.",
+        RETRYABLE | NOTHING_SENT,
+    )
+    HOST_BUSY = (
+        auto(),
+        "The web server refuses for now, after all attempts.",
+        "Run again later.",
+        RETRYABLE | NOTHING_SENT,
+    )
+    ADDRESS_REFUSED = (
+        auto(),
         "The host is an address of an inner network.",
-        True,
         "Where you trust the list, allow it with ALLOW_PRIVATE_ADDRESSES=true.",
-    ),
-    "REDIRECT_REFUSED": Code(
-        "The web server redirects to where it must not be followed.", True, "Name the picture's own address."
-    ),
-    "TOO_LARGE": Code("The file is larger than 2 GiB.", False, "Deliver it from a folder or a store."),
-    "UNREADABLE": Code("The file could not be read.", True, "Grant read permission, or check the disk or the mount."),
-    "SOURCE_CHANGED": Code(
-        "The file changed while the run worked.", True, "Run again when nobody writes to the source."
-    ),
-    "SOURCE_GONE": Code("The file went away while the run worked.", True, "Run again."),
+        OF_FILE | RETRYABLE,
+    )
+    REDIRECT_REFUSED = (
+        auto(),
+        "The web server redirects to where it must not be followed.",
+        "Name the picture's own address.",
+        OF_FILE | RETRYABLE,
+    )
+    TOO_LARGE = (auto(), "The file is larger than 2 GiB.", "Deliver it from a folder or a store.", OF_FILE)
+    UNREADABLE = (
+        auto(),
+        "The file could not be read.",
+        "Grant read permission, or check the disk or the mount.",
+        OF_FILE | RETRYABLE,
+    )
+    SOURCE_CHANGED = (
+        auto(),
+        "The file changed while the run worked.",
+        "Run again when nobody writes to the source.",
+        RETRYABLE | NOTHING_SENT,
+    )
+    SOURCE_GONE = (auto(), "The file went away while the run worked.", "Run again.", RETRYABLE | NOTHING_SENT)
     # The picture.
-    "EMPTY": Code("The file has no bytes.", False, "Restore the file."),
-    "UNDECODABLE": Code(
+    EMPTY = auto(), "The file has no bytes.", "Restore the file.", OF_FILE | BYTES_DELIVERABLE
+    UNDECODABLE = (
+        auto(),
         "No picture that can be decoded: broken, truncated or not an image.",
-        False,
         "Restore the file, or send it as it is with DELIVER_UNDECODABLE.",
-    ),
-    "DECODER_MISSING": Code(
-        "The decoder of this format is not installed.", True, "Install the package that the message names."
-    ),
-    "DECODER_CRASHED": Code("The decoder died on this picture.", False, "Look at the file: it may be hostile."),
-    "TIME_LIMIT": Code("Work on the picture took longer than PICTURE_SECONDS.", True, "Raise PICTURE_SECONDS."),
-    "MEMORY_LIMIT": Code("Work on the picture needed more memory than PICTURE_MEMORY.", True, "Raise PICTURE_MEMORY."),
-    "PIXEL_LIMIT": Code(
+        OF_FILE | BYTES_DELIVERABLE,
+    )
+    DECODER_MISSING = (
+        auto(),
+        "The decoder of this format is not installed.",
+        "Install the package that the message names.",
+        OF_FILE | RETRYABLE | BYTES_DELIVERABLE,
+    )
+    DECODER_CRASHED = (
+        auto(),
+        "The decoder died on this picture.",
+        "Look at the file: it may be hostile.",
+        OF_FILE | BYTES_DELIVERABLE,
+    )
+    TIME_LIMIT = (
+        auto(),
+        "Work on the picture took longer than PICTURE_SECONDS.",
+        "Raise PICTURE_SECONDS.",
+        OF_FILE | RETRYABLE | BYTES_DELIVERABLE,
+    )
+    MEMORY_LIMIT = (
+        auto(),
+        "Work on the picture needed more memory than PICTURE_MEMORY.",
+        "Raise PICTURE_MEMORY.",
+        OF_FILE | RETRYABLE | BYTES_DELIVERABLE,
+    )
+    PIXEL_LIMIT = (
+        auto(),
         "More pixels than PIXEL_LIMIT: delivered, but no thumbnail or crop is made of it.",
-        False,
         "Raise PIXEL_LIMIT.",
-    ),
+        OF_FILE,
+    )
     # A box.
-    "BOX_EMPTY": Code("The box has no area.", False, "Correct the annotation."),
-    "BOX_OUTSIDE": Code("The box lies outside the picture.", False, "Correct the annotation, or BOX_SPACE."),
-    "BOX_NOT_A_NUMBER": Code("A coordinate of the box is not a finite number.", False, "Correct the annotation."),
+    BOX_EMPTY = auto(), "The box has no area.", "Correct the annotation.", OF_FILE
+    BOX_OUTSIDE = auto(), "The box lies outside the picture.", "Correct the annotation, or BOX_SPACE.", OF_FILE
+    BOX_NOT_A_NUMBER = (auto(), "A coordinate of the box is not a finite number.", "Correct the annotation.", OF_FILE)
     # The store, for one object.
-    "STORE_REFUSED": Code("The store refused this object.", False, "Read the store's own words in the message."),
-    "STORE_BUSY": Code(
+    STORE_REFUSED = (auto(), "The store refused this object.", "Read the store's own words in the message.", OF_FILE)
+    STORE_BUSY = (
+        auto(),
         "The store did not take the object, after all attempts.",
-        True,
         "Run again: only what is missing is sent.",
-    ),
-    "NO_REPORT": Code(
-        "The sender ended without a word on this object.", True, "Run again: only what is missing is sent."
-    ),
-    "NOT_PROVEN": Code(
+        RETRYABLE | TRANSIENT,
+    )
+    NO_REPORT = (
+        auto(),
+        "The sender ended without a word on this object.",
+        "Run again: only what is missing is sent.",
+        RETRYABLE,
+    )
+    NOT_PROVEN = (
+        auto(),
         "The object is not in the store's listing, or has other bytes there.",
-        True,
         "Run again; if it stays, the store changes or loses objects.",
-    ),
-    "RENDITION_FAILED": Code(
-        "A thumbnail or crop of the image was not delivered; its own row says why.", True, "Run again."
-    ),
-    "DISK_FULL": Code("No room on the scratch disk.", True, "Free room, or name another SCRATCH folder."),
-    "SCRATCH_UNWRITABLE": Code(
-        "A file could not be written to the scratch folder.", True, "Look at the folder, or name another as SCRATCH."
-    ),
-    # The store, for the whole run.
-    "ACCESS_DENIED": Code(
-        "The store refuses these keys, for everything or for this object.",
-        True,
-        "Correct the keys or their permissions.",
-    ),
-    "CREDENTIALS_EXPIRED": Code("The keys have expired.", True, "Renew the keys and run again."),
-    "BUCKET_MISSING": Code("The bucket is not there.", True, "Create the bucket or correct REMOTE_SAVE."),
-    "WRONG_REGION": Code(
-        "The bucket is in another region than the store is set to.",
-        True,
-        "Set the bucket's region: AWS_REGION, or the block's field.",
-    ),
-    "CLOCK_SKEWED": Code(
-        "This machine's clock and the store's differ too much.", True, "Set the clock, and run again."
-    ),
-    "STORE_FULL": Code(
-        "The store or the bucket has no room left.", True, "Make room or raise the quota, and run again."
-    ),
-    "CERTIFICATE": Code(
-        "The store's certificate is not trusted.",
-        True,
-        "Give the store's CA: AWS_CA_BUNDLE, or the block's field.",
-    ),
-    "STORE_UNAVAILABLE": Code(
-        "The store cannot be reached or does not answer.", True, "Check the URL and the network; run again."
-    ),
-    "HELD_BACK": Code("New, and --rerun failed sends nothing new.", True, "Run again without --rerun failed."),
-    "WORKER_LOST": Code(
+        RETRYABLE,
+    )
+    RENDITION_FAILED = (
+        auto(),
+        "A thumbnail or crop of the image was not delivered; its own row says why.",
+        "Run again.",
+        RETRYABLE,
+    )
+    WORKER_LOST = (
+        auto(),
         "Worker after worker ended while it worked on the image's batch.",
-        True,
         "Look at the workers' own logs: memory, perhaps. Run again: only what is missing is sent.",
-    ),
-    "NOT_ATTEMPTED": Code("The run was stopped before this image's turn.", True, "Run again."),
-}
-"""Each code that a row of the ledger can carry."""
+        RETRYABLE,
+    )
+    DISK_FULL = (
+        auto(),
+        "No room on the scratch disk.",
+        "Free room, or name another SCRATCH folder.",
+        RETRYABLE | NOTHING_SENT,
+    )
+    SCRATCH_UNWRITABLE = (
+        auto(),
+        "A file could not be written to the scratch folder.",
+        "Look at the folder, or name another as SCRATCH.",
+        RETRYABLE | NOTHING_SENT,
+    )
+    # The store, for the whole run.
+    ACCESS_DENIED = (
+        auto(),
+        "The store refuses these keys, for everything or for this object.",
+        "Correct the keys or their permissions.",
+        RETRYABLE | STOPS_RUN,
+    )
+    CREDENTIALS_EXPIRED = (auto(), "The keys have expired.", "Renew the keys and run again.", RETRYABLE | STOPS_RUN)
+    BUCKET_MISSING = (
+        auto(),
+        "The bucket is not there.",
+        "Create the bucket or correct REMOTE_SAVE.",
+        RETRYABLE | STOPS_RUN,
+    )
+    WRONG_REGION = (
+        auto(),
+        "The bucket is in another region than the store is set to.",
+        "Set the bucket's region: AWS_REGION, or the block's field.",
+        RETRYABLE | STOPS_RUN,
+    )
+    CLOCK_SKEWED = (
+        auto(),
+        "This machine's clock and the store's differ too much.",
+        "Set the clock, and run again.",
+        RETRYABLE | STOPS_RUN,
+    )
+    STORE_FULL = (
+        auto(),
+        "The store or the bucket has no room left.",
+        "Make room or raise the quota, and run again.",
+        RETRYABLE | STOPS_RUN,
+    )
+    CERTIFICATE = (
+        auto(),
+        "The store's certificate is not trusted.",
+        "Give the store's CA: AWS_CA_BUNDLE, or the block's field.",
+        RETRYABLE | STOPS_RUN,
+    )
+    STORE_UNAVAILABLE = (
+        auto(),
+        "The store cannot be reached or does not answer.",
+        "Check the URL and the network; run again.",
+        RETRYABLE | TRANSIENT,
+    )
+    HELD_BACK = (
+        auto(),
+        "New, and --rerun failed sends nothing new.",
+        "Run again without --rerun failed.",
+        RETRYABLE | NOTHING_SENT,
+    )
+    NOT_ATTEMPTED = (auto(), "The run was stopped before this image's turn.", "Run again.", RETRYABLE | NOTHING_SENT)
+
+    @classmethod
+    def named(cls, text: str) -> Code | None:
+        """None for "", and for a code that a newer imagehaul wrote."""
+        return cls.__members__.get(text)
+
+    @classmethod
+    def all_with(cls, trait: Trait) -> list[str]:
+        return [code.value for code in cls if trait in code.traits]
+
+    @property
+    def status(self) -> Literal["rejected", "failed"]:
+        """Of an image that is not sent for this reason."""
+        return "rejected" if Trait.OF_FILE in self.traits else "failed"
+
+    @property
+    def retryable(self) -> bool:
+        return Trait.RETRYABLE in self.traits

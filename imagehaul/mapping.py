@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
+from imagehaul.errors import Code
 from imagehaul.layout import Layout
 from imagehaul.records import Box
 
@@ -57,9 +58,9 @@ class Mapping:
 def problem_of(key: str) -> str:
     """The code that says why no store can be given this key, "" where one can."""
     if len(key.encode()) > MAX_KEY_BYTES:
-        return "KEY_TOO_LONG"
+        return Code.KEY_TOO_LONG
     if any(part in ("", ".", "..") for part in key.split("/")):
-        return "NAME_UNSUPPORTED"
+        return Code.NAME_UNSUPPORTED
     return ""
 
 

@@ -6,16 +6,13 @@ import re
 import sys
 from pathlib import Path
 
-from imagehaul.errors import CODES
+from imagehaul.errors import Code
 from imagehaul.settings import Settings, accepted
 
 
 def codes_table() -> str:
     lines = ["| code | meaning | a retry can help | what to do |", "|---|---|---|---|"]
-    lines += [
-        f"| `{name}` | {code.meaning} | {'yes' if code.retryable else 'no'} | {code.advice} |"
-        for name, code in CODES.items()
-    ]
+    lines += [f"| `{code}` | {code.meaning} | {'yes' if code.retryable else 'no'} | {code.advice} |" for code in Code]
     return "\n".join(lines)
 
 

@@ -6,9 +6,8 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from imagehaul.errors import CODES, StoreError
+from imagehaul.errors import Code, StoreError, Trait
 from imagehaul.ledger.plan import Wanted
 from imagehaul.ledger.rows import LedgerRow, write_part
 from imagehaul.mapping import Mapping
@@ -29,28 +28,6 @@ from imagehaul.rendering.pool import RenderPool
 from imagehaul.rendering.rendition_files import RenditionFiles
 from imagehaul.sources.source import Fetched, Source
 from imagehaul.transfer.engines import Lane
-
-FAILS = {
-    "SOURCE_CHANGED",
-    "SOURCE_GONE",
-    "HOST_UNREACHABLE",
-    "HOST_BUSY",
-    "DISK_FULL",
-    "SCRATCH_UNWRITABLE",
-    "STORE_BUSY",
-    "NO_REPORT",
-}
-"""Codes that do not lie in the one file: the image should have been sent, and was not."""
-
-BYTES_ALL_THE_SAME = {
-    "UNDECODABLE",
-    "EMPTY",
-    "DECODER_CRASHED",
-    "DECODER_MISSING",
-    "TIME_LIMIT",
-    "MEMORY_LIMIT",
-}
-"""What DELIVER_UNDECODABLE sends."""
 
 
 @dataclass(slots=True)
@@ -157,11 +134,11 @@ class BatchWork:
         facts, code = picture.facts, picture.code
         if facts:
             row = row.with_facts(facts)
-        deliverable = not code or (code == "PIXEL_LIMIT" and not self.mapping.normalize)
+        deliverable = not code or (code == Code.PIXEL_LIMIT and not self.mapping.normalize)
         if not deliverable and self.wanted.deliver_undecodable and not self.mapping.normalize:
-            deliverable = code in BYTES_ALL_THE_SAME and facts is not None
+            deliverable = Trait.BYTES_DELIVERABLE in Code[code].traits and facts is not None
         if not deliverable or facts is None:
-            return [_Object(row.with_problem("failed" if code in FAILS else "rejected", code, picture.message))]
+            return [_Object(row.with_problem(Code[code].status, code, picture.message))]
         if code:
             row = row.with_problem("sent", code, picture.message)
         objects: list[_Object] = []
@@ -212,7 +189,7 @@ class BatchWork:
 
     def _object(self, row: LedgerRow, rendition: Rendition, present: dict[str, Present]) -> _Object:
         if rendition.code:
-            return _Object(row.with_problem(_status_of(rendition.code), rendition.code, rendition.message))
+            return _Object(row.with_problem(Code[rendition.code].status, rendition.code, rendition.message))
         return self._upload(row, rendition.file, present)
 
     def _upload(self, row: LedgerRow, file: str, present: dict[str, Present]) -> _Object:
@@ -233,7 +210,7 @@ class BatchWork:
 
     def _send(self, objects: list[_Object], folder: Path) -> list[Sent]:
         if self.stop.is_set():
-            raise StoreError("The run was stopped.", "NOT_ATTEMPTED")
+            raise StoreError("The run was stopped.", Code.NOT_ATTEMPTED)
         sent = self.lane.send([item.upload for item in objects if item.upload], folder)
         return sent + self.lane.copy([item.copy for item in objects if item.copy])
 
@@ -255,10 +232,6 @@ def lost_rows(images: Sequence[PlannedImage], mapping: Mapping, run: str, messag
     ]
 
 
-def _status_of(code: str) -> Literal["failed", "rejected"]:
-    return "failed" if code in FAILS else "rejected"
-
-
 def _rows_after(objects: Sequence[_Object], sent: dict[str, Sent], stopped: StoreError | None) -> list[LedgerRow]:
     rows: list[LedgerRow] = []
     for item in objects:
@@ -266,11 +239,11 @@ def _rows_after(objects: Sequence[_Object], sent: dict[str, Sent], stopped: Stor
         if item.upload or item.copy:
             word = sent.get(row.key)
             if word is None:
-                code = stopped.code if stopped else "NO_REPORT"
-                row = row.with_problem("failed", code, str(stopped) if stopped else CODES[code].meaning)
+                code = stopped.code if stopped else Code.NO_REPORT
+                row = row.with_problem("failed", code, str(stopped) if stopped else code.meaning)
             elif word.outcome == "rejected":
                 row = row.with_problem("rejected", word.code, word.message)
             elif word.outcome != "sent":
-                row = row.with_problem("failed", word.code or "NO_REPORT", word.message)
+                row = row.with_problem("failed", word.code or Code.NO_REPORT, word.message)
         rows.append(row)
     return rows

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from imagehaul.errors import SettingsError
+from imagehaul.errors import Code, SettingsError
 from imagehaul.layout import RUN_NAME, Layout
 from imagehaul.ledger.runs import Current, read_current
 from imagehaul.store.endpoint import Store
@@ -172,7 +172,7 @@ def _remove(store: Store, client: S3Client, item: Leftover) -> Leftover:
         verdict = classify(error)
         if is_missing(error):
             return item
-        if verdict.code in ("ACCESS_DENIED", "STORE_REFUSED", "STORE_BUSY"):
+        if verdict.code in (Code.ACCESS_DENIED, Code.STORE_REFUSED, Code.STORE_BUSY):
             return Leftover(item.run, item.bucket, item.key, item.size, _reason(error))
         raise explain(error, f"remove {item}", store.url) from error
     return item

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from imagehaul.errors import CODES
+from imagehaul.errors import Code
 from imagehaul.ledger.catalog import Catalog
 
 _BUG = "This is a bug in imagehaul: please report it."
@@ -45,7 +45,8 @@ class Reason:
 
     @property
     def advice(self) -> str:
-        return CODES[self.code].advice if self.code in CODES else ""
+        code = Code.named(self.code)
+        return code.advice if code else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagehaul.errors import CODES, SourceError, StoreError
+from imagehaul.errors import Code, SourceError, StoreError
 from imagehaul.layout import Layout
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.rows import COLUMNS
@@ -31,7 +31,7 @@ def load_source(catalog: Catalog, files: Iterable[SourceFile], mapping: Mapping)
                 name = mapping.path(file.path)
                 key = mapping.image_key(name)
                 if code := problem_of(key):
-                    message = f"{CODES[code].meaning} The key would be {key!r}."
+                    message = f"{Code[code].meaning} The key would be {key!r}."
                     name = ""
             yield ordinal, file.path, file.size, file.version, code, message, name, file.location, file.metadata
 
@@ -170,10 +170,10 @@ def has_backslashes(catalog: Catalog) -> bool:
 
 def reject_backslashes(catalog: Catalog) -> None:
     """Marks the names that have one as rejected: this store cannot keep them."""
-    code = "KEY_REWRITTEN"
+    code = Code.KEY_REWRITTEN
     catalog.execute(
         f"UPDATE source SET code = $code, message = $message, name = '' WHERE code = '' AND {_BACKSLASH}",
-        {"code": code, "message": CODES[code].meaning},
+        {"code": code, "message": code.meaning},
     )
 
 

@@ -18,7 +18,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagehaul.errors import StoreError
+from imagehaul.errors import Code, StoreError
 from imagehaul.layout import RUN_NAME, Layout
 from imagehaul.store.conditional_writes import Capabilities, put_if
 from imagehaul.store.errors import classify, explain, is_missing
@@ -118,7 +118,7 @@ class LockObject:
         try:
             self._client.delete_object(Bucket=self._bucket, Key=self._key)
         except Exception as error:
-            if classify(error).code == "ACCESS_DENIED":
+            if classify(error).code == Code.ACCESS_DENIED:
                 return False
             raise self._explained(error, "remove") from error
         return True

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from imagehaul.errors import Code, Trait
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.inventory import OK
 from imagehaul.ledger.planned import pack
@@ -17,9 +18,6 @@ BATCH_BYTES = 256_000_000
 SMALLEST_BATCH = 25
 BATCHES_A_WORKER = 4
 """At least so many where there is work enough: rendering of one batch overlaps with sending of another."""
-
-NO_PICTURE = ["UNDECODABLE", "EMPTY", "DECODER_CRASHED"]
-"""Rejected for good, unless DELIVER_UNDECODABLE asks for the bytes all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +169,7 @@ def _decide(catalog: Catalog, mapping: Mapping, wanted: Wanted) -> None:
                         CASE WHEN is_new THEN 'hold' WHEN settled AND NOT is_troubled THEN 'carry' ELSE 'work' END
                     WHEN NOT (same_source AND same_image) OR is_new THEN 'work'
                     -- What stands, though it has a code, was sent in spite of it and has no renditions.
-                    WHEN CASE WHEN status = 'rejected' THEN NOT ($deliver_undecodable AND said IN $no_picture)
+                    WHEN CASE WHEN status = 'rejected' THEN NOT ($deliver_undecodable AND said IN $bytes_deliverable)
                               WHEN said = 'PIXEL_LIMIT' THEN pixels > $pixel_limit
                               WHEN said <> '' THEN $deliver_undecodable AND NOT retryable
                               ELSE NOT lacks END THEN 'carry'
@@ -190,7 +188,7 @@ def _decide(catalog: Catalog, mapping: Mapping, wanted: Wanted) -> None:
             "pixel_limit": wanted.pixel_limit,
             "full_check": wanted.full_check,
             "deliver_undecodable": wanted.deliver_undecodable,
-            "no_picture": NO_PICTURE,
+            "bytes_deliverable": Code.all_with(Trait.BYTES_DELIVERABLE),
         },
     )
     catalog.fill("plan", "SELECT * FROM source JOIN decided USING (ordinal) ORDER BY ordinal")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagehaul.errors import CODES, StoreError
+from imagehaul.errors import Code, StoreError, Trait
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.rows import COLUMNS
 from imagehaul.mapping import Mapping
@@ -27,9 +27,6 @@ from imagehaul.store.errors import classify
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-NOTHING_SENT = ["SOURCE_CHANGED", "SOURCE_GONE", "DISK_FULL", "NOT_ATTEMPTED", "HELD_BACK"]
-"""Failures that lie before the sender. Of all others the store may know better, and have the object."""
 
 READ_AT_ONCE = 1 << 20
 DOUBTS_AT_ONCE = 1_000
@@ -78,8 +75,8 @@ def collect_outcome(catalog: Catalog, parts: Iterable[Path], mapping: Mapping, t
         """,
         {
             "images": mapping.layout.images,
-            "held": CODES["HELD_BACK"].meaning,
-            "not_attempted": CODES["NOT_ATTEMPTED"].meaning,
+            "held": Code.HELD_BACK.meaning,
+            "not_attempted": Code.NOT_ATTEMPTED.meaning,
         },
     )
 
@@ -118,7 +115,7 @@ class Looker:
                 verdict = classify(error)
                 if verdict.action == "retry" and pause is not None:
                     time.sleep(pause)
-                elif verdict.action == "stop" or verdict.code == "STORE_UNAVAILABLE":
+                elif verdict.action == "stop" or verdict.code == Code.STORE_UNAVAILABLE:
                     raise
                 else:
                     return doubt.key, "", f"It could not be read back: {verdict.reported or verdict.code}."
@@ -192,7 +189,7 @@ def prove(
         )
         SELECT * REPLACE (list_contains($retryable, code) AS retryable) FROM final
         """,
-        {"retryable": [name for name, code in CODES.items() if code.retryable]},
+        {"retryable": Code.all_with(Trait.RETRYABLE)},
     )
     # An image is whole only with all its renditions.
     catalog.execute(
@@ -232,7 +229,7 @@ def _compare(catalog: Catalog, read_back: bool) -> None:
     """
     catalog.clear("seen")
     for part in catalog.ranges("outcome", "key"):
-        catalog.append("seen", compared, {**part, "nothing_sent": NOTHING_SENT})
+        catalog.append("seen", compared, {**part, "nothing_sent": Code.all_with(Trait.NOTHING_SENT)})
 
 
 def was_attempted(catalog: Catalog) -> bool:
@@ -262,7 +259,7 @@ def name_changed_sources(catalog: Catalog, has_changed: Callable[[SourceFile], b
     catalog.execute(
         "UPDATE proven SET code = 'SOURCE_CHANGED', message = ? FROM moved "
         "WHERE proven.source_path = moved.source_path AND code = 'NOT_PROVEN'",
-        [CODES["SOURCE_CHANGED"].meaning],
+        [Code.SOURCE_CHANGED.meaning],
     )
 
 

@@ -11,7 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from imagehaul.errors import CODES
+from imagehaul.errors import Code
 from imagehaul.records import Box, Facts, Kind, Rendition
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ class LedgerRow:
         return row
 
     def with_problem(self, status: Status, code: str, message: str = "") -> LedgerRow:
-        retryable = code in CODES and CODES[code].retryable
-        return self.but(status=status, code=code, message=message, retryable=retryable)
+        return self.but(status=status, code=code, message=message, retryable=Code[code].retryable)
 
     def with_facts(self, facts: Facts) -> LedgerRow:
         return self.but(**{name: getattr(facts, name) for name in _FACTS})

@@ -14,7 +14,7 @@ from imagehaul.records import PART_SIZE, Facts, PictureJob
 
 
 class PictureFault(Exception):
-    """Ends the work on one picture, or on one of its crops, with a code of `imagehaul.errors.CODES`."""
+    """Ends the work on one picture, or on one of its crops, with a code of `imagehaul.errors.Code`."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

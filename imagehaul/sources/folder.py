@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from imagehaul.errors import CODES, SourceError
+from imagehaul.errors import Code, SourceError
 from imagehaul.records import SourceFile, SourceOptions
 from imagehaul.sources import local_file
 from imagehaul.sources.filters import Selection
@@ -171,7 +171,7 @@ class _Walk:
         except OSError as error:
             # A link into a closed folder; and some file systems do not say an entry's kind in the listing.
             if is_image(item.name):
-                return self._row(item, "UNREADABLE", f"{error.strerror}.")
+                return self._row(item, Code.UNREADABLE, f"{error.strerror}.")
             if self.selection.prunes(item.name):
                 self.report.unread_folders.add(item.name)
                 return None
@@ -192,14 +192,14 @@ class _Walk:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 if not outside:
                     raise
-                return self._not_followed(item, "LINK_OUTSIDE")
-            return self._not_followed(item, "LINK_CYCLE" if error.errno == errno.ELOOP else "LINK_DANGLING")
+                return self._not_followed(item, Code.LINK_OUTSIDE)
+            return self._not_followed(item, Code.LINK_CYCLE if error.errno == errno.ELOOP else Code.LINK_DANGLING)
         if not stat.S_ISDIR(status.st_mode):
-            return self._row(item, "LINK_OUTSIDE", _target(item)) if outside else self._file(item, status)
+            return self._row(item, Code.LINK_OUTSIDE, _target(item)) if outside else self._file(item, status)
         if outside:
-            return self._not_followed(item, "LINK_OUTSIDE")
+            return self._not_followed(item, Code.LINK_OUTSIDE)
         if (status.st_dev, status.st_ino) in here.above:
-            return self._not_followed(item, "LINK_CYCLE")
+            return self._not_followed(item, Code.LINK_CYCLE)
         return self._folder(item, here, linked=True)
 
     def _leads_out(self, path: bytes) -> bool:
@@ -222,13 +222,13 @@ class _Walk:
         try:
             status = status or item.entry.stat(follow_symlinks=False)
         except FileNotFoundError:
-            return _rejected(item, "SOURCE_GONE", "")
+            return _rejected(item, Code.SOURCE_GONE, "")
         except OSError as error:
-            return _rejected(item, "UNREADABLE", f"{error.strerror}.")
+            return _rejected(item, Code.UNREADABLE, f"{error.strerror}.")
         if not stat.S_ISREG(status.st_mode):
-            return _rejected(item, "NOT_A_FILE", "")
+            return _rejected(item, Code.NOT_A_FILE, "")
         if not item.utf8:
-            return _rejected(item, "NAME_NOT_UTF8", "", status)
+            return _rejected(item, Code.NAME_NOT_UTF8, "", status)
         return SourceFile(item.name, status.st_size, str(status.st_mtime_ns))
 
     def _row(self, item: _Entry, code: str, detail: str) -> SourceFile | None:
@@ -246,7 +246,7 @@ class _Walk:
 
 def _rejected(item: _Entry, code: str, detail: str, status: os.stat_result | None = None) -> SourceFile:
     size, version = (status.st_size, str(status.st_mtime_ns)) if status else (0, "")
-    return SourceFile(item.name, size, version, code, f"{CODES[code].meaning} {detail}".rstrip())
+    return SourceFile(item.name, size, version, code, f"{Code[code].meaning} {detail}".rstrip())
 
 
 def _target(item: _Entry) -> str:

@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote
 
-from imagehaul.errors import CODES, SourceError
+from imagehaul.errors import Code, SourceError
 from imagehaul.layout import split_s3_uri
 from imagehaul.records import SourceFile, SourceOptions
 from imagehaul.sources import local_file, stored_objects
@@ -95,7 +95,7 @@ class ListSource:
         except _RowError as error:
             found = SourceFile(path, 0, "", error.code, str(error))
         shown = without_secrets(location) if is_web(location) else location
-        message = f"{found.message or CODES[found.code].meaning} ({shown})" if found.code else ""
+        message = f"{found.message or Code[found.code].meaning} ({shown})" if found.code else ""
         return SourceFile(
             path=found.path or path or f"{posixpath.basename(self.list_uri)}:{row.number}",
             size=found.size,
@@ -192,7 +192,7 @@ class ListSource:
 
 
 class _RowError(Exception):
-    """Why a row is rejected. `code` is one of `CODES`."""
+    """Why a row is rejected. `code` is a `Code`."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

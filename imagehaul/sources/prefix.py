@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagehaul.errors import CODES, SourceError
+from imagehaul.errors import Code, SourceError
 from imagehaul.layout import DATASET_NAME, RUN_NAME, Layout, split_s3_uri
 from imagehaul.records import SourceFile, SourceOptions
 from imagehaul.sources import stored_objects
@@ -113,10 +113,10 @@ def _rows(
 
 
 def _row(path: str, item: ObjectTypeDef) -> SourceFile:
-    code = "NAME_UNSUPPORTED" if any(part in ("", ".", "..") for part in path.split("/")) else ""
+    code = Code.NAME_UNSUPPORTED if any(part in ("", ".", "..") for part in path.split("/")) else ""
     # A store that gives no ETag says at least when the object was written.
     version = item.get("ETag", "").strip('"') or item["LastModified"].isoformat()
-    return SourceFile(path, item["Size"], version, code, CODES[code].meaning if code else "")
+    return SourceFile(path, item["Size"], version, code, Code[code].meaning if code else "")
 
 
 def own_objects(bucket: str, prefix: str, layout: Layout, is_dataset: Callable[[str], bool]) -> Callable[[str], bool]:

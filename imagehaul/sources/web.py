@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from imagehaul.errors import CODES
+from imagehaul.errors import Code
 from imagehaul.sources.formats import SNIFFED, is_page, suffix_of
 from imagehaul.sources.web_address import is_public, is_web
 from imagehaul.url_secrets import without_secrets
@@ -55,10 +55,10 @@ class WebPatience:
 
 
 class WebError(Exception):
-    """Why a picture cannot be had. `code` is one of `CODES`."""
+    """Why a picture cannot be had. `code` is a `Code`."""
 
     def __init__(self, code: str, message: str = "") -> None:
-        super().__init__(message or CODES[code].meaning)
+        super().__init__(message or Code[code].meaning)
         self.code = code
 
 

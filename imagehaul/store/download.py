@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imagehaul.errors import Code
 from imagehaul.records import Sent
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import classify, local_fault
@@ -69,7 +70,7 @@ def _download(client: S3Client, store: Store, bucket: str, wanted: Download, wat
         answer = client.get_object(Bucket=bucket, Key=key, IfMatch=f'"{wanted.etag}"', **range_read)
         # A store may have taken no notice of either condition.
         if answer.get("ETag", "").strip('"') != wanted.etag or answer.get("ContentLength") != length:
-            return Sent(key, "failed", "SOURCE_CHANGED", "The object is not the one that was planned.")
+            return Sent(key, "failed", Code.SOURCE_CHANGED, "The object is not the one that was planned.")
         with wanted.file.open("wb") as file:
             for chunk in answer["Body"].iter_chunks(_CHUNK):
                 file.write(chunk)
@@ -77,12 +78,12 @@ def _download(client: S3Client, store: Store, bucket: str, wanted: Download, wat
                 watch.moved(len(chunk))
     except Exception as error:
         if local := local_fault(error):
-            code = "DISK_FULL" if local.errno in (errno.ENOSPC, errno.EDQUOT) else "SCRATCH_UNWRITABLE"
+            code = Code.DISK_FULL if local.errno in (errno.ENOSPC, errno.EDQUOT) else Code.SCRATCH_UNWRITABLE
             return Sent(key, "failed", code, legible(f"{wanted.file}: {local.strerror}"))
         if classify(error).may_be_of_one_object:
             # The listing was allowed: it lies in this object.
-            return Sent(key, "rejected", "UNREADABLE", legible(str(error)))
+            return Sent(key, "rejected", Code.UNREADABLE, legible(str(error)))
         return failure(key, error, f"read s3://{bucket}/{key}", store)
     if got != length:
-        return Sent(key, "failed", "STORE_UNAVAILABLE", f"{got:,} bytes came of {length:,}.")
+        return Sent(key, "failed", Code.STORE_UNAVAILABLE, f"{got:,} bytes came of {length:,}.")
     return Sent(key, "sent")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from imagehaul.errors import CODES, StoreError
+from imagehaul.errors import Code, StoreError
 from imagehaul.text import legible
 
 Action = Literal["stop", "retry", "reject", "fail"]
@@ -21,7 +21,7 @@ Action = Literal["stop", "retry", "reject", "fail"]
 class Verdict:
     """`action`: stop the whole run, retry with backoff, reject (it lies in the object itself), or fail it.
 
-    `code` is one of `imagehaul.errors.CODES`; `reported` is the store's own word for it.
+    `code` is one of `imagehaul.errors.Code`; `reported` is the store's own word for it.
     A stop with CREDENTIALS_EXPIRED is worth one `Store.renew()` first.
     """
 
@@ -213,7 +213,7 @@ def explain(error: BaseException, doing: str, url: str) -> StoreError:
             text = f"There are no keys for the store at {where}: {said}."
         case _:
             text = f"The store at {where} refused to {doing}: {said}."
-    hint = _HINTS.get(verdict.reported) or CODES[verdict.code].advice
+    hint = _HINTS.get(verdict.reported) or Code[verdict.code].advice
     if verdict.reported == "ConnectionClosedError" and url.startswith("http://"):
         hint = "Check the URL: a port with TLS wants https://."
     if verdict.reported in ("AccessDenied", "403"):
@@ -221,7 +221,7 @@ def explain(error: BaseException, doing: str, url: str) -> StoreError:
         hint = f"These keys need {needed} there; or the bucket is another account's, or its policy denies it."
         if doing.startswith("assume"):
             hint = "Correct the keys that assume it, or let them (sts:AssumeRole), and let the role trust them."
-    return StoreError(f"{text}\n{hint}", verdict.code)
+    return StoreError(f"{text}\n{hint}", Code[verdict.code])
 
 
 def _redirected(error: BaseException, said: str, doing: str, where: str) -> StoreError:
@@ -233,7 +233,7 @@ def _redirected(error: BaseException, said: str, doing: str, where: str) -> Stor
         return StoreError(
             f"The store at {where} could not {doing}: the bucket is in another region ({said}).\n"
             f"{mend}: AWS_REGION, or the block's field.",
-            "WRONG_REGION",
+            Code.WRONG_REGION,
         )
     return StoreError(
         f"The store at {where} sends us on to {legible(headers['location'])} ({said}).\n"
@@ -269,7 +269,7 @@ _TLS_FAULTS = (
 def _certificate(said: str, where: str) -> StoreError:
     fault, mend = next(((fault, mend) for word, fault, mend in _TLS_FAULTS if word in said), (said, ""))
     mend = mend or "Give the CA that signed it, as a PEM file: AWS_CA_BUNDLE, or the block's CA field."
-    return StoreError(f"No TLS connection to the store at {where}: {fault}.\n{mend}", "CERTIFICATE")
+    return StoreError(f"No TLS connection to the store at {where}: {fault}.\n{mend}", Code.CERTIFICATE)
 
 
 def _said(error: BaseException) -> str:

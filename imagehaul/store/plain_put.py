@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
+from imagehaul.errors import Code
 from imagehaul.store import clients as store_clients
 from imagehaul.store.ca import authority_file
 from imagehaul.store.clients import CONNECTIONS, WHO_ASKS
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _AS_BOTOCORE = "/~"
 """What stays as it is in a key's path: https://github.com/boto/botocore/blob/develop/botocore/utils.py."""
 
-_NOT_FOR_GOOD = {"CREDENTIALS_EXPIRED", "WRONG_REGION"}
+_NOT_FOR_GOOD = {Code.CREDENTIALS_EXPIRED, Code.WRONG_REGION}
 
 
 class PlainPut:

@@ -15,14 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from imagehaul.errors import StoreError
+from imagehaul.errors import Code, StoreError, Trait
 from imagehaul.records import Sent
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import Verdict, classify, explain
 from imagehaul.text import legible
 
-_AGAIN = {"STORE_BUSY", "STORE_UNAVAILABLE"}
-_NOT_OF_THE_FILE = {"SOURCE_CHANGED", "SOURCE_GONE"}
 _PROGRESS_BYTES = 1024 * 1024
 MOST_DENIED = 1_000
 """Objects in a row, over all batches: a policy that denies a prefix costs the rest of a run nothing, and keys that
@@ -66,7 +64,7 @@ class Denials:
         with self._counting:
             if sent.outcome == "sent":
                 self._in_a_row = 0
-            elif sent.code == "ACCESS_DENIED":
+            elif sent.code == Code.ACCESS_DENIED:
                 self._in_a_row += 1
 
     @property
@@ -118,7 +116,7 @@ class Watch:
 
     def heard(self, sent: Sent) -> None:
         """An answer came. It is a refusal where the store could not be reached for it."""
-        self._refusals_left = self._refusals_left - 1 if sent.code == "STORE_UNAVAILABLE" else self._refusals
+        self._refusals_left = self._refusals_left - 1 if sent.code == Code.STORE_UNAVAILABLE else self._refusals
         self._denials.heard(sent)
         self._alive_at = time.monotonic()
 
@@ -192,7 +190,7 @@ class Rounds:
             self.closed.wait(pause * random.uniform(0.5, 1.0))
             self.check_open()
             gone = None
-            if answers and all(answers[item.key].code == "STORE_UNAVAILABLE" for item in left):
+            if answers and all(answers[item.key].code == Code.STORE_UNAVAILABLE for item in left):
                 gone = self._outage(left[0].key)
             if not gone:
                 answers.update((sent.key, sent) for sent in self._attempt(left, attempt))
@@ -205,14 +203,14 @@ class Rounds:
 
     def check_open(self) -> None:
         if self.closed.is_set():
-            raise StoreError("The run was stopped.", "NOT_ATTEMPTED")
+            raise StoreError("The run was stopped.", Code.NOT_ATTEMPTED)
 
     def _check_denials(self) -> None:
         if self.denials.too_many:
             raise StoreError(
                 f"The store at {self.store.url or 'AWS'} denied these keys {MOST_DENIED:,} objects in a row.\n"
                 "They need s3:PutObject there; or the bucket is another account's, or its policy denies it.",
-                "ACCESS_DENIED",
+                Code.ACCESS_DENIED,
             )
 
     def watch(self, threads: int) -> Watch:
@@ -222,7 +220,7 @@ class Rounds:
         try:
             return attempt(left)
         except StoreError as error:
-            if error.code != "CREDENTIALS_EXPIRED":
+            if error.code != Code.CREDENTIALS_EXPIRED:
                 raise
             self.store.renew()
             return attempt(left)
@@ -235,7 +233,7 @@ class Rounds:
             try:
                 self.store.check(self.bucket, key[: key.rfind("/") + 1], write=False)
             except StoreError as error:
-                found.append(error if error.code == "STORE_UNAVAILABLE" else None)
+                found.append(error if error.code == Code.STORE_UNAVAILABLE else None)
             else:
                 found.append(None)
 
@@ -259,12 +257,12 @@ def failure(key: str, error: Exception, doing: str, store: Store) -> Sent:
 
 def answer(key: str, verdict: Verdict, words: str) -> Sent:
     """A verdict as the answer for one object. `words`: the store's or the system's own."""
-    rejected = verdict.action == "reject" and verdict.code not in _NOT_OF_THE_FILE
-    return Sent(key, "rejected" if rejected else "failed", verdict.code, legible(words))
+    outcome = Code[verdict.code].status if verdict.action == "reject" else "failed"
+    return Sent(key, outcome, verdict.code, legible(words))
 
 
 def silence(key: str) -> Sent:
-    return Sent(key, "unknown", "STORE_UNAVAILABLE", "The store did not answer for this object.")
+    return Sent(key, "unknown", Code.STORE_UNAVAILABLE, "The store did not answer for this object.")
 
 
 def within_file_limit(workers: int) -> int:
@@ -274,4 +272,6 @@ def within_file_limit(workers: int) -> int:
 
 
 def _worth_another(sent: Sent) -> bool:
-    return sent.outcome == "unknown" or (sent.outcome == "failed" and sent.code in _AGAIN)
+    if sent.outcome == "failed":
+        return Trait.TRANSIENT in Code[sent.code].traits
+    return sent.outcome == "unknown"

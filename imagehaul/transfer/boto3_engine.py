@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from imagehaul.errors import Code
 from imagehaul.records import PART_SIZE, ObjectOptions, Sent, Upload
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import classify, local_fault
@@ -61,7 +62,7 @@ class Boto3Sender:
                 if upload.size > _IN_MEMORY or not self._sent_plainly(plain, upload, file, watch):
                     _put(client, described, upload, file, watch)
         except UnicodeEncodeError as error:
-            return Sent(upload.key, "rejected", "NAME_NOT_UTF8", str(error))
+            return Sent(upload.key, "rejected", Code.NAME_NOT_UTF8, str(error))
         except Exception as error:
             return self._fault(upload, error)
         return Sent(upload.key, "sent")

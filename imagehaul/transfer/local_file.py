@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from imagehaul.errors import Code
 from imagehaul.records import Sent, Upload
 
 _BLOCK = 1024 * 1024
@@ -27,12 +28,12 @@ def source_fault(upload: Upload) -> Sent | None:
 def unreadable(upload: Upload, error: OSError) -> Sent:
     words = error.strerror or str(error)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return Sent(upload.key, "failed", "SOURCE_GONE", words)
-    return Sent(upload.key, "rejected", "UNREADABLE", words)
+        return Sent(upload.key, "failed", Code.SOURCE_GONE, words)
+    return Sent(upload.key, "rejected", Code.UNREADABLE, words)
 
 
 def changed(upload: Upload) -> Sent:
-    return Sent(upload.key, "failed", "SOURCE_CHANGED", "The file is not the one that was planned.")
+    return Sent(upload.key, "failed", Code.SOURCE_CHANGED, "The file is not the one that was planned.")
 
 
 def has_planned_bytes(upload: Upload) -> bool:

@@ -23,7 +23,7 @@ import pytest
 from PIL import Image, ImageCms
 from pillow_heif import register_heif_opener
 
-from imagehaul.errors import CODES
+from imagehaul.errors import Code
 from imagehaul.store.endpoint import Store
 from tests.support.delivering import Target, draw
 from tests.support.sending import stored
@@ -211,7 +211,7 @@ def deliver(target: Target, source: Path, lane: str, **settings: Any) -> dict[st
             assert row["sha256"] == hashlib.sha256(before[path]).hexdigest()
         else:
             assert row["status"] == "rejected"
-            assert row["code"] in CODES
+            assert row["code"] in Code.__members__
             assert row["message"].isprintable()
             assert f"{target.root}images/{path}" not in there
     for key, data in there.items():

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import imagehaul.ledger.plan
-from imagehaul.errors import CODES
+from imagehaul.errors import Code
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.inventory import load_source
 from imagehaul.ledger.matching import match_annotations
@@ -194,7 +194,7 @@ def test_a_full_check_looks_once_at_what_was_not_decoded(site: Site) -> None:
     assert site.deliver().drawn == 0
 
 
-RETRYABLE = sorted(name for name in ("TIME_LIMIT", "UNREADABLE", "LINK_DANGLING") if CODES[name].retryable)
+RETRYABLE = sorted(name for name in ("TIME_LIMIT", "UNREADABLE", "LINK_DANGLING") if Code[name].retryable)
 
 
 @pytest.mark.parametrize("code", RETRYABLE)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from imagehaul.errors import CODES, SourceError
+from imagehaul.errors import Code, SourceError
 from imagehaul.records import SourceFile
 from imagehaul.sources.filters import Selection
 from imagehaul.sources.folder import list_folder
@@ -101,7 +101,7 @@ class TestNamesThatAreNotUtf8:
         write(tmp_path, os.fsdecode(b"caf\xe9.jpg"))
         rows, _ = listed(tmp_path)
         assert codes(rows) == {"caf\\xe9.jpg": "NAME_NOT_UTF8"}
-        assert rows["caf\\xe9.jpg"].message == CODES["NAME_NOT_UTF8"].meaning
+        assert rows["caf\\xe9.jpg"].message == Code["NAME_NOT_UTF8"].meaning
         assert rows["caf\\xe9.jpg"].size == 1
 
     def test_below_such_a_folder_no_name_can_be_a_key(self, tmp_path: Path) -> None:

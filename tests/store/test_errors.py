@@ -8,7 +8,7 @@ import urllib3.exceptions
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import ClientError
 
-from imagehaul.errors import CODES, StoreError
+from imagehaul.errors import Code, StoreError
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import Verdict, classify, explain, is_missing
 
@@ -82,7 +82,7 @@ def client_error(code: str, status: int = 400, message: str = "") -> ClientError
 def test_what_a_store_says_has_one_meaning(problem: str | Exception, action: str, code: str) -> None:
     verdict = classify(problem)
     assert (verdict.action, verdict.code) == (action, code)
-    assert verdict.code in CODES
+    assert verdict.code in Code.__members__
 
 
 def test_the_stores_own_word_goes_along() -> None:
