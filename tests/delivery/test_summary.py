@@ -120,7 +120,7 @@ def test_the_exit_status_is_1_where_something_is_not_proven_or_not_published() -
 def test_the_last_line_of_json_has_what_the_command_promises() -> None:
     said = json.loads(json.dumps(SUMMARY.as_json()))
     promised = "dataset run planned delivered unchanged rejected failed objects bytes seconds engine ledger export"
-    assert list(said)[:13] == promised.split()
+    assert set(promised.split()) <= set(said)
     assert (said["planned"], said["seconds"]) == (1234, 12.346)
 
 
