@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from httpx import HTTPError
 from prefect.blocks.core import Block
-from pydantic import ConfigDict, Field, SecretStr
+from pydantic import ConfigDict, Field, HttpUrl, SecretStr
 
 from imagehaul.errors import SettingsError
 from imagehaul.store.credentials import AccessKey, Keys, MachineKeys, ProfileKeys, RoleKeys
@@ -20,9 +21,10 @@ class ObjectStoreCredentials(Block):
     Example:
         Keys that are given outright:
         ```python
-        from imagehaul.blocks import ObjectStoreCredentials
+        from imagehaul.blocks import ObjectStore, ObjectStoreCredentials
 
         ObjectStoreCredentials(access_key="AKIA...", secret_key="...").save("my-keys")
+        ObjectStore(credentials="my-keys").save("aws")
         ```
         A role that the machine's own keys may assume; it is renewed while a long run works:
         ```python
@@ -32,6 +34,11 @@ class ObjectStoreCredentials(Block):
 
     _block_type_name = "imagehaul credentials"
     _block_type_slug = "imagehaul-credentials"
+    # Prefect's own picture, by a URL, since it takes no picture within one.
+    _logo_url = HttpUrl(
+        "https://raw.githubusercontent.com/PrefectHQ/prefect/420d0d6a78bb6df1fc18bcf188fdad43c1d22ea9"
+        "/assets/block-logos/secret.png"
+    )
 
     # An error must not repeat what was typed into the form.
     model_config: ClassVar[ConfigDict] = ConfigDict(hide_input_in_errors=True)
@@ -79,6 +86,7 @@ class ObjectStoreCredentials(Block):
         access_key, secret_key = self.access_key.strip(), self.secret_key.get_secret_value().strip()
         session_token = self.session_token.get_secret_value().strip()
         profile, file, role = self.profile.strip(), self.credentials_file.strip(), self.role_arn.strip()
+        self._refuse_masks(secret_key, session_token)
         given = bool(access_key or secret_key or session_token)
         if given and (profile or file):
             raise SettingsError(
@@ -98,3 +106,34 @@ class ObjectStoreCredentials(Block):
         if role:
             return RoleKeys(role, self.external_id.strip(), base=base, sts_url=self.sts_url.strip())
         return base
+
+    def _refuse_masks(self, *secrets: str) -> None:
+        """Prefect shows asterisks in place of a secret. Its V2 UI stores them, where it saves a block in a block."""
+        if any(secret and not secret.strip("*") for secret in secrets):
+            block = f"The credentials block {self._block_document_name!r}" if self._block_document_name else "The block"
+            raise SettingsError(
+                f"{block} holds asterisks in place of its secret: Prefect's UI saved its own mask, and the secret is "
+                "lost.\nType the secret again in the block of the credentials; and in the block of the object store, "
+                "name that block under Credentials."
+            )
+
+
+def load_credentials(name: str) -> ObjectStoreCredentials:
+    """The saved block, "minio-keys" or "imagehaul-credentials/minio-keys".
+
+    Raises SettingsError: there is none, or the Prefect API does not answer.
+    """
+    slug = ObjectStoreCredentials.get_block_type_slug()
+    try:
+        block = ObjectStoreCredentials.load(name.strip().removeprefix(f"{slug}/"), _sync=True)  # type: ignore[call-arg]
+    except ValueError as error:
+        raise SettingsError(
+            f"There is no block {name!r} of the type 'imagehaul credentials' at this Prefect API.\n"
+            "Make one in the UI under that name, or correct the name in the block of the object store."
+        ) from error
+    except HTTPError as error:
+        raise SettingsError(
+            f"The block {name!r} cannot be loaded: the Prefect API does not answer ({type(error).__name__})."
+        ) from error
+    assert isinstance(block, ObjectStoreCredentials)
+    return block

@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
+from prefect._internal.compatibility.async_dispatch import async_dispatch
 from prefect.blocks.core import Block
-from pydantic import ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    HttpUrl,
+    PlainValidator,
+    PrivateAttr,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+)
 
-from imagehaul.blocks.credentials import ObjectStoreCredentials
+from imagehaul.blocks.credentials import ObjectStoreCredentials, load_credentials
 from imagehaul.errors import SettingsError
 from imagehaul.store.ca import checked_pem
+from imagehaul.store.credentials import Keys, MachineKeys
 from imagehaul.store.endpoint import Addressing, Store
 from imagehaul.store.reference import StoreReference
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from s3fs import S3FileSystem
+
+    Credentials = str | ObjectStoreCredentials
+else:
+
+    def _credentials(value: object) -> object:
+        """A name; a block, for use in Python; or what a document holds that was saved by an earlier version."""
+        if isinstance(value, Mapping):
+            return ObjectStoreCredentials.model_validate(value)
+        if not isinstance(value, str | ObjectStoreCredentials):
+            raise ValueError("takes the name of a credentials block")
+        return value
+
+    # In the form it is text, and no field for a block: when the V2 UI saves a block with a block in it, the inner
+    # one's reference is lost, and its secret with it. A name goes there and back.
+    Credentials = Annotated[Any, PlainValidator(_credentials), WithJsonSchema({"type": "string"})]
 
 
 class ObjectStore(Block):
@@ -26,19 +58,31 @@ class ObjectStore(Block):
         from pathlib import Path
         from imagehaul.blocks import ObjectStore, ObjectStoreCredentials
 
-        keys = ObjectStoreCredentials(access_key="...", secret_key="...")
-        keys.save("minio-keys")
+        ObjectStoreCredentials(access_key="...", secret_key="...").save("minio-keys")
         ObjectStore(
             object_store_url="https://minio.example.org:9000",
             ca_bundle=Path("ca.pem").read_text(),
-            credentials=keys,
+            credentials="minio-keys",
         ).save("minio")
         ```
-        Then: `imagehaul deliver SOURCE --dataset NAME --store minio`
+        Use it: deliver a data set, or work with the store itself.
+        ```python
+        from imagehaul.blocks import ObjectStore
+        from imagehaul.flows.deliver import deliver
+
+        store = ObjectStore.load("minio")
+        deliver("raccoon", "/srv/raccoon", store, settings={"remote_save": "s3://images/data-sets/"})
+        store.get_client().list_buckets()
+        ```
     """
 
     _block_type_name = "imagehaul object store"
     _block_type_slug = "imagehaul-object-store"
+    # Prefect's own picture, by a URL, since it takes no picture within one.
+    _logo_url = HttpUrl(
+        "https://raw.githubusercontent.com/PrefectHQ/prefect/420d0d6a78bb6df1fc18bcf188fdad43c1d22ea9"
+        "/assets/block-logos/filesystem.png"
+    )
 
     # An error must not repeat what was typed into the form.
     model_config: ClassVar[ConfigDict] = ConfigDict(hide_input_in_errors=True, validate_assignment=True)
@@ -70,11 +114,16 @@ class ObjectStore(Block):
             "Empty: the CAs that the worker's system trusts."
         ),
     )
-    credentials: ObjectStoreCredentials = Field(
-        default_factory=ObjectStoreCredentials,
+    credentials: Credentials = Field(
+        default="",
         title="Credentials",
-        description="The keys, in a block of their own. Empty: the worker's own, as boto3 finds them.",
+        description=(
+            "Name of the block 'imagehaul credentials' that holds the keys, such as minio-keys. "
+            "Empty: the worker's own keys, as boto3 finds them."
+        ),
     )
+
+    _here: Store | None = PrivateAttr(default=None)
 
     @field_validator("ca_bundle")
     @classmethod
@@ -86,16 +135,65 @@ class ObjectStore(Block):
                 raise ValueError(str(error)) from None
         return value
 
+    @classmethod
+    def of(cls, store: Store) -> Self:
+        """A block for a store that this process alone knows. It is not to be saved, and shows no key."""
+        block = cls(object_store_url=store.url, region=store.region, addressing_style=store.addressing)
+        block._here = store
+        return block
+
     def to_store(self) -> Store:
         """Raises SettingsError for a URL or keys that cannot be used."""
-        return Store(
+        return self._here or Store(
             url=self.object_store_url,
             region=self.region.strip() or "us-east-1",
             addressing=self.addressing_style,
-            credentials=self.credentials.to_keys(),
+            credentials=self._keys(),
             ca=self.ca_bundle.strip(),
             reference=StoreReference("block", self._block_document_name) if self._block_document_name else None,
         )
+
+    async def aget_client(self) -> S3Client:
+        """boto3's client, from an asynchronous flow."""
+        return await asyncio.to_thread(lambda: self.to_store().client())
+
+    @async_dispatch(aget_client)
+    def get_client(self) -> S3Client:
+        """boto3's client for this store: its URL, region, keys and CA, whatever the worker's environment says."""
+        return self.to_store().client()
+
+    async def aget_s3fs(self) -> S3FileSystem:
+        """s3fs's file system, from an asynchronous flow. It is the synchronous one, made in a thread."""
+        return await asyncio.to_thread(lambda: self.to_store().filesystem())
+
+    @async_dispatch(aget_s3fs)
+    def get_s3fs(self) -> S3FileSystem:
+        """s3fs's file system for this store. It remembers no listing."""
+        return self.to_store().filesystem()
+
+    async def asave(self, *args: Any, **options: Any) -> Any:
+        self._name_credentials()
+        return await super().asave(*args, **options)
+
+    @async_dispatch(asave)
+    def save(self, *args: Any, **options: Any) -> Any:
+        """As any block is saved. Credentials that were given as a block must have been saved before."""
+        self._name_credentials()
+        return super().save(*args, **options, _sync=True)  # type: ignore[call-arg]
+
+    def _name_credentials(self) -> None:
+        """What is stored is the name alone: keys of a block within this one would be in clear."""
+        if isinstance(self.credentials, ObjectStoreCredentials):
+            name = self.credentials._block_document_name
+            if not (name or isinstance(self.credentials.to_keys(), MachineKeys)):
+                raise SettingsError("Save the credentials first, as a block of their own: credentials.save(NAME).")
+            self.credentials = name or ""
+
+    def _keys(self) -> Keys:
+        if isinstance(self.credentials, ObjectStoreCredentials):
+            return self.credentials.to_keys()
+        name = self.credentials.strip()
+        return load_credentials(name).to_keys() if name else MachineKeys()
 
 
 def load_store(name: str) -> Store:

@@ -1,13 +1,18 @@
-"""What a flow run leaves in the Prefect UI for a person to look at."""
+"""What a flow run leaves in the Prefect UI for a person to look at.
+
+Tables are Markdown artifacts, not table artifacts: of those, the V1 UI takes cells for Markdown and the V2 UI does
+not, so that a name which is harmless in V1 has backslashes in V2. Markdown is drawn alike by both.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import re
+from collections.abc import Iterable, Sequence
 
 from prefect import get_run_logger
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact
 
 from imagehaul.delivery.summary import Summary
 from imagehaul.flows.parameters import form_of
@@ -17,6 +22,10 @@ from imagehaul.rendering.contact_sheet import delivered_sheet
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
 from imagehaul.text import legible
+
+# Letters, digits and signs that mean nothing in Markdown where they stand: no list or heading at the beginning, no
+# emphasis, and nothing that becomes a link by itself.
+PLAIN = re.compile(r"(?!\d+[.)](\s|$))(?!.*www\.)(?:s3://|/)?[^\W_](?:[^\W_]|[ /.,()=%+-]|(?<=[^\W_])_(?=[^\W_]))*")
 
 
 def artifact_key(kind: str, dataset: str) -> str:
@@ -42,17 +51,12 @@ def publish_artifacts(summary: Summary, settings: Settings, store: Store) -> Non
         description=summary.headline,
     )
     if summary.problems:
-        create_table_artifact(
-            table=[
-                {
-                    "file": cell(problem.path),
-                    "kind": problem.kind,
-                    "status": problem.status,
-                    "code": problem.code,
-                    "message": cell(problem.message),
-                }
-                for problem in summary.problems
-            ],
+        rows = [
+            (cell(problem.path), problem.kind, problem.status, problem.code, cell(problem.message))
+            for problem in summary.problems
+        ]
+        create_markdown_artifact(
+            markdown=table(("file", "kind", "status", "code", "message"), rows),
             key=artifact_key("problems", summary.dataset),
             description=f"The first {len(summary.problems):,} rejected and failed files. The ledger has them all.",
         )
@@ -111,14 +115,13 @@ def summary_markdown(summary: Summary, settings: Settings | None = None) -> str:
         lines.append(f"- Current run: {cell(summary.current_run)}")
     lines.append("")
     if summary.reasons:
-        lines += ["## Rejected and failed", "", "| status | code | images | renditions | example | what to do |"]
-        lines += ["|---|---|---:|---:|---|---|"]
-        lines += [
-            f"| {reason.status} | {reason.code} | {reason.images:,} | {reason.renditions:,} | {cell(reason.example)} "
-            f"| {cell(reason.advice)} |"
+        rows = [
+            (reason.status, reason.code, f"{reason.images:,}", f"{reason.renditions:,}", cell(reason.example),
+             cell(reason.advice))
             for reason in summary.reasons
-        ]
-        lines.append("")
+        ]  # fmt: skip
+        lines += ["## Rejected and failed", ""]
+        lines += [table(("status", "code", "images", "renditions", "example", "what to do"), rows), ""]
     for title, remarks in (("Warnings", summary.warnings), ("Examples", summary.notes)):
         if remarks:
             lines += [f"## {title}", "", *(f"- {cell(remark)}" for remark in remarks), ""]
@@ -141,9 +144,18 @@ def _settings_lines(settings: Settings) -> list[str]:
     return ["| | |", "|---|---|", *rows, "", "All others have their defaults."]
 
 
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown. The cells are Markdown already: made by `cell`, or our own words."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def cell(text: str) -> str:
     """Text of others as plain words in Markdown: no HTML, no links, no pictures, no new cells.
 
-    The UI takes the cells of table artifacts for Markdown, too.
+    An ordinary path stays as it is in the stored data too, so that it can be copied from there.
     """
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", legible(text))
+    shown = legible(text)
+    if PLAIN.fullmatch(shown):
+        return shown
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", shown)

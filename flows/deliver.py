@@ -4,14 +4,10 @@
 the command line does not want to pay where no Prefect API is configured.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
 
 from imagehaul.delivery import chain
 from imagehaul.delivery.summary import Summary
@@ -19,16 +15,26 @@ from imagehaul.errors import HaulError
 from imagehaul.flows.approval import approve_in_ui
 from imagehaul.flows.artifacts import publish_artifacts
 from imagehaul.flows.batch_tasks import as_tasks
-from imagehaul.flows.flow_progress import FlowProgress
-from imagehaul.flows.parameters import DatasetName, SettingsForm, Source, StoreBlock, settings_of_form
+from imagehaul.flows.final_state import completed, failed
+from imagehaul.flows.flow_progress import progress_of_run
+from imagehaul.flows.parameters import DatasetName, SettingsForm, Source, StoreBlock, settings_of_run
 from imagehaul.flows.publication_event import tell_others
-from imagehaul.progress import Progress
+from imagehaul.flows.run_labels import named, tag_run
 from imagehaul.records import Request, Rerun, WhenLocked
-from imagehaul.settings import Settings
-from imagehaul.store.endpoint import Store
 
 
-@flow(name="deliver", flow_run_name="deliver {dataset}")
+class DeliveryError(HaulError):
+    """Something that was planned is not proven, or the run was not published. `summary` has the counts."""
+
+    def __init__(self, summary: Summary) -> None:
+        super().__init__(summary)
+        self.summary = summary
+
+    def __str__(self) -> str:
+        return self.summary.headline
+
+
+@flow(name="deliver", flow_run_name=named("deliver", "dataset"), persist_result=True)
 def deliver(
     dataset: DatasetName,
     source: Source,
@@ -44,6 +50,9 @@ def deliver(
 ) -> State[Any]:
     """Delivers one data set into the object store, proves it there, and publishes its index.
 
+    The result is the `Summary`; where the run is not a success, `DeliveryError` has it, or another `HaulError` says
+    why the delivery could not begin.
+
     Args:
         dataset: Name of the data set, and of its folder under REMOTE_SAVE: letters, digits, '.', '_' and '-'.
         source: A folder that the worker sees, or s3://bucket/prefix.
@@ -54,44 +63,22 @@ def deliver(
         allow_loss: Publishes in spite of MAX_REJECTED and MAX_VANISHED.
         annotations: A file, a folder or an s3:// URI. Empty: beside the images.
         when_locked: What to do while another run works on the data set.
-        settings: How the delivery is done.
+        settings: How the delivery is done. What is left out is as the deployment has it.
     """
+    tag_run(dataset)
     request = Request(dataset, source, annotations, rerun, dry_run, allow_loss, when_locked)
-    return outcome_of(
-        lambda: run_in_flow(
+    try:
+        chosen, target = settings_of_run(settings), store.to_store()
+        summary = chain.deliver(
             request,
-            settings_of_form(settings),
-            store.to_store(),
-            FlowProgress(dataset),
+            chosen,
+            target,
+            as_tasks(dataset),
+            progress_of_run(dataset),
             approve_in_ui if approve else None,
         )
-    )
-
-
-def run_in_flow(
-    request: Request,
-    settings: Settings,
-    store: Store,
-    progress: Progress,
-    approve: Callable[[Summary], bool] | None = None,
-) -> Summary:
-    """The chain, and what a flow run leaves in the UI besides."""
-    summary = chain.deliver(request, settings, store, as_tasks(request.dataset), progress, approve)
-    publish_artifacts(summary, settings, store)
-    tell_others(summary, settings)
-    return summary
-
-
-def outcome_of(delivery: Callable[[], Summary]) -> State[Any]:
-    """The final state, which tells the truth: failed where something planned is not proven, in our own words."""
-    try:
-        summary = delivery()
+        publish_artifacts(summary, chosen, target)
+        tell_others(summary, chosen)
     except HaulError as error:
-        return Failed(message=str(error))
-    return final_state(summary)
-
-
-def final_state(summary: Summary) -> State[Any]:
-    if summary.exit_status:
-        return Failed(message=summary.headline)
-    return Completed(message=summary.headline)
+        return failed(error)
+    return failed(DeliveryError(summary)) if summary.exit_status else completed(summary.headline, summary)

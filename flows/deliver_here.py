@@ -1,4 +1,4 @@
-"""`imagehaul deliver` as a flow run in its own process. The store stays here: no parameter of the run holds a key.
+"""`imagehaul deliver` calls the flow in its own process. The store stays here: no parameter of the run holds a key.
 
 Prefect reads its environment when it is imported, so what it should know is set here, before.
 """
@@ -30,40 +30,30 @@ for _name, _value in {
 
 def deliver_here(request: Request, settings: Settings, store: Store, progress: Progress) -> Summary:
     """Raises `HaulError`: as the chain does, or where the Prefect API does not answer."""
-    from prefect import flow
     from prefect.client.schemas.objects import State
-    from prefect.exceptions import TerminationSignal
+    from prefect.exceptions import CancelledRun, CrashedRun, FailedRun, TerminationSignal
 
-    from imagehaul.flows.deliver import outcome_of, run_in_flow
-    from imagehaul.flows.flow_progress import Both, FlowProgress
+    from imagehaul.blocks import ObjectStore
+    from imagehaul.flows.deliver import DeliveryError, deliver
+    from imagehaul.flows.flow_progress import also_shown_on
     from imagehaul.flows.parameters import form_of
     from imagehaul.flows.prefect_server import reach_api
 
-    ended: list[Summary | HaulError] = []
-
-    @flow(name="deliver", flow_run_name="deliver {dataset}", validate_parameters=False)
-    def deliver(dataset: str, source: str, settings: dict[str, Any], request: dict[str, Any]) -> State[Any]:
-        def delivery() -> Summary:
-            try:
-                summary = run_in_flow(asked, resolved, store, Both(progress, FlowProgress(dataset)))
-            except HaulError as error:
-                ended.append(error)
-                raise
-            ended.append(summary)
-            return summary
-
-        return outcome_of(delivery)
-
-    asked, resolved = request, settings
     began = time.monotonic()
     reach_api()
     leave_out(time.monotonic() - began)
     try:
-        deliver(request.dataset, request.source, form_of(settings), asdict(request), return_state=True)
+        with also_shown_on(progress):
+            # The block shows neither key nor CA, so that the parameters of the run hold none.
+            asked = {name: value for name, value in asdict(request).items() if name in deliver.parameters.properties}
+            state: State[Any] = deliver(
+                **asked, store=ObjectStore.of(store), settings=form_of(settings), return_state=True
+            )
+        summary: Summary = state.result()
+        return summary
+    except DeliveryError as error:
+        return error.summary
     except TerminationSignal:
         raise KeyboardInterrupt from None
-    if not ended:
-        raise HaulError("The flow run ended before the delivery began. Its state in the Prefect UI says why.")
-    if isinstance(ended[0], HaulError):
-        raise ended[0]
-    return ended[0]
+    except (CancelledRun, CrashedRun, FailedRun) as error:
+        raise HaulError(f"The flow run ended before the delivery did: {error}") from None

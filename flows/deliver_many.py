@@ -1,7 +1,5 @@
 """Many data sets through one deployment, a few at a time: a backfill."""
 
-from __future__ import annotations
-
 import csv
 import time
 from collections import deque
@@ -10,20 +8,23 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelling, Completed, Failed
+from prefect.states import Cancelling
 from pydantic import BaseModel, Field
 
 from imagehaul.errors import HaulError, SettingsError
-from imagehaul.flows.artifacts import cell
-from imagehaul.flows.parameters import DatasetName, Source, form_of, settings_of_form
+from imagehaul.flows.artifacts import cell, table
+from imagehaul.flows.final_state import completed, failed
+from imagehaul.flows.parameters import DatasetName, Source, form_of, merged
+from imagehaul.flows.run_labels import named
 from imagehaul.records import Rerun
 from imagehaul.settings import Settings
+from imagehaul.settings_loading import settings_of_form
 
 POLL_SECONDS = 2.0
 COLUMNS = ("dataset", "source", "annotations")
@@ -37,7 +38,7 @@ class DataSet(BaseModel):
     annotations: str = Field(default="", description="A file, a folder or an s3:// URI. Empty: beside the images.")
 
 
-@flow(name="deliver-many", flow_run_name="deliver many through {deployment}")
+@flow(name="deliver-many", flow_run_name=named("deliver many through", "deployment"))
 def deliver_many(
     datasets: list[DataSet] = [],  # noqa: B006 - the form shows it, and nobody changes it
     catalog: str = "",
@@ -60,13 +61,13 @@ def deliver_many(
             asked = _asked(datasets, catalog, through, rerun)
             runs = _run_all(client, through, asked, at_once)
     except HaulError as error:
-        return Failed(message=str(error))
+        return failed(error)
     _show(asked, runs)
     bad = [asked[place]["dataset"] for place, run in enumerate(runs) if run.state_name != "Completed"]
     said = f"{_data_sets(len(runs))}: {len(runs) - len(bad):,} completed, {len(bad):,} not"
     if bad:
-        return Failed(message=f"{said}: {', '.join(bad[:10])}{' …' if len(bad) > 10 else ''}")
-    return Completed(message=said)
+        return failed(HaulError(f"{said}: {', '.join(bad[:10])}{' …' if len(bad) > 10 else ''}"))
+    return completed(said)
 
 
 def _deployment(client: SyncPrefectClient, name: str) -> DeploymentResponse:
@@ -91,7 +92,7 @@ def _asked(
         own = {name: value for name, value in row.items() if name not in COLUMNS and value}
         try:
             DataSet(**{name: row.get(name) or "" for name in COLUMNS})
-            settings = form_of(settings_of_form({**through.parameters.get("settings", {}), **own}))
+            settings = form_of(settings_of_form(merged(through.parameters.get("settings"), own)))
         except ValueError:
             raise SettingsError(f"{row['dataset']!r} is no name for a data set, or its source is empty.") from None
         except SettingsError as error:
@@ -155,16 +156,17 @@ def _run_all(
 
 
 def _show(asked: Sequence[dict[str, Any]], runs: Sequence[FlowRun]) -> None:
-    create_table_artifact(
-        table=[
-            {
-                "data set": cell(parameters["dataset"]),
-                "state": run.state_name,
-                "seconds": round(run.total_run_time.total_seconds(), 1),
-                "outcome": cell((run.state and run.state.message) or ""),
-            }
-            for parameters, run in zip(asked, runs, strict=True)
-        ],
+    rows = [
+        (
+            cell(parameters["dataset"]),
+            run.state_name or "",
+            f"{run.total_run_time.total_seconds():.1f}",
+            cell((run.state and run.state.message) or ""),
+        )
+        for parameters, run in zip(asked, runs, strict=True)
+    ]
+    create_markdown_artifact(
+        markdown=table(("data set", "state", "seconds", "outcome"), rows),
         key="deliver-many",
         description=_data_sets(len(runs)),
     )

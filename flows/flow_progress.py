@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +17,7 @@ from imagehaul.progress import LogProgress, Progress
 from imagehaul.text import legible_lines
 
 UPDATE_SECONDS = 1.0
+_TERMINAL: ContextVar[Progress | None] = ContextVar("terminal", default=None)
 
 
 class FlowProgress:
@@ -84,3 +88,18 @@ class Both:
     def advance(self, images: int, size: int) -> None:
         self.first.advance(images, size)
         self.second.advance(images, size)
+
+
+@contextmanager
+def also_shown_on(terminal: Progress) -> Iterator[None]:
+    """Runs of flows that are called within show their progress there too."""
+    before = _TERMINAL.set(terminal)
+    try:
+        yield
+    finally:
+        _TERMINAL.reset(before)
+
+
+def progress_of_run(dataset: str) -> Progress:
+    here, terminal = FlowProgress(dataset), _TERMINAL.get()
+    return Both(terminal, here) if terminal else here

@@ -7,17 +7,17 @@ store is only ever a reference to its block, and an endpoint is no setting here.
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
+from prefect import runtime
+from prefect.client.orchestration import get_client
 from pydantic import Field, WithJsonSchema
 
 from imagehaul.blocks.object_store import ObjectStore
 from imagehaul.layout import DATASET_NAME
 from imagehaul.settings import Settings
-from imagehaul.settings_loading import resolve_settings
+from imagehaul.settings_loading import settings_of_form
 
 DatasetName = Annotated[str, Field(pattern=f"^{DATASET_NAME.pattern}$")]
 Source = Annotated[str, Field(min_length=1)]
@@ -43,6 +43,8 @@ def _settings_schema() -> dict[str, Any]:
     """All settings but the endpoint, which the block decides."""
     schema = copy.deepcopy(Settings.model_json_schema())
     del schema["properties"]["object_store_url"]
+    # What is left out is as the deployment has it, also where a call gives one setting alone.
+    del schema["required"]
     return schema
 
 
@@ -50,10 +52,21 @@ def _settings_schema() -> dict[str, Any]:
 SettingsForm = Annotated[dict[str, Any], WithJsonSchema(_settings_schema())]
 
 
-def settings_of_form(values: Mapping[str, Any]) -> Settings:
-    """Raises `SettingsError` with one line for each bad value. No file and no environment has a say."""
-    settings, _ = resolve_settings(values, None, {}, Path(os.devnull))
-    return settings
+def settings_of_run(given: Mapping[str, Any]) -> Settings:
+    """What a caller leaves out is what the run's deployment has; without a deployment, the default.
+
+    Prefect itself merges nothing: a call with `settings` replaces all that the deployment has there.
+    Raises `SettingsError`.
+    """
+    if not (deployment := runtime.deployment.id):
+        return settings_of_form(given)
+    with get_client(sync_client=True) as client:
+        return settings_of_form(merged(client.read_deployment(deployment).parameters.get("settings"), given))
+
+
+def merged(deployed: Mapping[str, Any] | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The rule for every caller: a run's parameters, a schedule, a row of a catalog."""
+    return {**(deployed or {}), **given}
 
 
 def form_of(settings: Settings) -> dict[str, Any]:

@@ -1,25 +1,24 @@
 """The Prefect flow that looks whether the store still holds what was published, and may mend it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
 
 from imagehaul.delivery.repair import verify_and_repair
 from imagehaul.delivery.verification import Verification
 from imagehaul.errors import HaulError
-from imagehaul.flows.artifacts import artifact_key, cell
+from imagehaul.flows.artifacts import artifact_key, cell, table
 from imagehaul.flows.batch_tasks import as_tasks
-from imagehaul.flows.flow_progress import FlowProgress
-from imagehaul.flows.parameters import DatasetName, SettingsForm, StoreBlock, settings_of_form
+from imagehaul.flows.final_state import completed, failed
+from imagehaul.flows.flow_progress import progress_of_run
+from imagehaul.flows.parameters import DatasetName, SettingsForm, StoreBlock, settings_of_run
+from imagehaul.flows.run_labels import named, tag_run
 from imagehaul.progress import human_bytes
 
 
-@flow(name="verify", flow_run_name="verify {dataset}")
+@flow(name="verify", flow_run_name=named("verify", "dataset"))
 def verify(
     dataset: DatasetName,
     store: StoreBlock,
@@ -39,21 +38,22 @@ def verify(
         annotations: For a repair: a file, a folder or an s3:// URI. Empty: beside the images.
         settings: As the delivery had them.
     """
+    tag_run(dataset)
     try:
         found, _ = verify_and_repair(
             dataset,
-            settings_of_form(settings),
+            settings_of_run(settings),
             store.to_store(),
-            FlowProgress(dataset),
+            progress_of_run(dataset),
             as_tasks(dataset),
             content,
             repair_from,
             annotations,
         )
     except HaulError as error:
-        return Failed(message=str(error))
+        return failed(error)
     _show(found)
-    return Failed(message=found.headline) if found.exit_status else Completed(message=found.headline)
+    return failed(HaulError(found.headline)) if found.exit_status else completed(found.headline, found)
 
 
 def _show(found: Verification) -> None:
@@ -70,16 +70,9 @@ def _show(found: Verification) -> None:
         markdown="\n".join(lines), key=artifact_key("verification", found.dataset), description=found.headline
     )
     if found.examples:
-        create_table_artifact(
-            table=[
-                {
-                    "problem": finding.problem,
-                    "kind": finding.kind,
-                    "key": cell(finding.key),
-                    "message": cell(finding.message),
-                }
-                for finding in found.examples
-            ],
+        rows = [(item.problem, item.kind, cell(item.key), cell(item.message)) for item in found.examples]
+        create_markdown_artifact(
+            markdown=table(("problem", "kind", "key", "message"), rows),
             key=artifact_key("findings", found.dataset),
             description="The first of each problem.",
         )

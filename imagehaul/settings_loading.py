@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ ALIKE = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value as somebody wrote it, and where."""
+    """A value as somebody wrote it, and where; "" where that goes without saying."""
 
     value: object
     origin: str
@@ -47,10 +47,24 @@ def resolve_settings(
         if environ.get(name.upper(), "").strip():
             given[name] = Given(environ[name.upper()], "from the environment")
     given |= {name: Given(value, f"option {_option(name)}") for name, value in options.items()}
+    return _checked(given, lambda name: f"set it in {FILES[0]}, in the environment, or with {_option(name)}"), warnings
+
+
+def settings_of_form(values: Mapping[str, object]) -> Settings:
+    """The settings of a flow run, from these values alone: no file and no environment has a say.
+
+    Raises `SettingsError` with one line for each bad value.
+    """
+    given = {name: Given(value, "") for name, value in values.items()}
+    return _checked(given, lambda _: "set it in the form, or in the deployment")
+
+
+def _checked(given: Mapping[str, Given], mend: Callable[[str], str]) -> Settings:
+    """`mend`: where a required setting that is missing can be set."""
     try:
-        return Settings.model_validate({name: item.value for name, item in given.items()}), warnings
+        return Settings.model_validate({name: item.value for name, item in given.items()})
     except ValidationError as error:
-        raise SettingsError("\n".join(dict.fromkeys(_problems(error, given)))) from None
+        raise SettingsError("\n".join(dict.fromkeys(_problems(error, given, mend)))) from None
 
 
 def _is_there(file: Path) -> bool:
@@ -118,25 +132,29 @@ def _warnings(file: Path, unknown: list[str]) -> Iterator[str]:
         yield f"{file}: not imagehaul's, ignored: {', '.join(others)}."
 
 
-def _problems(error: ValidationError, given: Mapping[str, Given]) -> Iterator[str]:
+def _problems(error: ValidationError, given: Mapping[str, Given], mend: Callable[[str], str]) -> Iterator[str]:
     for detail in error.errors(include_url=False):
         name = str(detail["loc"][0]) if detail["loc"] else ""
         own_words = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else ""
         if not name:
             yield from (_with_origins(line, given) for line in own_words.splitlines())
         elif name not in Settings.model_fields:
-            yield f"{shown(name)} ({given[name].origin}) is no setting."
+            yield f"{shown(name)}{_origin(given[name])} is no setting."
         elif name not in given:
-            yield f"{name.upper()} is required: set it in {FILES[0]}, in the environment, or with {_option(name)}."
+            yield f"{name.upper()} is required: {mend(name)}."
         else:
             problem = own_words or f"takes {accepted(name)}"
-            yield f"{name.upper()}={shown(given[name].value)} ({given[name].origin}): {_hidden(problem)}."
+            yield f"{name.upper()}={shown(given[name].value)}{_origin(given[name])}: {_hidden(problem)}."
 
 
 def _with_origins(sentence: str, given: Mapping[str, Given]) -> str:
-    names = [name for name in given if re.search(rf"\b{name.upper()}=", sentence)]
+    names = [name for name in given if given[name].origin and re.search(rf"\b{name.upper()}=", sentence)]
     origins = "; ".join(f"{name.upper()} {given[name].origin}" for name in names)
     return f"{sentence} ({origins})" if origins else sentence
+
+
+def _origin(given: Given) -> str:
+    return f" ({given.origin})" if given.origin else ""
 
 
 def _option(name: str) -> str:

@@ -20,6 +20,22 @@ START_SECONDS = 120.0
 STOP_SECONDS = 20.0
 """A worker ends its runs first, and they their children."""
 
+# Variables that say which server is meant, how it is reached and where it keeps its data; the older names too.
+_ELSEWHERE = (
+    "PREFECT_API_",
+    "PREFECT_CLIENT_CUSTOM_HEADERS",
+    "PREFECT_CLOUD_",
+    "PREFECT_HOME",
+    "PREFECT_LOCAL_STORAGE_PATH",
+    "PREFECT_MEMO_STORE_PATH",
+    "PREFECT_PROFILE",
+    "PREFECT_RESULTS_LOCAL_STORAGE_PATH",
+    "PREFECT_SERVER_API_",
+    "PREFECT_SERVER_DATABASE_",
+    "PREFECT_SERVER_UI_",
+    "PREFECT_UI_",
+)
+
 
 @dataclass(frozen=True)
 class Part:
@@ -36,8 +52,11 @@ class Part:
 
 
 def prefect_environment(folder: Path, port: int) -> dict[str, str]:
-    """A Prefect of its own at this port, whatever the machine is configured for; nothing is reported to anybody."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    """A Prefect of its own at this port, wherever the machine's own is; nothing is reported to anybody.
+
+    What the user has set besides, such as PREFECT_LOGGING_LEVEL, holds here too.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_ELSEWHERE)}
     return {
         **kept,
         "PREFECT_HOME": str(folder / "prefect"),

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import asyncio
 import logging
+import warnings
 from collections.abc import Iterator
 
 import pytest
 import trustme
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
-from pydantic import SecretStr, ValidationError
+from prefect.utilities.dispatch import register_type
+from pydantic import Field, SecretStr, ValidationError
 
 from imagehaul.blocks import ObjectStore, ObjectStoreCredentials
 from imagehaul.blocks.object_store import load_store
@@ -97,6 +100,32 @@ def test_every_field_explains_itself_and_may_be_left_empty(block: type[Block]) -
     assert "```python" in (block.get_code_example() or "")
 
 
+def test_credentials_are_text_in_the_form_since_the_v2_ui_loses_a_block_within_a_block() -> None:
+    schema = ObjectStore.model_json_schema()
+    assert schema["properties"]["credentials"]["type"] == "string"
+    assert schema["block_schema_references"] == {}
+
+
+def test_keys_that_were_not_saved_are_never_saved_within_the_store() -> None:
+    store = ObjectStore(credentials=ObjectStoreCredentials(access_key="A", secret_key=SECRET))
+    with pytest.raises(SettingsError, match="Save the credentials first"):
+        store.save("inline")
+
+
+@pytest.mark.parametrize("field", ["secret_key", "session_token"])
+def test_asterisks_alone_are_no_secret(field: str) -> None:
+    form = ObjectStoreCredentials(**{"access_key": "A", "secret_key": SECRET, field: "********"})
+    with pytest.raises(SettingsError, match=r"asterisks in place of its secret(.|\n)*Type the secret again"):
+        form.to_keys()
+
+
+def test_a_block_for_a_store_that_this_process_alone_knows_shows_no_key() -> None:
+    store = Store("http://here:9000", credentials=AccessKey("A", SECRET), ca="the CA")
+    block = ObjectStore.of(store)
+    assert block.to_store() is store
+    assert not [word for word in ("'A'", SECRET, "the CA") if word in repr(block) + str(block.model_dump())]
+
+
 def test_the_slugs_never_change() -> None:
     # Documents that were saved are found by them.
     assert ObjectStore.get_block_type_slug() == "imagehaul-object-store"
@@ -171,6 +200,80 @@ def test_a_private_key_that_the_ui_let_in_is_refused_at_use(saved: str) -> None:
         ).raise_for_status()
     with pytest.raises(SettingsError, match="The block 'form' cannot be used: ca_bundle: The CA holds a private"):
         load_store(saved)
+
+
+def save_unchanged_as_v2_does(name: str) -> None:
+    """All data as the API shows it, masks and all (prefect/server/ui-v2, block-document-edit-page)."""
+    with get_client(sync_client=True) as client:
+        document = client.read_block_document_by_name(name, "imagehaul-object-store", include_secrets=False)
+        client._client.patch(
+            f"/block_documents/{document.id}", json={"data": document.data, "merge_existing_data": False}
+        ).raise_for_status()
+
+
+@pytest.fixture
+def saved_before(api: None) -> str:
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+
+        class OldObjectStore(Block):
+            """As the block was before its credentials became a name."""
+
+            _block_type_name = "imagehaul object store"
+            _block_type_slug = "imagehaul-object-store"
+
+            object_store_url: str = ""
+            credentials: ObjectStoreCredentials = Field(default_factory=ObjectStoreCredentials)
+
+        register_type(ObjectStore)
+    keys = ObjectStoreCredentials(access_key="A", secret_key=SECRET)
+    keys.save("old-keys", overwrite=True)
+    OldObjectStore(object_store_url="http://old:9000", credentials=keys).save("old", overwrite=True)
+    return "old"
+
+
+@pytest.mark.prefect
+def test_a_block_that_an_earlier_version_saved_loads_and_is_stored_by_name_from_then_on(saved_before: str) -> None:
+    assert load_store(saved_before) == Store("http://old:9000", credentials=AccessKey("A", SECRET))
+    block = ObjectStore.load(saved_before)
+    assert isinstance(block, ObjectStore)
+    block.save(saved_before, overwrite=True)
+    save_unchanged_as_v2_does(saved_before)
+    assert load_store(saved_before) == Store("http://old:9000", credentials=AccessKey("A", SECRET))
+
+
+@pytest.mark.prefect
+def test_saving_unchanged_in_the_v2_ui_keeps_the_keys(saved: str, tls_store: Store) -> None:
+    save_unchanged_as_v2_does(saved)
+    assert (load_store(saved).url, load_store(saved).keys()) == (tls_store.url, tls_store.keys())
+
+
+@pytest.mark.prefect
+def test_a_block_of_an_earlier_version_whose_keys_the_v2_ui_lost_is_refused(saved_before: str) -> None:
+    save_unchanged_as_v2_does(saved_before)
+    with pytest.raises(SettingsError, match="Prefect's UI saved its own mask"):
+        load_store(saved_before)
+
+
+@pytest.mark.prefect
+def test_credentials_that_are_not_there_are_named(api: None) -> None:
+    ObjectStore(credentials="nobodys-keys").save("without-keys", overwrite=True)
+    with pytest.raises(SettingsError, match="no block 'nobodys-keys' of the type 'imagehaul credentials'"):
+        load_store("without-keys")
+
+
+@pytest.mark.prefect
+def test_client_and_file_system_come_from_the_block_in_flows_of_both_kinds(saved: str, bucket: str) -> None:
+    block = ObjectStore.load(saved)
+    assert isinstance(block, ObjectStore)
+    block.get_client().put_object(Bucket=bucket, Key="a.txt", Body=b"here")
+    assert block.get_s3fs().cat(f"{bucket}/a.txt") == b"here"
+
+    async def asynchronously() -> tuple[bytes, bytes]:
+        found = await ObjectStore.aload(saved)
+        client, files = await found.get_client(), await found.aget_s3fs()
+        return client.get_object(Bucket=bucket, Key="a.txt")["Body"].read(), files.cat(f"{bucket}/a.txt")
+
+    assert asyncio.run(asynchronously()) == (b"here", b"here")
 
 
 @pytest.mark.prefect

@@ -113,7 +113,10 @@ def test_what_goes_wrong_outside_is_said_as_on_the_command_line_without_a_traceb
     run = wait_for_end(client, submit(client, target, tmp_path / "not there").id)
     assert run.state_name == "Failed"
     assert message(run).startswith(f"The source '{tmp_path / 'not there'}' cannot be read")
-    assert "Traceback" not in log_of(client, run.id)
+    lines = log_of(client, run.id).splitlines()
+    errors = [line for line in lines if line.startswith(("40 ", "50 "))]
+    assert errors == [f"40 {message(run)}"], "The reason is the last error line, and the only one."
+    assert "Traceback" not in "\n".join(lines)
 
 
 def test_settings_that_contradict_each_other_fail_with_the_command_lines_sentence(

@@ -96,4 +96,4 @@ def artifacts_of(client: SyncPrefectClient, run: uuid.UUID) -> dict[str, Artifac
     """By what they are; the rest of their keys is the data set's name."""
     found = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run])))
     kinds = ("summary", "plan", "progress", "problems", "contact-sheet")
-    return {next(kind for kind in kinds if str(item.key).startswith(kind)): item for item in found}
+    return {next(kind for kind in kinds if item.key.startswith(kind)): item for item in found if item.key}

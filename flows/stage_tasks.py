@@ -1,0 +1,51 @@
+"""The stages of a run as task runs of Prefect: what a person sees in the graph of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from imagehaul.errors import HaulError
+from imagehaul.flows.final_state import in_words_of_the_form
+
+T = TypeVar("T")
+
+
+def as_task(name: str, description: str, work: Callable[[], T], found: Callable[[T], str]) -> T:
+    """Does the work in a task run of that name, whose state says what was found: "36 images, 36 new".
+
+    Each run does each stage anew, also where it is a retry, and whatever the server's profile says of results and
+    retries: a stage that is taken from a cache would be a lie. Raises what the work raises.
+    """
+    results: list[T] = []
+    errors: list[HaulError] = []
+
+    @task(
+        name=name,
+        task_run_name=name,
+        description=description,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=0,
+        log_prints=False,
+    )
+    def stage() -> State[Any]:
+        try:
+            results.append(work())
+        except HaulError as error:
+            errors.append(error)
+            return Failed(message=in_words_of_the_form(str(error)))
+        return Completed(message=found(results[0]))
+
+    state = stage(return_state=True)
+    if errors:
+        raise errors[0]
+    if not results:
+        # Another error than one of ours: a bug, whose traceback the task run has.
+        state.result()
+    return results[0]
