@@ -20,6 +20,7 @@ from imagehaul.flows.flow_progress import progress_of_run
 from imagehaul.flows.parameters import DatasetName, SettingsForm, Source, StoreBlock, settings_of_run
 from imagehaul.flows.publication_event import tell_others
 from imagehaul.flows.run_labels import named, tag_run
+from imagehaul.flows.stage_tasks import as_task
 from imagehaul.records import Request, Rerun, WhenLocked
 
 
@@ -76,6 +77,7 @@ def deliver(
             as_tasks(dataset),
             progress_of_run(dataset),
             approve_in_ui if approve else None,
+            as_task,
         )
         publish_artifacts(summary, chosen, target)
         tell_others(summary, chosen)

@@ -10,31 +10,32 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from imagehaul.delivery.stages import Stage
 from imagehaul.errors import HaulError
 from imagehaul.flows.final_state import in_words_of_the_form
 
-T = TypeVar("T")
+Made = TypeVar("Made")
 
 
-def as_task(name: str, description: str, work: Callable[[], T], found: Callable[[T], str]) -> T:
-    """Does the work in a task run of that name, whose state says what was found: "36 images, 36 new".
+def as_task(stage: Stage, work: Callable[[], Made], found: Callable[[Made], str]) -> Made:
+    """Does the work in a task run of the stage's name, whose state says what was found: "36 images, 36 new".
 
     Each run does each stage anew, also where it is a retry, and whatever the server's profile says of results and
     retries: a stage that is taken from a cache would be a lie. Raises what the work raises.
     """
-    results: list[T] = []
+    results: list[Made] = []
     errors: list[HaulError] = []
 
     @task(
-        name=name,
-        task_run_name=name,
-        description=description,
+        name=stage.name,
+        task_run_name=stage.name,
+        description=stage.description,
         cache_policy=NO_CACHE,
         persist_result=False,
         retries=0,
         log_prints=False,
     )
-    def stage() -> State[Any]:
+    def run_stage() -> State[Any]:
         try:
             results.append(work())
         except HaulError as error:
@@ -42,7 +43,7 @@ def as_task(name: str, description: str, work: Callable[[], T], found: Callable[
             return Failed(message=in_words_of_the_form(str(error)))
         return Completed(message=found(results[0]))
 
-    state = stage(return_state=True)
+    state = run_stage(return_state=True)
     if errors:
         raise errors[0]
     if not results:

@@ -14,10 +14,12 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterId,
     LogFilter,
     LogFilterFlowRunId,
 )
-from prefect.client.schemas.objects import Artifact, FlowRun
+from prefect.client.schemas.objects import Artifact, FlowRun, TaskRun
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_UI_API_URL, temporary_settings
 
 from imagehaul.blocks import ObjectStore, ObjectStoreCredentials
@@ -97,3 +99,15 @@ def artifacts_of(client: SyncPrefectClient, run: uuid.UUID) -> dict[str, Artifac
     found = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run])))
     kinds = ("summary", "plan", "progress", "problems", "contact-sheet")
     return {next(kind for kind in kinds if item.key.startswith(kind)): item for item in found if item.key}
+
+
+def task_runs_of(client: SyncPrefectClient, run: uuid.UUID, count: int) -> list[TaskRun]:
+    """In the order in which they began. The server hears of them by events, a moment after the run has ended."""
+    of_this_run = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
+    deadline = time.monotonic() + 20
+    while True:
+        found = client.read_task_runs(flow_run_filter=of_this_run)
+        ended = [task for task in found if task.state and task.state.is_final()]
+        if len(ended) >= count or time.monotonic() > deadline:
+            return sorted(found, key=lambda task: str(task.start_time))
+        time.sleep(0.2)
