@@ -162,6 +162,32 @@ class Code(StrEnum):
         OF_FILE | RETRYABLE,
     )
     TOO_LARGE = (auto(), "The file is larger than 2 GiB.", "Deliver it from a folder or a store.", OF_FILE)
+    ARCHIVE_LINK = (
+        auto(),
+        "A link in an archive, which is not followed.",
+        "Pack the file that it leads to.",
+        OF_FILE,
+    )
+    ARCHIVE_METHOD = (
+        auto(),
+        "A member of an archive that is packed in a way that cannot be read.",
+        "Pack it with deflate, or not at all.",
+        OF_FILE,
+    )
+    ARCHIVE_BOMB = (
+        auto(),
+        "A member of an archive that unpacks to far more than a picture is.",
+        "Look at the file: it may be hostile.",
+        OF_FILE,
+    )
+    ARCHIVE_DAMAGED = (auto(), "A member of an archive that is damaged.", "Restore the archive.", OF_FILE)
+    ENCRYPTED = (auto(), "A member of an archive that is encrypted.", "Pack it without a password.", OF_FILE)
+    DUPLICATE_NAME = (
+        auto(),
+        "Several members of the archive have this name, and none is delivered.",
+        "Rename all but one.",
+        OF_FILE,
+    )
     UNREADABLE = (
         auto(),
         "The file could not be read.",

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from imagehaul.annotations.registry import may_tell_of_images
 from imagehaul.delivery.batch_threads import RunBatches
 from imagehaul.delivery.inventory import check_and_lock, read_annotations, take_inventory
 from imagehaul.delivery.planning import plan_work, preview
@@ -22,6 +23,7 @@ from imagehaul.delivery.recipes import wanted_of
 from imagehaul.delivery.run import Run
 from imagehaul.delivery.runners.registry import open_runner
 from imagehaul.delivery.runners.runner import OpenRunner
+from imagehaul.delivery.source_memory import StoredMemory
 from imagehaul.delivery.stages import (
     ANNOTATIONS,
     BATCHES,
@@ -69,7 +71,7 @@ def deliver(
         held = stages.run(CHECK, lambda: check_and_lock(run, stack), lambda held: held.found)
         run = held.run
         inventory = stages.run(INVENTORY, lambda: take_inventory(held), lambda inventory: inventory.found)
-        annotated = stages.run(ANNOTATIONS, lambda: read_annotations(run), lambda annotated: annotated.found)
+        annotated = stages.run(ANNOTATIONS, lambda: read_annotations(run, inventory), lambda annotated: annotated.found)
         plan = stages.run(PLAN, lambda: plan_work(run), lambda plan: plan.found)
         if request.dry_run or (approve and plan.work and not approve(preview(held, plan, annotated, inventory))):
             return preview(held, plan, annotated, inventory)
@@ -89,13 +91,21 @@ def _begin(request: Request, settings: Settings, store: Store, progress: Progres
     scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imagehaul-", dir=settings.scratch or None)))
     catalog = Catalog(scratch)
     stack.callback(catalog.close)
+    tools = SourceTools(
+        store,
+        settings.transfer_workers,
+        layout,
+        scratch,
+        memory=StoredMemory(store, layout, writes=not request.dry_run),
+        tells_of_images=may_tell_of_images,
+    )
     return Run(
         name=new_run_name(),
         request=request,
         settings=settings,
         store=store,
         described=described,
-        source=open_source(described, SourceTools(store, settings.transfer_workers, layout, scratch)),
+        source=open_source(described, tools),
         layout=layout,
         mapping=settings.mapping(layout),
         wanted=wanted_of(request, settings),

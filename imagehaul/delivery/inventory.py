@@ -24,6 +24,7 @@ from imagehaul.ledger.matching import match_annotations
 from imagehaul.ledger.runs import read_current
 from imagehaul.sources.registry import scan_source
 from imagehaul.sources.scan_report import ScanReport
+from imagehaul.sources.source import SourceDescriptor
 from imagehaul.store.conditional_writes import Capabilities, find_capabilities
 from imagehaul.store.listing import list_objects
 from imagehaul.store.multipart import abort_unfinished_uploads
@@ -129,12 +130,14 @@ def _check_names(run: Run) -> list[str]:
     ]
 
 
-def read_annotations(run: Run) -> Annotated:
+def read_annotations(run: Run, inventory: Inventory) -> Annotated:
     """Raises `AnnotationError` where a file that was named is not there, or is not what it should be."""
     run.progress.stage("Reading annotations")
-    found = gather_annotations(
-        run.request.annotations, run.described, run.store, run.catalog, run.scratch / "annotations"
-    )
+    place = run.described
+    if inside := inventory.report.annotations:
+        # Those of an archive were laid out by its scan, as if they lay beside its pictures.
+        place = SourceDescriptor("folder", str(inside))
+    found = gather_annotations(run.request.annotations, place, run.store, run.catalog, run.scratch / "annotations")
     for line in found.lines:
         run.progress.say(line)
     warnings = [run.warn(line) for line in found.warnings]

@@ -11,6 +11,7 @@ from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult
 from imagehaul.delivery.planning import worker_count
 from imagehaul.delivery.run import Held, Run, WorkResult
 from imagehaul.delivery.runners.runner import ATTEMPTS, OpenRunner, Runner, WorkerLostError
+from imagehaul.delivery.staging import Stager
 from imagehaul.errors import StoreError
 from imagehaul.ledger.fence import Fence
 from imagehaul.ledger.plan import Plan, pack_batch
@@ -81,12 +82,14 @@ class _Gathered:
         self._warnings: list[str] = []
         self._engine = "none"
         self.stopped: StoreError | None = None
+        self._stager = Stager(held.run.source, lambda: self.stopped is not None or not _may_send(held))
 
     def run(self, reference: BatchReference) -> BatchResult:
         planned = pack_batch(self._held.run.catalog, reference)
         job = BatchJob(self._context, reference.number, reference.images, reference.size, planned)
         try:
-            return self._runner.run(job)
+            with self._stager.staged(reference.number, planned):
+                return self._runner.run(job)
         except WorkerLostError as lost:
             return self._lost(job, lost)
 

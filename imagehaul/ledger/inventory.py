@@ -40,7 +40,10 @@ def load_source(catalog: Catalog, files: Iterable[SourceFile], mapping: Mapping)
 
 
 def _merge_repeated(catalog: Catalog) -> int:
-    """The same row twice in a list is one. Raises `SourceError` where two rows of one path lead to different places."""
+    """The same row twice in a list is one; members of one name in an archive are none.
+
+    Raises `SourceError` where two rows of one path lead to different places.
+    """
     repeated, *_ = catalog.one("SELECT count(*) - count(DISTINCT path) FROM source")
     if not repeated:
         return 0
@@ -50,7 +53,13 @@ def _merge_repeated(catalog: Catalog) -> int:
         "GROUP BY path HAVING count(*) > 1 ORDER BY path"
     )
     same: list[tuple[int]] = []
+    doubled: list[int] = []
     for path, ordinals, locations in other:
+        if locations[0].startswith("["):
+            # Members of an archive: which one is meant, nobody knows.
+            doubled.append(ordinals[0])
+            same += [(ordinal,) for ordinal in ordinals[1:]]
+            continue
         first, second, *_ = [*sorted({without_secrets(location) for location in locations}), ""]
         if second:
             raise SourceError(
@@ -60,6 +69,10 @@ def _merge_repeated(catalog: Catalog) -> int:
         same += [(ordinal,) for ordinal in ordinals[1:]]
     catalog.load("repeated", same)
     catalog.execute("DELETE FROM source WHERE ordinal IN (SELECT ordinal FROM repeated)")
+    catalog.execute(
+        "UPDATE source SET code = 'DUPLICATE_NAME', message = ?, name = '' WHERE list_contains(?, ordinal)",
+        [Code.DUPLICATE_NAME.meaning, doubled],
+    )
     return int(repeated)
 
 

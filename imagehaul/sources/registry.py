@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from imagehaul.errors import SettingsError, SourceError
 from imagehaul.records import SourceFile, SourceOptions
-from imagehaul.sources import folder, lists, prefix
+from imagehaul.sources import archive, folder, lists, prefix
 from imagehaul.sources.scan_report import ScanReport
 from imagehaul.sources.source import Source, SourceDescriptor, SourceTools, SourceType
 from imagehaul.url_secrets import without_secrets
 
 PLAIN = SourceOptions()
 
-TYPES = (lists.TYPE, prefix.TYPE, folder.TYPE)
+TYPES = (lists.TYPE, archive.TYPE, prefix.TYPE, folder.TYPE)
 """The first that recognizes a SOURCE has it; a folder is what nothing else is."""
 
 
@@ -26,7 +26,7 @@ def describe_source(
     left there would be taken for images. Raises `SettingsError` for a kind that is not there.
     """
     if not source.strip():
-        raise SourceError("The source is empty. Give a folder, s3://bucket/prefix or a list.")
+        raise SourceError("The source is empty. Give a folder, s3://bucket/prefix, a list or an archive.")
     if source_type:
         return _named(source_type).describe(source, options, scratch)
     kind = next((kind for kind in TYPES if kind.recognizes(source)), None)
@@ -42,7 +42,7 @@ def _unknown(source: str) -> str:
             f"The source {without_secrets(source)!r} is an address on the web. Write it, and others, into a list with "
             "a line for each picture, and deliver that: pictures.txt."
         )
-    return f"The source {source!r} is neither a folder nor s3://bucket/prefix nor a list. Give one of these."
+    return f"The source {source!r} is neither a folder nor s3://bucket/prefix, a list or an archive. Give one of these."
 
 
 def open_source(descriptor: SourceDescriptor, tools: SourceTools) -> Source:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from imagehaul.errors import SourceError
 from imagehaul.metadata import MetadataReader
@@ -39,7 +40,8 @@ class ScanReport:
     `images`: rows given, rejected ones too. `excluded`: images that INCLUDE or EXCLUDE left out;
     `unread_folders`: folders that EXCLUDE left out whole. `own_objects`: what imagehaul wrote itself.
     `outside`, `cycles`, `dangling`: links without an image's suffix that were not followed.
-    `metadata`: the further columns of a list.
+    `apple_doubles`: `._name` files of macOS. `annotations`: a folder in which an archive's annotation
+    files lie as they do in it. `metadata`: the further columns of a list.
     """
 
     images: int = 0
@@ -50,6 +52,8 @@ class ScanReport:
     outside: Tally = field(default_factory=Tally)
     cycles: Tally = field(default_factory=Tally)
     dangling: Tally = field(default_factory=Tally)
+    apple_doubles: Tally = field(default_factory=Tally)
+    annotations: Path | None = None
     metadata: MetadataReader = field(default_factory=lambda: MetadataReader("source"))
 
     def warnings(self) -> Iterator[str]:
@@ -58,6 +62,7 @@ class ScanReport:
             (self.unread_folders, "folders were not listed: EXCLUDE leaves them out"),
             (self.outside, "links to folders outside of the source were not followed (FOLLOW_LINKS=true does)"),
             (self.cycles, "links to a folder that they lie in themselves were not followed"),
+            (self.apple_doubles, "files beside pictures were left out: macOS keeps in them what other systems cannot"),
             (self.dangling, "links lead nowhere: if folders belong there, their images are missing"),
         ):
             if tally.count:

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from imagehaul.errors import SourceError
 from imagehaul.layout import Layout, split_s3_uri
@@ -48,13 +48,24 @@ class SourceDescriptor:
         return split_s3_uri(self.uri) if self.type == "prefix" else None
 
 
+class SourceMemory(Protocol):
+    """Small files that a scan leaves for the next run. What is lost costs a run some time, and nothing else."""
+
+    def load(self, name: str, file: Path) -> bool:
+        """Writes what was kept under the name into the file; False where there is nothing."""
+        ...
+
+    def save(self, name: str, file: Path) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class SourceTools:
     """What the process that opens a source has of its own.
 
     `store`: where the source lies, if it lies in one. `workers`: objects that are fetched at the same time.
     `layout`: the data set that is delivered, so that a scan leaves it out. `scratch`: for temporary files, None = the
-    system's folder. `can_copy`: the target's store can read the source by itself.
+    system's folder. `can_copy`: the target's store can read the source by itself. `memory`: what earlier scans left,
+    None = nothing is kept. `tells_of_images`: whether a file of that name may be annotations, which an archive has to unpack for others.
     """
 
     store: Store | None = None
@@ -62,6 +73,8 @@ class SourceTools:
     layout: Layout | None = None
     scratch: Path | None = None
     can_copy: bool = True
+    memory: SourceMemory | None = None
+    tells_of_images: Callable[[str], bool] = lambda name: False
 
     def need_store(self) -> Store:
         """Raises `SourceError` where the source lies in a store and none is given."""
@@ -112,6 +125,18 @@ class CopyOrigin:
     key: str
     etag: str
     etag_is_md5: bool
+
+
+@runtime_checkable
+class Staging(Protocol):
+    """A source that can be read in order alone: one reader lays out what each batch needs before its turn."""
+
+    @property
+    def is_sequential(self) -> bool: ...
+
+    def stage(self, entries: Sequence[Entry]) -> list[Path]:
+        """The files, to be removed after the batch. `entries`: in the order of the scan, and of all earlier calls."""
+        ...
 
 
 class Source(Protocol):

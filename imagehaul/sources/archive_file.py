@@ -1,0 +1,76 @@
+"""The file of an archive, on this machine or in a store: what tells whether it changed, and how its bytes are read."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from imagehaul.errors import SourceError, StoreError
+from imagehaul.sources import stored_objects
+from imagehaul.sources.source import SourceTools
+from imagehaul.sources.stored_objects import split_object_uri
+from imagehaul.store.ranged_file import BLOCK, RangedFile
+
+ZIP = (".zip",)
+TAR = (".tar",)
+SEQUENTIAL = (".tar.gz", ".tgz", ".tar.zst", ".tzst")
+"""Compressed as a whole: they can only be read from their beginning."""
+SUFFIXES = (*ZIP, *TAR, *SEQUENTIAL)
+
+
+def is_archive(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES)
+
+
+def is_sequential(name: str) -> bool:
+    return name.lower().endswith(SEQUENTIAL)
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveFile:
+    """`uri`: an absolute path, or `s3://bucket/key`. `size` in bytes. `version`: time of the last change, or ETag."""
+
+    uri: str
+    size: int
+    version: str
+
+    @property
+    def identity(self) -> str:
+        """Equal as long as nobody changed the file."""
+        return f"{self.size}-{self.version}"
+
+    @property
+    def is_zip(self) -> bool:
+        return self.uri.lower().endswith(ZIP)
+
+    def open(self, tools: SourceTools, in_order: bool = False) -> BinaryIO:
+        """`in_order`: it is read from its beginning to its end. Raises `SourceError`, `StoreError`."""
+        if self.uri.startswith("s3://"):
+            raw = RangedFile(tools.need_store(), *split_object_uri(self.uri), self.size, self.version)
+            return cast(BinaryIO, io.BufferedReader(raw, BLOCK if in_order else BLOCK // 32))
+        try:
+            file = open(self.uri, "rb")  # noqa: PTH123, SIM115 - it is the caller's to close
+        except OSError as error:
+            raise SourceError(f"The archive {self.uri!r} cannot be read: {error.strerror}.") from None
+        status = os.fstat(file.fileno())
+        if f"{status.st_size}-{status.st_mtime_ns}" != self.identity:
+            file.close()
+            raise StoreError(f"The archive {self.uri!r} changed after it was listed. Run again.", "SOURCE_CHANGED")
+        return file
+
+
+def find_archive(uri: str, tools: SourceTools) -> ArchiveFile:
+    """Raises `SourceError` where it is not there, `StoreError` where the store does not say."""
+    if uri.startswith("s3://"):
+        found = stored_objects.look(tools.need_store(), *split_object_uri(uri))
+        if found.code:
+            raise SourceError(f"The archive {uri} cannot be read: {found.message}")
+        return ArchiveFile(uri, found.size, found.version)
+    try:
+        status = Path(uri).stat()
+    except OSError as error:
+        raise SourceError(f"The archive {uri!r} cannot be read: {error.strerror}.") from None
+    return ArchiveFile(uri, status.st_size, str(status.st_mtime_ns))

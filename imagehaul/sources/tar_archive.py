@@ -1,0 +1,144 @@
+"""Tar archives, plain or compressed as a whole: read in order, and a damaged one never taken for a shorter one."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, BinaryIO, cast
+
+from imagehaul.errors import HaulError, SourceError
+from imagehaul.sources.archive_file import ArchiveFile
+from imagehaul.sources.archive_members import (
+    LARGEST,
+    MOST_MEMBERS,
+    Member,
+    is_bomb,
+    problem_of_name,
+    shown,
+)
+from imagehaul.sources.source import SourceTools
+from imagehaul.text import legible
+
+_CHUNK = 1024 * 1024
+
+
+@dataclass(slots=True)
+class TarMember:
+    """The member that the reader stands at. `code`: why it cannot be delivered. `content` may be read once."""
+
+    name: str
+    size: int
+    code: str
+    member: Member
+    content: IO[bytes] | None
+
+
+def members(file: ArchiveFile, tools: SourceTools) -> Iterator[TarMember]:
+    """Each file, in order. Raises `SourceError` where the archive is damaged, cut off, or a bomb."""
+    with file.open(tools, in_order=True) as packed:
+        try:
+            yield from _read(file, _Forward(file, packed, _unpacked(file, packed)))
+        except HaulError:
+            raise
+        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+            raise _damaged(file, str(error)) from None
+
+
+def _read(file: ArchiveFile, stream: _Forward) -> Iterator[TarMember]:
+    with tarfile.TarFile(fileobj=cast(BinaryIO, stream), encoding="utf-8", errors="surrogateescape") as tar:
+        number = 0
+        while info := tar.next():
+            # It would remember them all.
+            vars(tar)["members"] = []
+            if number >= MOST_MEMBERS:
+                raise SourceError(f"The archive {file.uri!r} has more than {number:,} members.")
+            if not info.isdir():
+                name = info.name.removeprefix("./")
+                member = Member(file.uri, file.identity, number, info.offset_data, info.size)
+                content = tar.extractfile(info) if info.isreg() else None
+                yield TarMember(shown(name), info.size, _problem(name, info), member, content)
+            number += 1
+        if not stream.ended_properly:
+            # tarfile takes the end of the file, and a header that is none, for the end of the archive.
+            raise _damaged(file, f"it breaks off, or is damaged, at byte {tar.offset:,}")
+
+
+def _problem(name: str, info: tarfile.TarInfo) -> str:
+    if code := problem_of_name(name):
+        return code
+    if info.issym() or info.islnk():
+        return "ARCHIVE_LINK"
+    if not info.isreg():
+        return "NOT_A_FILE"
+    if info.issparse():
+        return "ARCHIVE_METHOD"
+    return "TOO_LARGE" if info.size > LARGEST else ""
+
+
+def _unpacked(file: ArchiveFile, packed: BinaryIO) -> IO[bytes]:
+    name = file.uri.lower()
+    if name.endswith((".gz", ".tgz")):
+        return cast(IO[bytes], gzip.GzipFile(fileobj=packed))
+    if name.endswith((".zst", ".tzst")):
+        import pyarrow as pa
+
+        return cast(IO[bytes], pa.CompressedInputStream(pa.PythonFile(packed, "r"), "zstd"))
+    return packed
+
+
+def _damaged(file: ArchiveFile, why: str) -> SourceError:
+    return SourceError(
+        f"The archive {file.uri!r} cannot be read whole: {legible(why).rstrip('.')}. What it holds is unknown, so "
+        "nothing was sent. Restore it."
+    )
+
+
+class _Forward:
+    """A stream as tarfile wants a file, which is read forwards alone, and one byte back.
+
+    `ended_properly`: the last block that was read as a header is the one of zeros that ends an archive.
+    """
+
+    def __init__(self, file: ArchiveFile, packed: BinaryIO, unpacked: IO[bytes]) -> None:
+        self._file, self._packed, self._stream = file, packed, unpacked
+        self._at = 0
+        self._last = b""
+        self._back = False
+        self.ended_properly = False
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
+        if position == self._at - 1 and self._last and not self._back:
+            self._back = True
+            self._at = position
+        while position > self._at and self.read(min(position - self._at, _CHUNK)):
+            pass
+        if position != self._at and position < self._at:
+            raise tarfile.ReadError("its members overlap")
+        return self._at
+
+    def read(self, size: int) -> bytes:
+        pieces = []
+        if self._back and size:
+            self._back = False
+            pieces.append(self._last)
+        wanted = size - sum(map(len, pieces))
+        while wanted > 0 and (piece := self._stream.read(wanted)):
+            pieces.append(piece)
+            wanted -= len(piece)
+        content = b"".join(pieces)
+        self._at += len(content)
+        self._last = content[-1:] or self._last
+        if size == tarfile.BLOCKSIZE:
+            self.ended_properly = len(content) == size and not content.strip(b"\0")
+        if is_bomb(self._at, self._packed.tell()):
+            raise SourceError(
+                f"The archive {self._file.uri!r} unpacks to more than {self._at:,} bytes, far more than pictures do."
+            )
+        return content
