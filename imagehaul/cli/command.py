@@ -67,7 +67,13 @@ app = App(
 
 @app.command
 def deliver(
-    source: Annotated[str, Parameter(help="A folder, s3://bucket/prefix, or a list: .txt .csv .tsv .parquet .jsonl.")],
+    source: Annotated[
+        str,
+        Parameter(
+            help="A folder, s3://bucket/prefix, a list (.txt .csv .tsv .parquet .jsonl), "
+            "or an archive (.zip .tar .tar.gz .tar.zst)."
+        ),
+    ],
     /,
     *,
     dataset: Dataset,
@@ -85,7 +91,7 @@ def deliver(
     when_locked: Annotated[
         Literal["wait", "refuse"], Parameter(help="What to do while another run works on the data set.")
     ] = "wait",
-    source_type: Annotated[str, Parameter(help="Forces a kind of source: list, prefix, folder.")] = "",
+    source_type: Annotated[str, Parameter(help="Forces a kind of source: list, archive, prefix or folder.")] = "",
     column: Annotated[str, Parameter(help="Which column of a list names the pictures.")] = "",
     prefect: Annotated[
         bool | None, Parameter(help="As a Prefect flow run, or not. Not given: where a Prefect API is configured.")

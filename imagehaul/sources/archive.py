@@ -94,7 +94,7 @@ class ArchiveSource:
             version, code = "", item.code
             if item.content and not code and is_image(item.name):
                 beginning, crc = b"", 0
-                while chunk := item.content.read(_CHUNK):
+                for chunk in item.content:
                     beginning = beginning or chunk
                     crc = zlib.crc32(chunk, crc)
                 version = f"crc32-{crc:08x}"
@@ -103,8 +103,7 @@ class ArchiveSource:
             elif item.content and not code and self.tools.tells_of_images(item.name):
                 room -= item.size
                 with _inside(inside, item.name, room) as out:
-                    while chunk := item.content.read(_CHUNK):
-                        out.write(chunk)
+                    out.writelines(item.content)
             yield _entry(item.name, item.size, version, code, item.member)
 
     def _scratch(self) -> Path:
@@ -159,8 +158,7 @@ class ArchiveSource:
                 target = _staged_file(entry, self._scratch())
                 files.append(target)
                 with target.open("wb") as out:
-                    while chunk := item.content.read(_CHUNK):
-                        out.write(chunk)
+                    out.writelines(item.content)
             if item.member.number >= last:
                 break
         return files

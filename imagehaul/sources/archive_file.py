@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from imagehaul.errors import SourceError, StoreError
+from imagehaul.errors import Code, SourceError, StoreError
 from imagehaul.sources import stored_objects
 from imagehaul.sources.source import SourceTools
 from imagehaul.sources.stored_objects import split_object_uri
@@ -58,7 +58,7 @@ class ArchiveFile:
         status = os.fstat(file.fileno())
         if f"{status.st_size}-{status.st_mtime_ns}" != self.identity:
             file.close()
-            raise StoreError(f"The archive {self.uri!r} changed after it was listed. Run again.", "SOURCE_CHANGED")
+            raise StoreError(f"The archive {self.uri!r} changed after it was listed. Run again.", Code.SOURCE_CHANGED)
         return file
 
 

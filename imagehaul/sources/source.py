@@ -65,7 +65,8 @@ class SourceTools:
     `store`: where the source lies, if it lies in one. `workers`: objects that are fetched at the same time.
     `layout`: the data set that is delivered, so that a scan leaves it out. `scratch`: for temporary files, None = the
     system's folder. `can_copy`: the target's store can read the source by itself. `memory`: what earlier scans left,
-    None = nothing is kept. `tells_of_images`: whether a file of that name may be annotations, which an archive has to unpack for others.
+    None = nothing is kept. `tells_of_images`: whether a file of that name may be annotations, which an archive has to
+    unpack for others.
     """
 
     store: Store | None = None

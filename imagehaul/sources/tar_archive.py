@@ -7,6 +7,7 @@ import os
 import tarfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, BinaryIO, cast
 
@@ -28,24 +29,36 @@ _CHUNK = 1024 * 1024
 
 @dataclass(slots=True)
 class TarMember:
-    """The member that the reader stands at. `code`: why it cannot be delivered. `content` may be read once."""
+    """The member that the reader stands at. `code`: why it cannot be delivered. `content`: its bytes, to be read
+    once and before the next member; they raise what `members` does."""
 
     name: str
     size: int
     code: str
     member: Member
-    content: IO[bytes] | None
+    content: Iterator[bytes] | None
 
 
 def members(file: ArchiveFile, tools: SourceTools) -> Iterator[TarMember]:
     """Each file, in order. Raises `SourceError` where the archive is damaged, cut off, or a bomb."""
-    with file.open(tools, in_order=True) as packed:
-        try:
-            yield from _read(file, _Forward(file, packed, _unpacked(file, packed)))
-        except HaulError:
-            raise
-        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-            raise _damaged(file, str(error)) from None
+    with file.open(tools, in_order=True) as packed, _whole(file):
+        yield from _read(file, _Forward(file, packed, _unpacked(file, packed)))
+
+
+@contextmanager
+def _whole(file: ArchiveFile) -> Iterator[None]:
+    try:
+        yield
+    except HaulError:
+        raise
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise _damaged(file, str(error)) from None
+
+
+def _chunks(file: ArchiveFile, content: IO[bytes]) -> Iterator[bytes]:
+    with _whole(file):
+        while chunk := content.read(_CHUNK):
+            yield chunk
 
 
 def _read(file: ArchiveFile, stream: _Forward) -> Iterator[TarMember]:
@@ -60,7 +73,8 @@ def _read(file: ArchiveFile, stream: _Forward) -> Iterator[TarMember]:
                 name = info.name.removeprefix("./")
                 member = Member(file.uri, file.identity, number, info.offset_data, info.size)
                 content = tar.extractfile(info) if info.isreg() else None
-                yield TarMember(shown(name), info.size, _problem(name, info), member, content)
+                chunks = _chunks(file, content) if content else None
+                yield TarMember(shown(name), info.size, _problem(name, info), member, chunks)
             number += 1
         if not stream.ended_properly:
             # tarfile takes the end of the file, and a header that is none, for the end of the archive.

@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol
 
 from imagehaul.errors import SourceError, StoreError
 from imagehaul.sources.archive_file import ArchiveFile
-from imagehaul.sources.archive_members import MOST_MEMBERS, Member, problem_of_name, problem_of_size
+from imagehaul.sources.archive_members import MOST_MEMBERS, Member, problem_of_name, problem_of_size, shown
 from imagehaul.sources.source import SourceTools
 from imagehaul.text import legible
 
@@ -67,7 +67,7 @@ def members(file: ArchiveFile, tools: SourceTools) -> Iterator[ZipMember]:
                 member = Member(
                     file.uri, file.identity, number, info.header_offset, info.compress_size, info.compress_type
                 )
-                yield ZipMember(name, info.file_size, f"crc32-{info.CRC:08x}", code, member)
+                yield ZipMember(shown(name), info.file_size, f"crc32-{info.CRC:08x}", code, member)
 
 
 def _problem(info: zipfile.ZipInfo) -> str:

@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from imagehaul.errors import StoreError
+from imagehaul.errors import Code, StoreError
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import classify, explain
 
@@ -51,7 +51,9 @@ class RangedFile(io.RawIOBase):
             Range=f"bytes={start}-{start + length - 1}",
         )
         if answer.get("ETag", "").strip('"') != self._etag:
-            raise StoreError(f"s3://{self._bucket}/{self._key} changed while it was read. Run again.", "SOURCE_CHANGED")
+            raise StoreError(
+                f"s3://{self._bucket}/{self._key} changed while it was read. Run again.", Code.SOURCE_CHANGED
+            )
         content: bytes = answer["Body"].read()
         if len(content) != length:
             raise ConnectionError(f"{len(content):,} bytes came of {length:,}.")

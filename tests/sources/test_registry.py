@@ -52,7 +52,7 @@ class TestDescribeSource:
     @pytest.mark.parametrize(
         ("source", "words"),
         [
-            ("", "The source is empty. Give a folder, s3://bucket/prefix or a list."),
+            ("", "The source is empty. Give a folder, s3://bucket/prefix, a list or an archive."),
             ("missing", r"missing' cannot be read: No such file or directory\."),
             ("a\0b", "cannot be read: embedded null byte"),
             ("HTTP://example.com/a", "is an address on the web"),
