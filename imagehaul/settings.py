@@ -88,7 +88,8 @@ class Settings(BaseModel):
     )
     use_s5cmd_when_available: bool = Field(
         default=True,
-        description="Sends with s5cmd where a working one is found, else with boto3.",
+        description="Sends with s5cmd where a working one is found, else with boto3. TRANSFER_ENGINE, where it names an "
+        "engine, overrides this.",
     )
     export_entities_result_bucket: Annotated[Text, AfterValidator(checks.bare_bucket)] = Field(
         default="",
@@ -188,8 +189,8 @@ class Settings(BaseModel):
     )
     transfer_engine: Literal["auto", "s5cmd", "boto3", "obstore"] = Field(
         default="auto",
-        description="What sends the objects. auto: s5cmd or boto3, as USE_S5CMD_WHEN_AVAILABLE says. "
-        "s5cmd, obstore: this one, or boto3 where none works.",
+        description="What sends the objects. auto: as USE_S5CMD_WHEN_AVAILABLE says. s5cmd, boto3, obstore: this one, "
+        "whatever that says. Where it does not work, boto3.",
     )
     transfer_workers: int = Field(default=32, ge=1, le=1024, description="Objects that are sent at the same time.")
     picture_seconds: float = Field(
@@ -212,6 +213,8 @@ class Settings(BaseModel):
 
     @property
     def engine(self) -> Engine:
+        """The engine to try first. It is decided here alone: TRANSFER_ENGINE where it names one, else
+        USE_S5CMD_WHEN_AVAILABLE. Where that engine does not work, boto3 takes its place (`transfer/engines.py`)."""
         if self.transfer_engine == "auto":
             return "s5cmd" if self.use_s5cmd_when_available else "boto3"
         return self.transfer_engine

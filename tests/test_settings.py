@@ -174,6 +174,22 @@ class TestTheModel:
 
 
 @pytest.mark.parametrize(
+    ("transfer_engine", "where_s5cmd_is_wanted", "where_not"),
+    [
+        ("auto", "s5cmd", "boto3"),
+        ("s5cmd", "s5cmd", "s5cmd"),
+        ("boto3", "boto3", "boto3"),
+        ("obstore", "obstore", "obstore"),
+    ],
+)
+def test_transfer_engine_overrides_use_s5cmd_when_available_where_it_names_an_engine(
+    transfer_engine: str, where_s5cmd_is_wanted: str, where_not: str
+) -> None:
+    for wanted, engine in ((True, where_s5cmd_is_wanted), (False, where_not)):
+        assert settings(transfer_engine=transfer_engine, use_s5cmd_when_available=wanted).engine == engine
+
+
+@pytest.mark.parametrize(
     ("name", "written", "kept"),
     [
         ("remote_save", "s3://mybucket", "s3://mybucket/"),
