@@ -18,6 +18,7 @@ test: .venv/installed  ## all tests and checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not attack"
 
 attack: .venv/installed  ## the long attacks: kills at many moments (KILLS=25 for each lane), whatever else takes minutes, and variations
@@ -27,6 +28,7 @@ check: .venv/installed  ## what `make test` runs, but for the slow tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow and not prefect and not attack"
 
 # The peers live in environments of their own: awscli wants another botocore than s3fs does, img2dataset older packages.

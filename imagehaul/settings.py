@@ -88,8 +88,8 @@ class Settings(BaseModel):
     )
     use_s5cmd_when_available: bool = Field(
         default=True,
-        description="Sends with s5cmd where a working one is found, else with boto3. TRANSFER_ENGINE, where it names an "
-        "engine, overrides this.",
+        description="Sends with s5cmd where a working one is found, else with boto3. "
+        "TRANSFER_ENGINE, where it names an engine, overrides this.",
     )
     export_entities_result_bucket: Annotated[Text, AfterValidator(checks.bare_bucket)] = Field(
         default="",

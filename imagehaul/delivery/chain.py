@@ -127,13 +127,11 @@ def in_words(doing: str, settings: Settings, store: Store) -> Iterator[None]:
     except HaulError:
         raise
     except Exception as error:
-        import duckdb
-
         try:
             if isinstance(error, OSError) and error.filename:
                 raise  # A file of this machine's; s3fs names none.
             raise explain(error, doing, store.url) from error
-        except (OSError, duckdb.OperationalError):
+        except OSError:
             # No error of the store's, so it is the disk's.
             folder = settings.scratch or tempfile.gettempdir()
             raise HaulError(

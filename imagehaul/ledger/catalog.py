@@ -84,7 +84,8 @@ class Catalog:
         chunk = self._patiently(lambda: result.execute(sql, parameters).fetchmany(ROWS_FETCHED))
         while chunk:
             yield from chunk
-            chunk = result.fetchmany(ROWS_FETCHED)
+            with self._explained():
+                chunk = result.fetchmany(ROWS_FETCHED)
 
     def one(self, sql: str, parameters: Parameters = ()) -> tuple[Any, ...]:
         (row,) = self.rows(sql, parameters)
@@ -138,20 +139,29 @@ class Catalog:
 
         limit = MEMORY_LIMIT
         try:
-            for more in MORE_MEMORY:
-                try:
-                    return run()
-                except duckdb.OutOfMemoryException:
-                    limit = more
-                    self._connection.execute(f"SET memory_limit = '{limit}'")
-            return run()
-        except duckdb.OperationalError as error:
-            raise HaulError(
-                f"The working tables in {self._folder} cannot be kept: {str(error).splitlines()[0]}.\n"
-                "Free room there, or name another folder with SCRATCH, and run again."
-            ) from error
+            with self._explained():
+                for more in MORE_MEMORY:
+                    try:
+                        return run()
+                    except duckdb.OutOfMemoryException:
+                        limit = more
+                        self._connection.execute(f"SET memory_limit = '{limit}'")
+                return run()
         finally:
             if limit != MEMORY_LIMIT:
                 # What is in use now cannot always be given back: then the rest of the run has more.
                 with contextlib.suppress(duckdb.OutOfMemoryException):
                     self._connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Raises HaulError where the disk or the memory gives out."""
+        import duckdb
+
+        try:
+            yield
+        except duckdb.OperationalError as error:
+            raise HaulError(
+                f"The working tables in {self._folder} cannot be kept: {str(error).splitlines()[0]}.\n"
+                "Free room there, or name another folder with SCRATCH, and run again."
+            ) from error

@@ -117,6 +117,10 @@ def match_annotations(catalog: Catalog) -> Matches:
         """,
     )
     catalog.fill("annotation", "SELECT * FROM resolved WHERE images = 1")
+    return _matches(catalog)
+
+
+def _matches(catalog: Catalog) -> Matches:
     counts = catalog.one(
         """
         SELECT count(*), count(*) FILTER (kind = 'box'), count(DISTINCT path) FILTER (images = 1),

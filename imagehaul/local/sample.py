@@ -112,7 +112,12 @@ def _table(rows: Iterable[Iterable[object]]) -> bytes:
 
 
 def _pictures() -> Iterator[_Picture]:
-    sun, moon, boat, house, tree, car, balloon = map(_thing, ("sun", "moon", "boat", "house", "tree", "car", "balloon"))
+    yield from _pictures_with_awkward_names()
+    yield from _pictures_in_many_formats()
+    yield from _pictures_with_awkward_pixels()
+
+
+def _pictures_with_awkward_names() -> Iterator[_Picture]:
     yield _Picture("coast/boat.jpg", "coast", (boat(90, 170, 150), sun(370, 30, 70)), _jpeg)
     yield _Picture(
         "coast/two boats.jpg", "coast", (boat(30, 190, 120), boat(280, 160, 150)), _jpeg, "a space in its name"
@@ -159,6 +164,9 @@ def _pictures() -> Iterator[_Picture]:
         "a comma, quoted in the annotations",
     )
     yield _Picture("town/[car].jpg", "town", (car(140, 220, 100),), _jpeg, "brackets")
+
+
+def _pictures_in_many_formats() -> Iterator[_Picture]:
     yield _Picture("sky/balloon.webp", "meadow", (balloon(180, 40, 200),), _webp)
     yield _Picture("sky/balloons.gif", "dusk", (balloon(60, 50, 170), balloon(300, 80, 130)), _gif)
     yield _Picture(
@@ -167,6 +175,9 @@ def _pictures() -> Iterator[_Picture]:
     yield _Picture("sky/night.bmp", "night", (balloon(120, 60, 180), house(300, 170, 130)), _bmp)
     yield _Picture("sky/snow.tif", "snow", (house(50, 150, 150), balloon(320, 40, 150)), _tiff)
     yield _Picture("sky/pages.tiff", "snow", (tree(70, 120, 180), sun(350, 40, 60)), _pages, "two pages")
+
+
+def _pictures_with_awkward_pixels() -> Iterator[_Picture]:
     yield _Picture("camera/upright.jpg", "town", (house(40, 120, 150), car(260, 230, 90)), _jpeg)
     yield _Picture(
         "camera/turned.jpg",
@@ -210,6 +221,9 @@ def _faults() -> Iterator[tuple[str, bytes, str]]:
 def _thing(label: str) -> Callable[[int, int, int], Thing]:
     """Left, top and height, in pixels."""
     return lambda x, y, height: Thing(label, x, y, height)
+
+
+sun, moon, boat, house, tree, car, balloon = map(_thing, ("sun", "moon", "boat", "house", "tree", "car", "balloon"))
 
 
 def _encoded(picture: Image.Image, format: str, **options: Any) -> bytes:
