@@ -205,3 +205,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         store, keys, patience
     ))  # fmt: skip
     monkeypatch.setattr(store_clients, "TO_WORK", quick)
+    monkeypatch.setattr("imagehaul.store.endpoint.TO_WAIT", quick._replace(attempts=1, pauses=(0.1, 0.3, 0.5)))
+    check = store_clients.TO_CHECK._replace(connect=2, read=2, pauses=(0.1, 0.3, 0.5))
+    monkeypatch.setattr("imagehaul.store.endpoint.TO_CHECK_AND_WAIT", check)

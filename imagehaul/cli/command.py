@@ -193,16 +193,16 @@ def prune(
     from imagehaul.layout import Layout, new_run_name
     from imagehaul.ledger.lease import lease
     from imagehaul.progress import shown_on
-    from imagehaul.store.conditional_writes import find_capabilities
+    from imagehaul.store.probe import probe_writing
 
     resolved, _ = _resolve(config, settings)
     layout, target = Layout.of(resolved.remote_save, dataset), _store(resolved, store)
-    target.check(layout.bucket, layout.root, write=False)
+    target.check(layout.bucket, layout.root, wait=True)
+    options = resolved.object_options()
     with shown_on(sys.stderr) as progress, ExitStack() as held:
         if not dry_run:
-            with target.explaining(f"write to {layout.uri(layout.root)}"):
-                capabilities = find_capabilities(target.client(), layout.bucket, layout.marks)
-            held.enter_context(lease(target.client(), layout, capabilities, new_run_name(), "wait", progress.say))
+            can = probe_writing(target, layout.bucket, layout.root, options)
+            held.enter_context(lease(target, options, layout, can, new_run_name(), "wait", progress.say))
         removed = remove_old(target, layout, keep, dry_run)
     if json:
         _print_json(removed.as_json())

@@ -96,7 +96,7 @@ def _begin(request: Request, settings: Settings, store: Store, progress: Progres
         settings.transfer_workers,
         layout,
         scratch,
-        memory=StoredMemory(store, layout, writes=not request.dry_run),
+        memory=StoredMemory(store, layout, settings.object_options(), writes=not request.dry_run),
         tells_of_images=may_tell_of_images,
     )
     return Run(

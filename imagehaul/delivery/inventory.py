@@ -25,10 +25,10 @@ from imagehaul.ledger.runs import read_current
 from imagehaul.sources.registry import scan_source
 from imagehaul.sources.scan_report import ScanReport
 from imagehaul.sources.source import SourceDescriptor
-from imagehaul.store.conditional_writes import Capabilities, find_capabilities
+from imagehaul.store.conditional_writes import Capabilities
 from imagehaul.store.listing import list_objects
 from imagehaul.store.multipart import abort_unfinished_uploads
-from imagehaul.store.probe import keeps_backslashes
+from imagehaul.store.probe import keeps_backslashes, probe_writing
 
 
 def check_and_lock(run: Run, stack: ExitStack) -> Held:
@@ -37,16 +37,12 @@ def check_and_lock(run: Run, stack: ExitStack) -> Held:
     Raises `StoreError` before any work where the store, the keys or a bucket are not what they should be, and
     `LockedError` where another run works and this one is not to wait.
     """
-    write = not run.request.dry_run
     run.progress.stage(f"Checking {run.layout.uri(run.layout.root)}")
-    run.store.check(run.layout.bucket, run.layout.root, write=write)
-    if bucket := run.settings.export_entities_result_bucket:
-        run.store.check(bucket, f"{run.request.dataset}/", write=write)
-    capabilities, held = Capabilities(), None
-    if write:
-        capabilities = _find_capabilities(run)
+    capabilities, held = _check_stores(run), None
+    if not run.request.dry_run:
+        options = run.settings.object_options()
         held = stack.enter_context(
-            lease(run.client, run.layout, capabilities, run.name, run.request.when_locked, run.progress.say)
+            lease(run.store, options, run.layout, capabilities, run.name, run.request.when_locked, run.progress.say)
         )
         _end_unfinished_uploads(run)
     root = run.layout.uri(run.layout.root)
@@ -59,9 +55,16 @@ def check_and_lock(run: Run, stack: ExitStack) -> Held:
     return Held(run, capabilities, held, current, earlier)
 
 
-def _find_capabilities(run: Run) -> Capabilities:
-    with run.store.explaining(f"write to {run.layout.uri(run.layout.root)}"):
-        capabilities = find_capabilities(run.client, run.layout.bucket, run.layout.marks)
+def _check_stores(run: Run) -> Capabilities:
+    """What the bucket of the data set can do; a dry run writes nothing, and does not find out."""
+    places = [(run.layout.bucket, run.layout.root)]
+    if bucket := run.settings.export_entities_result_bucket:
+        places.insert(0, (bucket, f"{run.request.dataset}/"))
+    capabilities = Capabilities()
+    for bucket, prefix in places:
+        run.store.check(bucket, prefix, wait=True)
+        if not run.request.dry_run:
+            capabilities = probe_writing(run.store, bucket, prefix, run.settings.object_options())
     if not capabilities.exclusive:
         run.progress.say(
             f"Conditional writes: {capabilities.conditional_writes}; lock: advisory. Two runs that begin within the "
@@ -115,7 +118,7 @@ def list_store(run: Run) -> None:
 
 def _check_names(run: Run) -> list[str]:
     asked = has_backslashes(run.catalog) and not run.request.dry_run
-    if asked and not keeps_backslashes(run.client, run.layout):
+    if asked and not keeps_backslashes(run.files, run.layout):
         reject_backslashes(run.catalog)
     refuse_collisions(run.catalog, run.mapping)
     groups, examples = near_collisions(run.catalog)

@@ -92,7 +92,7 @@ def prune(store: Store, layout: Layout, keep: int, dry_run: bool) -> Pruned:
     """
     if keep < 1:
         raise SettingsError(f"--keep {keep} would remove every run: keep 1 at least.")
-    client = store.client()
+    client = store.patient_client()
     with store.explaining(f"look for old runs below {layout.uri(layout.root)}"):
         current = read_current(client, layout)
         found = list(_leftovers(client, layout))

@@ -22,6 +22,7 @@ from imagehaul.sources.scan_report import ScanReport
 from imagehaul.sources.source import Source, SourceDescriptor
 from imagehaul.store.conditional_writes import Capabilities
 from imagehaul.store.endpoint import Store
+from imagehaul.store.files import OwnFiles
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -49,11 +50,16 @@ class Run:
 
     @property
     def client(self) -> S3Client:
-        return self.store.client()
+        """For all but sending: it waits for a store that is away."""
+        return self.store.patient_client()
+
+    @property
+    def files(self) -> OwnFiles:
+        return OwnFiles(self.client, self.settings.object_options())
 
     @property
     def runs(self) -> Runs:
-        return Runs(self.layout, self.client)
+        return Runs(self.layout, self.files)
 
     def warn(self, line: str) -> str:
         """Says it now, and gives it back for the step's record."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagehaul.layout import Layout
+from imagehaul.records import ObjectOptions
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import explain, is_missing
-from imagehaul.store.files import send_file
+from imagehaul.store.files import OwnFiles
 
 _CHUNK = 1024 * 1024
 _LOG = logging.getLogger(__name__)
@@ -17,10 +18,11 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StoredMemory:
-    """`writes`: False in a dry run, which leaves nothing."""
+    """`options`: what objects get. `writes`: False in a dry run, which leaves nothing."""
 
     store: Store
     layout: Layout
+    options: ObjectOptions
     writes: bool
 
     def load(self, name: str, file: Path) -> bool:
@@ -42,7 +44,7 @@ class StoredMemory:
         if not self.writes:
             return
         try:
-            send_file(self.store.client(), file, self.layout.bucket, key)
+            OwnFiles(self.store.client(), self.options).send(file, self.layout.bucket, key)
         except Exception as error:
             _LOG.info("%s", explain(error, f"write {self.layout.uri(key)}", self.store.url))
 

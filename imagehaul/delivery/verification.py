@@ -99,7 +99,7 @@ def verify(store: Store, layout: Layout, content: bool, workers: int, folder: Pa
     Raises StoreError where nothing was published, or the store cannot be asked.
     """
     began = time.monotonic()
-    client = store.client()
+    client = store.patient_client()
     with closing(Catalog(folder)) as catalog:
         with store.explaining(f"read {layout.uri(layout.current)}"):
             current = read_current(client, layout)

@@ -22,7 +22,7 @@ from imagehaul.sources.registry import open_source
 from imagehaul.sources.source import SourceTools
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import explain
-from imagehaul.store.files import send_file
+from imagehaul.store.files import OwnFiles
 from imagehaul.store.reference import resolve_store
 from imagehaul.transfer.engines import Lane, choose_lane
 from imagehaul.version import software
@@ -113,7 +113,7 @@ class Worker:
         layout = job.context.mapping.layout
         key = f"{layout.journal(job.context.run)}{part.name}"
         try:
-            send_file(self._store.client(), part, layout.bucket, key)
+            OwnFiles(self._store.patient_client(), job.context.objects).send(part, layout.bucket, key)
         except Exception as error:
             return str(explain(error, f"write the journal {layout.uri(key)}", self._store.url))
         return ""

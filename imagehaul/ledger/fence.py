@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from imagehaul.errors import StoreError
 from imagehaul.layout import Layout
 from imagehaul.ledger.lock_object import LockObject
+from imagehaul.records import ObjectOptions
 from imagehaul.store.conditional_writes import Capabilities
+from imagehaul.store.files import OwnFiles
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -40,7 +42,7 @@ class FenceView:
     def __init__(
         self, client: S3Client, layout: Layout, fence: Fence, on_end: Callable[[], None], every: float = LOOK_SECONDS
     ) -> None:
-        self._lock = LockObject(client, layout, Capabilities(), fence.seconds)
+        self._lock = LockObject(OwnFiles(client, ObjectOptions()), layout, Capabilities(), fence.seconds)
         self._fence = fence
         self._on_end = on_end
         self._every = every

@@ -17,16 +17,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from imagehaul.errors import LockedError, StoreError
 from imagehaul.layout import Layout
 from imagehaul.ledger.lock_object import Found, Holder, LockObject
-from imagehaul.records import WhenLocked
+from imagehaul.records import ObjectOptions, WhenLocked
 from imagehaul.store.conditional_writes import Capabilities
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from imagehaul.store.endpoint import Store
+from imagehaul.store.files import OwnFiles
 
 SETTLE_SECONDS = 3.0
 """Without conditions: how long one run may take between its look at the lock and its write, for two not to meet."""
@@ -161,7 +159,8 @@ class Lease:
 
 @contextmanager
 def lease(
-    client: S3Client,
+    store: Store,
+    options: ObjectOptions,
     layout: Layout,
     capabilities: Capabilities,
     run: str,
@@ -175,9 +174,12 @@ def lease(
     A run that died on this very machine holds nothing. `poll`: seconds between two looks while it waits.
     Raises LockedError where another run holds it and `when_locked` is "refuse"; StoreError.
     """
-    mark = LockObject(client, layout, capabilities, seconds)
+    patient = LockObject(OwnFiles(store.patient_client(), options), layout, capabilities, seconds)
     holder = Holder.of_this_process(run, seconds)
-    held = _acquire(mark, holder, when_locked, say, poll)
+    etag, advisory = _acquire(patient, holder, when_locked, say, poll)
+    # A renewal that waits for the store holds up the end of the run: it has attempts of its own.
+    mark = LockObject(OwnFiles(store.client(), options), layout, capabilities, seconds)
+    held = Lease(mark, holder, etag, advisory)
     try:
         yield held
     finally:
@@ -189,7 +191,8 @@ def lease(
 
 def _acquire(
     mark: LockObject, holder: Holder, when_locked: WhenLocked, say: Callable[[str], None], poll: float
-) -> Lease:
+) -> tuple[str, bool]:
+    """The lock's ETag, and whether it is advisory."""
     told = ""
     watch = _Watch(mark)
     while True:
@@ -231,17 +234,17 @@ class _Watch:
         return "" if _now() < self.runs_out else f"it did not renew its lease of {found.holder.seconds:g} s"
 
 
-def _claim(mark: LockObject, holder: Holder, found: Found | None, looks: int) -> Lease | None:
+def _claim(mark: LockObject, holder: Holder, found: Found | None, looks: int) -> tuple[str, bool] | None:
     """Takes the lock that is free, or whose holder died. None where another run was faster.
 
     `looks`: how often it is read back where the store refuses nobody.
     """
     if etag := mark.write_over(found.etag if found else "", holder):
-        return Lease(mark, holder, etag, advisory=not mark.capabilities.exclusive)
+        return etag, not mark.capabilities.exclusive
     now = mark.read()
     if now and now.holder.token == holder.token:
         # The first answer was lost on its way; the client's own second attempt met our own lock.
-        return Lease(mark, holder, now.etag, advisory=not mark.capabilities.exclusive)
+        return now.etag, not mark.capabilities.exclusive
     if now != found:
         return None
     _LOG.info("The store has no condition that holds for the lock %s: it is written and read back.", mark.uri)
@@ -251,7 +254,7 @@ def _claim(mark: LockObject, holder: Holder, found: Found | None, looks: int) ->
         now = mark.read()
         if not now or now.holder.token != holder.token:
             return None
-    return Lease(mark, holder, now.etag if now else "", advisory=True)
+    return now.etag if now else "", True
 
 
 def _now() -> float:

@@ -5,8 +5,6 @@ It is written by conditional PUT where the store can (`imagehaul/store/condition
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import os
 import secrets
@@ -16,15 +14,13 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from imagehaul.errors import Code, StoreError
 from imagehaul.layout import RUN_NAME, Layout
-from imagehaul.store.conditional_writes import Capabilities, put_if
+from imagehaul.store.conditional_writes import Capabilities
 from imagehaul.store.errors import classify, explain, is_missing
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from imagehaul.store.files import OwnFiles
 
 CLOCK_SECONDS = 1.0
 """The resolution of Last-Modified."""
@@ -79,11 +75,11 @@ class Found:
 class LockObject:
     """The lock object of one data set. `seconds`: of a lease that does not say how long it lasts."""
 
-    def __init__(self, client: S3Client, layout: Layout, capabilities: Capabilities, seconds: float) -> None:
+    def __init__(self, files: OwnFiles, layout: Layout, capabilities: Capabilities, seconds: float) -> None:
         self.uri = layout.uri(f"{layout.marks}lock.json")
         self.dataset = layout.dataset
         self.capabilities = capabilities
-        self._client = client
+        self._files, self._client = files, files.client
         self._bucket = layout.bucket
         self._key = f"{layout.marks}lock.json"
         self._clock_key = f"{layout.marks}clock"
@@ -126,23 +122,14 @@ class LockObject:
     def _put(self, holder: Holder, condition: dict[str, Any]) -> str:
         body = json.dumps(asdict(holder)).encode()
         try:
-            return put_if(
-                self._client,
-                condition,
-                Bucket=self._bucket,
-                Key=self._key,
-                Body=body,
-                # The checksum is what a bucket with an object lock asks for.
-                ContentMD5=base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode(),
-                ContentType="application/json",
-            )
+            return self._files.put(self._bucket, self._key, body, condition, ContentType="application/json")
         except Exception as error:
             raise self._explained(error, "write") from error
 
     def age(self, found: Found) -> float:
         """Seconds since the last renewal, both moments by the store's clock."""
         try:
-            self._client.put_object(Bucket=self._bucket, Key=self._clock_key, Body=b"")
+            self._files.put(self._bucket, self._clock_key, b"")
             now = self._client.head_object(Bucket=self._bucket, Key=self._clock_key)["LastModified"]
         except Exception as error:
             raise self._explained(error, "write beside") from error

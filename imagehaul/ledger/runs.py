@@ -7,8 +7,6 @@ journal goes. Readers never see a row that is not final.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,9 +17,10 @@ from imagehaul.errors import LockedError, StoreError
 from imagehaul.layout import RUN_NAME, Layout
 from imagehaul.ledger.inventory import EarlierRun
 from imagehaul.ledger.rows import SCHEMA_NUMBER
-from imagehaul.store.conditional_writes import Capabilities, put_if
+from imagehaul.store.conditional_writes import Capabilities
 from imagehaul.store.errors import is_missing
-from imagehaul.store.files import fetch_files, send_file
+from imagehaul.store.files import OwnFiles, fetch_files
+from imagehaul.store.listing import list_folders, list_objects
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -94,9 +93,9 @@ def _foreign(layout: Layout, why: str) -> StoreError:
 class Runs:
     """The small files of a data set: ledgers, journals, reports and exports."""
 
-    def __init__(self, layout: Layout, client: S3Client) -> None:
+    def __init__(self, layout: Layout, files: OwnFiles) -> None:
         self.layout = layout
-        self._client = client
+        self._files, self._client = files, files.client
 
     def earlier_names(self, current: Current | None) -> tuple[str, ...]:
         """The current run, and later ones that were not published; without a current run all that are there. Sorted."""
@@ -118,7 +117,7 @@ class Runs:
 
     def upload(self, file: Path, key: str, bucket: str = "") -> str:
         """The URI of the object."""
-        send_file(self._client, file, bucket or self.layout.bucket, key)
+        self._files.send(file, bucket or self.layout.bucket, key)
         return f"s3://{bucket or self.layout.bucket}/{key}"
 
     def read_object(self, key: str) -> bytes:
@@ -132,16 +131,8 @@ class Runs:
         import orjson
 
         body = orjson.dumps(content, option=orjson.OPT_INDENT_2)
-        return put_if(
-            self._client,
-            condition,
-            Bucket=self.layout.bucket,
-            Key=key,
-            Body=body,
-            ContentMD5=base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode(),
-            ContentType="application/json",
-            CacheControl="no-cache",
-        )
+        headers = {"ContentType": "application/json", "CacheControl": "no-cache"}
+        return self._files.put(self.layout.bucket, key, body, condition, **headers)
 
     def publish(self, current: Current, over: Current | None, capabilities: Capabilities) -> None:
         """The last thing that a run writes: from here on readers see it. `over`: what was current when it began.
@@ -188,15 +179,11 @@ class Runs:
                     return
 
     def _run_names(self, prefix: str) -> set[str]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.layout.bucket, Prefix=prefix, Delimiter="/"
-        )
-        found = (entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ()))
-        return {name for key in found if RUN_NAME.fullmatch(name := key.removeprefix(prefix).rstrip("/"))}
+        names = list_folders(self._client, self.layout.bucket, prefix)
+        return {name for name in names if RUN_NAME.fullmatch(name)}
 
     def _keys(self, prefix: str) -> list[str]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.layout.bucket, Prefix=prefix)
-        return [item["Key"] for page in pages for item in page.get("Contents", ())]
+        return [item.key for item in list_objects(self._client, self.layout.bucket, prefix)]
 
     def _download(self, prefix: str, folder: Path) -> list[Path]:
         keys = [key for key in self._keys(prefix) if key.endswith(".parquet")]

@@ -40,7 +40,7 @@ class PrefixSource:
     can_copy: bool = True
 
     def scan(self, report: ScanReport) -> Iterator[SourceFile]:
-        return list_prefix(self.store.client(), self.bucket, self.prefix, self.selection, report, self.layout)
+        return list_prefix(self.store.patient_client(), self.bucket, self.prefix, self.selection, report, self.layout)
 
     def fetch(self, entries: Sequence[Entry], whole: Sequence[bool], folder: Path) -> list[Fetched]:
         wanted = [

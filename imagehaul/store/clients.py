@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import random
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from imagehaul.store.ca import authority_file
 from imagehaul.store.credentials import RenewableCredentials, isolated_session, isolated_variables, service_descriptions
-from imagehaul.store.errors import classify
+from imagehaul.store.errors import classify, reported_words
 from imagehaul.store.listing import read_contents
 from imagehaul.version import software
 
@@ -18,16 +20,27 @@ if TYPE_CHECKING:
     from imagehaul.store.endpoint import Store
 
 
+_LOG = logging.getLogger(__name__)
+
+
 class Patience(NamedTuple):
-    """How long a client waits for a connection and for the next byte, in seconds, and how often it tries in all."""
+    """How long a client waits for a connection and for the next byte, in seconds, and how often it tries in all.
+
+    `pauses`: the longest wait in seconds before each further attempt, after those that botocore makes by itself
+    within seconds: an outage of half a minute, or a store that starts anew, is waited for.
+    """
 
     connect: float = 10
     read: float = 60
     attempts: int = 3
+    pauses: tuple[float, ...] = ()
 
 
 TO_WORK = Patience()
+TO_WAIT = Patience(attempts=1, pauses=(1.0, 4.0, 16.0, 64.0))
 TO_CHECK = Patience(connect=5, read=8, attempts=1)
+TO_CHECK_AND_WAIT = TO_CHECK._replace(pauses=(1.0, 4.0, 16.0, 16.0))
+"""Half a minute: nothing was reached yet, and it may be the URL that is wrong."""
 
 
 WHO_ASKS = software().replace(" ", "/")
@@ -58,8 +71,56 @@ def boto3_client(store: Store, credentials: RenewableCredentials, patience: Pati
         credentials.renew()
         return 0
 
+    if patience.pauses:
+        client.meta.events.register_first("needs-retry.s3", cast(Any, _Waiting(patience.pauses, store.url or "AWS")))
     client.meta.events.register_first("needs-retry.s3", cast(Any, renew_expired))
     return client
+
+
+class _Waiting:
+    """Has a request that may succeed later sent again after a pause: a handler of botocore's event `needs-retry`."""
+
+    def __init__(self, pauses: tuple[float, ...], where: str) -> None:
+        self._pauses, self._where = pauses, where
+
+    def __call__(
+        self,
+        response: tuple[Any, dict[str, Any]] | None,
+        caught_exception: Exception | None,
+        attempts: int,
+        **_: Any,
+    ) -> float | None:
+        from botocore.exceptions import ClientError
+
+        if response and response[0].status_code < 300:
+            return None
+        problem = caught_exception or (ClientError(cast(Any, response[1]), "") if response else None)
+        if problem is None or attempts > len(self._pauses) or not _is_passing(problem):
+            return None
+        # Half of it at random, so that runs do not come back together.
+        pause = self._pauses[attempts - 1] * random.uniform(0.5, 1.0)
+        if attempts == 2:
+            left = sum(self._pauses[1:])
+            _LOG.warning(
+                "The store at %s: %s. It is waited for, up to %.0f s.", self._where, reported_words(problem), left
+            )
+        return pause
+
+
+def _is_passing(problem: Exception) -> bool:
+    """Whether the same request may be answered later. A name that nobody knows is a wrong URL."""
+    try:
+        verdict = classify(problem)
+    except Exception:
+        return False  # no error of the store's
+    said = reported_words(problem)
+    unknown_name = any(words in said for words in ("Name or service not known", "nodename nor servname"))
+    later = verdict.code in ("STORE_BUSY", "STORE_UNAVAILABLE") and verdict.reported not in _DECIDED
+    return verdict.action == "retry" and later and not unknown_name
+
+
+_DECIDED = ("NoSuchUpload", "ConditionalRequestConflict", "OperationAborted", "BadDigest")
+"""Another pause makes nothing of these better; for the conflicts `put_if` has shorter ones."""
 
 
 def s3fs_filesystem(store: Store, credentials: RenewableCredentials) -> S3FileSystem:

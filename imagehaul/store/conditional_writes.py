@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import secrets
 import time
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -54,7 +53,7 @@ class Capabilities:
         return {"quoted": {"IfMatch": etag}, "bare": {"IfMatch": etag.strip('"')}, "none": {}}[self.if_match]
 
 
-def put_if(client: S3Client, condition: dict[str, Any], **request: Any) -> str:
+def put_if(client: S3Client, condition: Mapping[str, Any], **request: Any) -> str:
     """A PUT under a condition of `Capabilities.condition`. The new ETag; "" where the store refuses the condition.
 
     The refusal is no proof that the condition was not met: look. Raises what else the client raises.
@@ -74,32 +73,24 @@ def put_if(client: S3Client, condition: dict[str, Any], **request: Any) -> str:
             time.sleep(_PAUSE)  # Somebody writes in this very moment, and nothing is decided yet.
 
 
-def find_capabilities(client: S3Client, bucket: str, folder: str) -> Capabilities:
-    """Tries right and wrong conditions on an object of its own in `folder`, which ends in "/".
+def find_capabilities(client: S3Client, request: dict[str, Any]) -> Capabilities:
+    """Tries right and wrong conditions on an object that is not there yet. `request`: a `put_object` that makes it.
 
     Raises what the client raises.
     """
-    body = b"imagehaul looks what this store makes of conditional writes.\n"
-    request: dict[str, Any] = {
-        "Bucket": bucket,
-        "Key": f"{folder}probe-{secrets.token_hex(8)}",
-        "Body": body,
-        # What a bucket with an object lock asks for.
-        "ContentMD5": base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode(),
-    }
     new = Capabilities().condition("")
     etag = put_if(client, new, **request)
     knows_new = bool(etag) and not put_if(client, new, **request)
     etag = etag or put_if(client, {}, **request)
-    found = Capabilities("none", knows_new)
-    for each in (Capabilities("quoted", knows_new), Capabilities("bare", knows_new)):
+    for found in (Capabilities("quoted", knows_new), Capabilities("bare", knows_new)):
         # Where ETags are no MD5, each write has another.
-        etag = (written := put_if(client, each.condition(etag), **request)) or etag
+        etag = (written := put_if(client, found.condition(etag), **request)) or etag
         if written:
-            if not put_if(client, each.condition(_NO_SUCH_ETAG), **request):
-                found = each
-            break
-    # A key that may not delete leaves the probe where it is; it harms nobody.
-    with suppress(client.exceptions.ClientError):
-        client.delete_object(Bucket=bucket, Key=request["Key"])
-    return found
+            return (
+                Capabilities("none", knows_new) if put_if(client, found.condition(_NO_SUCH_ETAG), **request) else found
+            )
+    return Capabilities("none", knows_new)
+
+
+def md5_header(body: bytes) -> str:
+    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from urllib.parse import urlsplit
 
 from imagehaul.errors import HaulError, SettingsError, StoreError
 from imagehaul.store.ca import authority_file
-from imagehaul.store.clients import TO_CHECK, boto3_client, s3fs_filesystem
+from imagehaul.store.clients import TO_CHECK, TO_CHECK_AND_WAIT, TO_WAIT, boto3_client, s3fs_filesystem
 from imagehaul.store.credentials import (
     AccessKey,
     Keys,
@@ -69,6 +68,10 @@ class Store:
     def client(self) -> S3Client:
         """boto3's client, one for each process; threads share it."""
         return _made.get(self, "boto3", lambda: boto3_client(self, self._credentials()))
+
+    def patient_client(self) -> S3Client:
+        """The same for a run's own files and its listings: an outage of half a minute is waited for."""
+        return _made.get(self, "patient", lambda: boto3_client(self, self._credentials(), TO_WAIT))
 
     def plain_put(self, bucket: str) -> PlainPut:
         """A quicker way than boto3's for small objects, one for each process and bucket; threads share it."""
@@ -128,19 +131,18 @@ class Store:
         in_host = self.addressing == "virtual" or (self.addressing == "auto" and not self.url and "." not in bucket)
         return (url.replace("://", f"://{bucket}.", 1) if in_host else url), in_host
 
-    def check(self, bucket: str, prefix: str = "", write: bool = True) -> None:
-        """Asks the store whether all is well; within about 15 seconds. `prefix` is "" or ends in "/".
+    def check(self, bucket: str, prefix: str = "", wait: bool = False) -> None:
+        """Asks the store whether it can be listed; within about 15 seconds. `prefix` is "" or ends in "/".
 
-        `write`: an object is written to `<prefix>.imagehaul/` and removed; a key that may not delete is good.
-        Raises StoreError, SettingsError: what is wrong, and what to do, in one to three lines.
+        `wait`: for a store that is away, half a minute more. Raises StoreError, SettingsError: what is wrong, and
+        what to do, in one to three lines.
         """
         from botocore.exceptions import ClientError
         from botocore.parsers import ResponseParserError
 
         _say_unencrypted(self.url)
-        at = f"s3://{bucket}/{prefix}"
-        with self.explaining(f"list {at}"):
-            client = boto3_client(self, self._credentials(), TO_CHECK)
+        with self.explaining(f"list s3://{bucket}/{prefix}"):
+            client = boto3_client(self, self._credentials(), TO_CHECK_AND_WAIT if wait else TO_CHECK)
             try:
                 listing = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
             except ClientError as error:
@@ -152,14 +154,6 @@ class Store:
                 raise self._no_store("no XML") from error
             if "Name" not in listing:
                 raise self._no_store("the bucket's name is missing")
-        if write:
-            key = f"{prefix}.imagehaul/probe-{secrets.token_hex(8)}"
-            with self.explaining(f"write to {at}"):
-                client.put_object(Bucket=bucket, Key=key, Body=b"imagehaul looks whether it may write here.\n")
-            try:
-                client.delete_object(Bucket=bucket, Key=key)
-            except Exception as error:
-                _LOG.info("The probe s3://%s/%s stays: %s.", bucket, key, classify(error).reported)
 
     def _no_store(self, said: str) -> StoreError:
         """Every S3 server says why it refuses, and gives the bucket's name in a listing."""

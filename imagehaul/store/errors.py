@@ -199,7 +199,7 @@ def explain(error: BaseException, doing: str, url: str) -> StoreError:
     if isinstance(error, StoreError):
         return error
     verdict, where = classify(error), url or "AWS"
-    said = _said(error)
+    said = reported_words(error)
     match verdict.code:
         case "CERTIFICATE":
             return _certificate(said, where)
@@ -272,7 +272,7 @@ def _certificate(said: str, where: str) -> StoreError:
     return StoreError(f"No TLS connection to the store at {where}: {fault}.\n{mend}", Code.CERTIFICATE)
 
 
-def _said(error: BaseException) -> str:
+def reported_words(error: BaseException) -> str:
     """The store's or the system's own words, in one line."""
     for cause in _causes(error):
         response = _answer(cause)

@@ -12,6 +12,7 @@ from imagehaul.records import StoredObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
 
 
 def list_objects(client: S3Client, bucket: str, prefix: str) -> Iterator[StoredObject]:
@@ -19,14 +20,26 @@ def list_objects(client: S3Client, bucket: str, prefix: str) -> Iterator[StoredO
 
     Raises StoreError where a page says that there is more, and not where: what it does not show is unknown.
     """
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+    for page in _pages(client, Bucket=bucket, Prefix=prefix):
         for item in page.get("Contents", ()):
             yield StoredObject(item["Key"], item["Size"], item.get("ETag", "").strip('"'))
+
+
+def list_folders(client: S3Client, bucket: str, prefix: str) -> Iterator[str]:
+    """The names up to the next "/" of what lies below the prefix, which ends in "/". Raises as `list_objects`."""
+    for page in _pages(client, Bucket=bucket, Prefix=prefix, Delimiter="/"):
+        for entry in page.get("CommonPrefixes", ()):
+            yield entry["Prefix"].removeprefix(prefix).rstrip("/")
+
+
+def _pages(client: S3Client, **asked: Any) -> Iterator[ListObjectsV2OutputTypeDef]:
+    for page in client.get_paginator("list_objects_v2").paginate(**asked):
+        yield page
         if page.get("IsTruncated") and not page.get("NextContinuationToken"):
             # boto3 takes this for the end of the listing.
             raise StoreError(
-                f"The store's listing of s3://{bucket}/{prefix} breaks off: it says that there is more, not where.\n"
-                "What is there is unknown. Run again; if it stays, report it to the store's operator."
+                f"The store's listing of s3://{asked['Bucket']}/{asked['Prefix']} breaks off: it says that there is "
+                "more, not where.\nWhat is there is unknown. Run again; if it stays, report it to the store's operator."
             )
 
 

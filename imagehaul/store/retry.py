@@ -231,7 +231,7 @@ class Rounds:
 
         def ask() -> None:
             try:
-                self.store.check(self.bucket, key[: key.rfind("/") + 1], write=False)
+                self.store.check(self.bucket, key[: key.rfind("/") + 1])
             except StoreError as error:
                 found.append(error if error.code == Code.STORE_UNAVAILABLE else None)
             else:

@@ -14,6 +14,7 @@ from imagehaul.records import PART_SIZE, ObjectOptions, Sent, Upload
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import classify, local_fault
 from imagehaul.store.multipart import PartsUpload
+from imagehaul.store.object_settings import hides_md5, object_settings
 from imagehaul.store.plain_put import PlainPut
 from imagehaul.store.retry import Watch, failure, in_threads, silence
 from imagehaul.transfer.local_file import (
@@ -76,7 +77,7 @@ class Boto3Sender:
             "x-amz-storage-class": options.storage_class,
             "x-amz-server-side-encryption": options.sse,
             "x-amz-server-side-encryption-aws-kms-key-id": options.sse_kms_key_id,
-            "x-amz-checksum-sha256": _base64(upload.sha256) if _hides_md5(options.sse) else "",
+            "x-amz-checksum-sha256": _base64(upload.sha256) if hides_md5(options.sse) else "",
         }
         body = Slice(file, 0, upload.size, watch.moved).read()
         return plain.send(upload.key, body, {name: value for name, value in headers.items() if value})
@@ -92,26 +93,10 @@ class Boto3Sender:
         return sent
 
 
-def object_settings(options: ObjectOptions) -> dict[str, str]:
-    """The options as boto3 takes them for an upload or a copy; s5cmd has the same as its own options."""
-    settings = {
-        "CacheControl": options.cache_control,
-        "StorageClass": options.storage_class,
-        "ServerSideEncryption": options.sse,
-        "SSEKMSKeyId": options.sse_kms_key_id,
-    }
-    return {name: value for name, value in settings.items() if value}
-
-
-def _hides_md5(sse: str) -> bool:
-    """Whether an ETag is no MD5 with this encryption: a SHA-256 is what the proof asks for then."""
-    return sse.startswith("aws:kms")
-
-
 def _put(client: S3Client, described: dict[str, Any], upload: Upload, file: IO[bytes], watch: Watch) -> None:
     body: Any = Slice(file, 0, upload.size, watch.moved)
     request = {**described, "ContentMD5": _base64(upload.md5)}
-    if _hides_md5(described.get("ServerSideEncryption", "")):
+    if hides_md5(described.get("ServerSideEncryption", "")):
         request["ChecksumSHA256"] = _base64(upload.sha256)
     client.put_object(**request, Body=body)
 

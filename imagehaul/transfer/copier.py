@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from imagehaul.records import Copy, ObjectOptions, Sent
 from imagehaul.store.endpoint import Store
 from imagehaul.store.multipart import PartsUpload
+from imagehaul.store.object_settings import object_settings
 from imagehaul.store.retry import Watch, failure, in_threads, silence
-from imagehaul.transfer.boto3_engine import object_settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

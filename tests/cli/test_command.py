@@ -186,6 +186,7 @@ def test_bad_usage_ends_in_a_sentence(
     assert words in refused(imagehaul(*arguments, environment=environment, folder=tmp_path), status)
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("change", "words"),
     [

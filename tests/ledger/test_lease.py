@@ -17,10 +17,11 @@ import pytest
 from imagehaul.errors import LockedError, StoreError
 from imagehaul.layout import Layout
 from imagehaul.ledger import lease as lock
-from imagehaul.records import WhenLocked
-from imagehaul.store.conditional_writes import Capabilities, find_capabilities
+from imagehaul.records import ObjectOptions, WhenLocked
+from imagehaul.store.conditional_writes import Capabilities
 from imagehaul.store.endpoint import Store
-from tests.support.conditions import EXCLUSIVE, MANNERS, Manner, client_in_manner, fresh_client
+from imagehaul.store.probe import probe_writing
+from tests.support.conditions import EXCLUSIVE, MANNERS, Manner, fresh_store, store_in_manner
 
 RUN, OTHER = "20261122T101500Z-aaaaaa", "20261122T101600Z-bbbbbb"
 SECONDS = 2.0
@@ -30,11 +31,13 @@ import sys, time
 from imagehaul.store.credentials import AccessKey
 from imagehaul.layout import Layout
 from imagehaul.ledger.lease import lease
-from imagehaul.store.conditional_writes import find_capabilities
+from imagehaul.records import ObjectOptions
 from imagehaul.store.endpoint import Store
+from imagehaul.store.probe import probe_writing
 url, access, secret, bucket, run = sys.argv[1:]
-client, layout = Store(url=url, credentials=AccessKey(access, secret)).client(), Layout(bucket, "", "cats")
-with lease(client, layout, find_capabilities(client, bucket, layout.marks), run, "wait", print):
+store = Store(url=url, credentials=AccessKey(access, secret))
+layout, options = Layout(bucket, "", "cats"), ObjectOptions()
+with lease(store, options, layout, probe_writing(store, bucket, layout.root, options), run, "wait", print):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -51,7 +54,7 @@ def said() -> list[str]:
 
 
 def lease(
-    client: Any,
+    store: Store,
     layout: Layout,
     run: str,
     when_locked: WhenLocked,
@@ -60,8 +63,8 @@ def lease(
     **options: float,
 ) -> AbstractContextManager[lock.Lease]:
     """As a run has it: what the store can do is found out first."""
-    capabilities = find_capabilities(client, layout.bucket, layout.marks)
-    return lock.lease(client, layout, capabilities, run, when_locked, say, *more, **options)
+    capabilities = probe_writing(store, layout.bucket, layout.root, ObjectOptions())
+    return lock.lease(store, ObjectOptions(), layout, capabilities, run, when_locked, say, *more, **options)
 
 
 def read(store: Store, layout: Layout) -> dict[str, Any]:
@@ -99,12 +102,12 @@ def held_by_a_process(store: Store, layout: Layout) -> Iterator[subprocess.Popen
 def test_the_lock_names_the_run_while_it_works_and_is_free_afterwards(
     store: Store, layout: Layout, said: list[str]
 ) -> None:
-    with lease(store.client(), layout, RUN, "refuse", said.append) as held:
+    with lease(store, layout, RUN, "refuse", said.append) as held:
         held.check()
         assert read(store, layout)["run"] == RUN
         assert not read(store, layout)["released"]
     assert read(store, layout)["released"]
-    with lease(store.client(), layout, OTHER, "refuse", said.append):
+    with lease(store, layout, OTHER, "refuse", said.append):
         assert read(store, layout)["run"] == OTHER
     assert said == []
 
@@ -113,7 +116,7 @@ def test_a_second_run_in_another_process_is_refused_with_the_name_of_the_first(s
     with (
         held_by_a_process(store, layout) as process,
         pytest.raises(LockedError) as refused,
-        lease(store.client(), layout, RUN, "refuse", print),
+        lease(store, layout, RUN, "refuse", print),
     ):
         pytest.fail("both hold it")
     assert f"run {OTHER}" in str(refused.value)
@@ -123,8 +126,8 @@ def test_a_second_run_in_another_process_is_refused_with_the_name_of_the_first(s
 def test_another_data_set_is_not_held(store: Store, layout: Layout) -> None:
     other = Layout(layout.bucket, "", "cats2")
     with (
-        lease(store.client(), layout, RUN, "refuse", print),
-        lease(store.client(), other, OTHER, "refuse", print) as held,
+        lease(store, layout, RUN, "refuse", print),
+        lease(store, other, OTHER, "refuse", print) as held,
     ):
         held.check()
 
@@ -135,10 +138,10 @@ def test_a_run_that_waits_says_once_for_whom_and_goes_on_when_it_has_ended(
     order: list[str] = []
 
     def second() -> None:
-        with lease(store.client(), layout, RUN, "wait", said.append, SECONDS, poll=0.1):
+        with lease(store, layout, RUN, "wait", said.append, SECONDS, poll=0.1):
             order.append("second")
 
-    with lease(store.client(), layout, OTHER, "refuse", print, SECONDS):
+    with lease(store, layout, OTHER, "refuse", print, SECONDS):
         waiter = threading.Thread(target=second)
         waiter.start()
         # Longer than the lease: it is renewed, and the waiter sees that.
@@ -155,7 +158,7 @@ def test_a_run_that_was_killed_on_this_machine_holds_nothing(store: Store, layou
         process.kill()
         # Dead, and not yet buried.
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        with lease(store.client(), layout, RUN, "refuse", said.append) as held:
+        with lease(store, layout, RUN, "refuse", said.append) as held:
             held.check()
     assert len(said) == 1
     assert f"was held by run {OTHER}" in said[0]
@@ -165,7 +168,7 @@ def test_a_run_that_was_killed_on_this_machine_holds_nothing(store: Store, layou
 def test_a_process_that_got_the_number_of_a_dead_one_is_another(store: Store, layout: Layout, said: list[str]) -> None:
     with held_by_a_process(store, layout):
         write(store, layout, json.dumps({**read(store, layout), "born": "1"}).encode())
-        with lease(store.client(), layout, RUN, "refuse", said.append):
+        with lease(store, layout, RUN, "refuse", said.append):
             assert read(store, layout)["run"] == RUN
 
 
@@ -174,7 +177,7 @@ def test_a_run_that_died_elsewhere_is_taken_over_when_its_lease_has_run_out(
 ) -> None:
     write(store, layout, held_elsewhere())
     began = time.monotonic()
-    with lease(store.client(), layout, RUN, "wait", said.append, poll=0.1):
+    with lease(store, layout, RUN, "wait", said.append, poll=0.1):
         assert time.monotonic() - began >= SECONDS - 1
         assert read(store, layout)["run"] == RUN
     assert "is held by" in said[0]
@@ -185,19 +188,19 @@ def test_a_run_that_died_elsewhere_is_taken_over_when_its_lease_has_run_out(
 def test_a_lease_that_ran_out_long_ago_does_not_refuse(store: Store, layout: Layout) -> None:
     write(store, layout, held_elsewhere(seconds=0.5))
     time.sleep(3)
-    with lease(store.client(), layout, RUN, "refuse", print) as held:
+    with lease(store, layout, RUN, "refuse", print) as held:
         held.check()
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"run": 1}', b'{"seconds": NaN}', b"\xff"])
 def test_a_lock_that_cannot_be_read_is_one(store: Store, layout: Layout, body: bytes) -> None:
     write(store, layout, body)
-    with pytest.raises(LockedError, match="no readable name"), lease(store.client(), layout, RUN, "refuse", print):
+    with pytest.raises(LockedError, match="no readable name"), lease(store, layout, RUN, "refuse", print):
         pytest.fail("taken")
 
 
 def test_only_one_of_many_gets_it(store: Store, layout: Layout) -> None:
-    assert len(race(store.client(), layout, 8)) == 1
+    assert len(race(store, layout, 8)) == 1
 
 
 @pytest.mark.parametrize("let_go", [False, True], ids=["new", "let go"])
@@ -206,11 +209,11 @@ def test_only_one_of_many_gets_it_where_no_condition_works(
     store: Store, layout: Layout, monkeypatch: pytest.MonkeyPatch, manner: Manner, let_go: bool
 ) -> None:
     monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.7)
-    client = client_in_manner(store, manner)
+    changed = store_in_manner(store, manner)
     if let_go:
-        with lease(store.client(), layout, OTHER, "refuse", print):
+        with lease(store, layout, OTHER, "refuse", print):
             pass
-    assert len(race(client, layout, 4)) == 1
+    assert len(race(changed, layout, 4)) == 1
 
 
 @pytest.mark.parametrize("manner", MANNERS)
@@ -218,16 +221,16 @@ def test_a_lease_is_renewed_and_let_go_whatever_the_store_makes_of_conditions(
     store: Store, layout: Layout, monkeypatch: pytest.MonkeyPatch, manner: Manner
 ) -> None:
     monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.2)
-    client, seconds = client_in_manner(store, manner), 0.6
+    changed, seconds = store_in_manner(store, manner), 0.6
     for run in (RUN, OTHER):
-        with lease(client, layout, run, "refuse", print, seconds) as held:
+        with lease(changed, layout, run, "refuse", print, seconds) as held:
             time.sleep(seconds * 1.5)
             held.check()
             assert held.holds
             if manner != "ignores If-None-Match":  # there only the first one is advisory
                 assert held.advisory == (manner not in EXCLUSIVE)
             assert read(store, layout)["renewals"] >= 2
-    with lease(client, layout, RUN, "refuse", print, seconds) as held:
+    with lease(changed, layout, RUN, "refuse", print, seconds) as held:
         write(store, layout, held_elsewhere())
         assert becomes_lost(held)
 
@@ -237,12 +240,16 @@ def test_a_right_condition_that_is_refused_all_of_a_sudden_loses_no_lease(
 ) -> None:
     """Ceph lets conditions through for an object that was made since versioning was suspended, and for no older one."""
     monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.2)
-    with lock.lease(client_in_manner(store, "versioned"), layout, Capabilities(), RUN, "refuse", print, 0.9) as held:
+    with lock.lease(
+        store_in_manner(store, "versioned"), ObjectOptions(), layout, Capabilities(), RUN, "refuse", print, 0.9
+    ) as held:
         time.sleep(1.5)
         held.check()
         assert held.holds
         assert held.advisory
-    with lock.lease(client_in_manner(store, "versioned"), layout, Capabilities(), OTHER, "refuse", print, 0.9) as held:
+    with lock.lease(
+        store_in_manner(store, "versioned"), ObjectOptions(), layout, Capabilities(), OTHER, "refuse", print, 0.9
+    ) as held:
         assert held.holds
 
 
@@ -250,10 +257,10 @@ def test_without_conditions_a_lease_that_ran_out_is_taken_over_after_twice_its_t
     store: Store, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.2)
-    client = client_in_manner(store, "ignores")
+    changed = store_in_manner(store, "ignores")
     write(store, layout, held_elsewhere())
     began = time.monotonic()
-    with lease(client, layout, RUN, "wait", print, poll=0.1) as held:
+    with lease(changed, layout, RUN, "wait", print, poll=0.1) as held:
         assert time.monotonic() - began >= 2 * SECONDS - 1
         assert held.advisory
 
@@ -261,7 +268,7 @@ def test_without_conditions_a_lease_that_ran_out_is_taken_over_after_twice_its_t
 def test_a_run_whose_lease_was_taken_over_must_stop_and_leaves_the_lock_to_the_other(
     store: Store, layout: Layout
 ) -> None:
-    with lease(store.client(), layout, RUN, "refuse", print, SECONDS) as held:
+    with lease(store, layout, RUN, "refuse", print, SECONDS) as held:
         write(store, layout, held_elsewhere())
         assert becomes_lost(held)
         with pytest.raises(LockedError, match=f"taken over by run {OTHER} on there"):
@@ -271,14 +278,14 @@ def test_a_run_whose_lease_was_taken_over_must_stop_and_leaves_the_lock_to_the_o
 
 def test_a_run_that_loses_its_lease_is_told_at_once(store: Store, layout: Layout, said: list[str]) -> None:
     told = threading.Event()
-    with lease(store.client(), layout, RUN, "refuse", said.append, seconds=0.6) as held:
+    with lease(store, layout, RUN, "refuse", said.append, seconds=0.6) as held:
         held.on_lost = told.set
         write(store, layout, held_elsewhere())
         assert told.wait(5), "It looks by itself, and waits for nobody to ask."
 
 
 def test_a_lock_that_somebody_removed_is_written_again(store: Store, layout: Layout) -> None:
-    with lease(store.client(), layout, RUN, "refuse", print, SECONDS) as held:
+    with lease(store, layout, RUN, "refuse", print, SECONDS) as held:
         store.client().delete_object(Bucket=layout.bucket, Key="cats/.imagehaul/lock.json")
         time.sleep(SECONDS)
         held.check()
@@ -286,7 +293,7 @@ def test_a_lock_that_somebody_removed_is_written_again(store: Store, layout: Lay
 
 
 def test_an_answer_that_is_lost_on_its_way_loses_no_lease(store: Store, layout: Layout) -> None:
-    client = fresh_client(store)
+    changed = fresh_store(store)
     lost: list[int] = []
 
     def again(attempts: int, response: Any, **_: object) -> float | None:
@@ -296,8 +303,8 @@ def test_an_answer_that_is_lost_on_its_way_loses_no_lease(store: Store, layout: 
             return 0.01
         return None
 
-    client.meta.events.register_first("needs-retry.s3.PutObject", again)
-    with lease(client, layout, RUN, "refuse", print, SECONDS) as held:
+    changed.client().meta.events.register_first("needs-retry.s3.PutObject", again)
+    with lease(changed, layout, RUN, "refuse", print, SECONDS) as held:
         time.sleep(SECONDS)
         held.check()
         assert len(lost) >= 2
@@ -308,15 +315,15 @@ def test_an_answer_that_is_lost_on_its_way_loses_no_lease(store: Store, layout: 
 def test_an_outage_shorter_than_the_lease_does_no_harm_and_a_longer_one_stops_the_run(
     store: Store, layout: Layout
 ) -> None:
-    client = fresh_client(store)
+    changed = fresh_store(store)
     broken = threading.Event()
 
     def fail(**_: object) -> None:
         if broken.is_set():
             raise ConnectionError("the cable is out")
 
-    client.meta.events.register("before-send.s3", fail)
-    with lease(client, layout, RUN, "refuse", print, SECONDS) as held:
+    changed.client().meta.events.register("before-send.s3", fail)
+    with lease(changed, layout, RUN, "refuse", print, SECONDS) as held:
         broken.set()
         time.sleep(SECONDS * 0.7)
         held.check()
@@ -338,7 +345,7 @@ def test_a_key_that_may_not_delete_is_enough(store: Store, layout: Layout) -> No
     policy = json.dumps({"Version": "2012-10-17", "Statement": [deny]})
     store.client().put_bucket_policy(Bucket=layout.bucket, Policy=policy)
     for run in (RUN, OTHER):
-        with lease(store.client(), layout, run, "refuse", print):
+        with lease(store, layout, run, "refuse", print):
             assert read(store, layout)["run"] == run
 
 
@@ -346,12 +353,12 @@ def test_a_bucket_that_is_not_there_is_said(store: Store) -> None:
     nowhere = Layout("no-such-bucket", "", "cats")
     with (
         pytest.raises(StoreError, match="no such bucket"),
-        lock.lease(store.client(), nowhere, Capabilities(), RUN, "wait", print),
+        lock.lease(store, ObjectOptions(), nowhere, Capabilities(), RUN, "wait", print),
     ):
         pytest.fail("taken")
 
 
-def race(client: Any, layout: Layout, runners: int) -> list[int]:
+def race(store: Store, layout: Layout, runners: int) -> list[int]:
     """Those of the runners that got the lock, all starting at once."""
     got: list[int] = []
     barrier = threading.Barrier(runners)
@@ -360,7 +367,7 @@ def race(client: Any, layout: Layout, runners: int) -> list[int]:
     def run(number: int) -> None:
         barrier.wait()
         try:
-            with lease(client, layout, f"runner {number}", "refuse", print):
+            with lease(store, layout, f"runner {number}", "refuse", print):
                 got.append(number)
                 done.wait(30)
         except LockedError:

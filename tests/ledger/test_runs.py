@@ -15,10 +15,13 @@ from imagehaul.layout import Layout
 from imagehaul.ledger.inventory import EarlierRun
 from imagehaul.ledger.rows import LedgerRow, write_part
 from imagehaul.ledger.runs import Current, Runs, read_current
-from imagehaul.store.conditional_writes import Capabilities, find_capabilities
+from imagehaul.records import ObjectOptions
+from imagehaul.store.conditional_writes import Capabilities
 from imagehaul.store.endpoint import Store
+from imagehaul.store.files import OwnFiles
 from imagehaul.store.listing import list_objects
-from tests.support.conditions import MANNERS, Manner, client_in_manner
+from imagehaul.store.probe import probe_writing
+from tests.support.conditions import MANNERS, Manner, store_in_manner
 
 OLD, CURRENT, LATER, LAST = (f"2026112{day}T101500Z-1f3a9c" for day in (1, 2, 3, 4))
 EXPORTS = {"json": "s3://b/e/metadata.json", "parquet": "s3://b/e/metadata.parquet"}
@@ -32,7 +35,7 @@ def layout(request: pytest.FixtureRequest, bucket: str) -> Layout:
 
 @pytest.fixture
 def runs(layout: Layout, store: Store) -> Runs:
-    return Runs(layout, store.client())
+    return Runs(layout, OwnFiles(store.client(), ObjectOptions()))
 
 
 def keys(store: Store, layout: Layout) -> list[str]:
@@ -106,9 +109,9 @@ def test_where_the_answer_was_lost_and_the_pointer_was_not_all_is_well(runs: Run
 def test_each_run_is_published_and_none_over_another_whatever_the_store_makes_of_conditions(
     layout: Layout, store: Store, manner: Manner
 ) -> None:
-    client = client_in_manner(store, manner)
-    capabilities = find_capabilities(client, layout.bucket, layout.marks)
-    runs, over = Runs(layout, client), None
+    changed = store_in_manner(store, manner)
+    capabilities, client = probe_writing(changed, layout.bucket, layout.root, ObjectOptions()), changed.client()
+    runs, over = Runs(layout, OwnFiles(client, ObjectOptions())), None
     for run in (OLD, CURRENT, LATER):
         runs.publish(replace(SAID, run=run), over, capabilities)
         before, over = over, read_current(client, layout)
@@ -120,8 +123,8 @@ def test_each_run_is_published_and_none_over_another_whatever_the_store_makes_of
 
 
 def test_a_right_condition_that_is_refused_all_of_a_sudden_is_looked_at(layout: Layout, store: Store) -> None:
-    client = client_in_manner(store, "versioned")
-    runs = Runs(layout, client)
+    client = store_in_manner(store, "versioned").client()
+    runs = Runs(layout, OwnFiles(client, ObjectOptions()))
     runs.publish(SAID, None, Capabilities())
     runs.publish(replace(SAID, run=LATER), read_current(client, layout), Capabilities())
     there = read_current(client, layout)
@@ -242,7 +245,7 @@ def test_a_current_run_whose_ledger_is_gone_is_told_by_its_lack_of_files(runs: R
 def test_a_data_set_whose_name_begins_alike_is_another(
     runs: Runs, layout: Layout, store: Store, tmp_path: Path
 ) -> None:
-    other = Runs(Layout(layout.bucket, layout.prefix, "birds2"), store.client())
+    other = Runs(Layout(layout.bucket, layout.prefix, "birds2"), OwnFiles(store.client(), ObjectOptions()))
     leave(other, tmp_path, other.layout.ledger(OLD), "other")
     assert earlier(runs, None, tmp_path) == []
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
 
+from imagehaul.errors import StoreError
 from imagehaul.layout import Layout
+from imagehaul.records import ObjectOptions
+from imagehaul.store.conditional_writes import Capabilities
+from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
+from imagehaul.store.files import OwnFiles
 from imagehaul.store.listing import list_objects
-from imagehaul.store.probe import keeps_backslashes
+from imagehaul.store.probe import keeps_backslashes, probe_writing
+from tests.support.conditions import fresh_store
 
 
 def test_the_embedded_store_turns_backslashes_into_slashes(store: Store, bucket: str) -> None:
     client = store.client()
-    assert not keeps_backslashes(client, Layout(bucket, "", "birds"))
+    assert not keeps_backslashes(OwnFiles(client, ObjectOptions()), Layout(bucket, "", "birds"))
     assert list(list_objects(client, bucket, "")) == []
 
 
@@ -29,10 +37,12 @@ class Keys:
         self.refuses, self.may_delete = refuses, may_delete
         self.keys: set[str] = set()
 
-    def put_object(self, Bucket: str, Key: str, Body: bytes) -> None:
+    def put_object(self, Key: str, **_: Any) -> dict[str, str]:
         if self.refuses:
-            raise ClientError({"Error": {"Code": self.refuses}}, "PutObject")
+            answer: Any = {"Error": {"Code": self.refuses}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+            raise ClientError(answer, "PutObject")
         self.keys.add(Key)
+        return {"ETag": ""}
 
     def get_paginator(self, _: str) -> Keys:
         return self
@@ -48,7 +58,7 @@ class Keys:
 
 
 def probe(keys: Keys) -> bool:
-    return keeps_backslashes(cast(Any, keys), Layout("b", "", "birds"))
+    return keeps_backslashes(OwnFiles(cast(Any, keys), ObjectOptions()), Layout("b", "", "birds"))
 
 
 def test_a_store_that_keeps_them_is_told_from_it() -> None:
@@ -70,3 +80,85 @@ def test_a_store_that_refuses_such_a_name_does_not_keep_it() -> None:
 def test_a_store_that_refuses_everything_is_an_error() -> None:
     with pytest.raises(ClientError):
         probe(Keys(refuses="AccessDenied"))
+
+
+# -- what objects are to get ------------------------------------------------------------------------------------------
+
+
+def test_a_store_in_order_is_found_out_and_the_probe_is_gone(store: Store, bucket: str) -> None:
+    options = ObjectOptions(cache_control="max-age=60", storage_class="STANDARD")
+    assert probe_writing(store, bucket, "some/prefix/", options) == Capabilities()
+    assert list(list_objects(store.client(), bucket, "")) == []
+
+
+def refusing(store: Store, header: str, code: str) -> Store:
+    """The store, as one that refuses a header of a PUT: the embedded one takes any."""
+    changed = fresh_store(store)
+    client = changed.patient_client()
+
+    def refuse(params: dict[str, Any], **_: object) -> None:
+        if header in params["headers"]:
+            answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+            raise client.exceptions.ClientError(answer, "PutObject")
+
+    client.meta.events.register("before-call.s3.PutObject", refuse)
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("header", "code", "said"),
+    [
+        ("Cache-Control", "InvalidArgument", "CACHE_CONTROL=no-store"),
+        ("x-amz-storage-class", "InvalidStorageClass", "STORAGE_CLASS=STANDARD_IA"),
+        ("x-amz-server-side-encryption", "NotImplemented", "SSE=aws:kms with SSE_KMS_KEY_ID=key-1"),
+        ("x-amz-server-side-encryption-aws-kms-key-id", "AccessDenied", "SSE=aws:kms with SSE_KMS_KEY_ID=key-1"),
+        ("x-amz-checksum-sha256", "InvalidRequest", "a SHA-256 checksum"),
+    ],
+)
+def test_a_setting_that_the_store_refuses_is_named(
+    store: Store, bucket: str, header: str, code: str, said: str
+) -> None:
+    """SeaweedFS has no KMS here, so that a header which is let through may be refused for that: by its own name too."""
+    options = ObjectOptions("no-store", "STANDARD_IA", "aws:kms", "key-1")
+    changed = refusing(store, header, code)
+    changed.patient_client().meta.events.register("before-call.s3.PutObject", without_kms)
+    with pytest.raises(StoreError) as refused:
+        probe_writing(changed, bucket, "", options)
+    assert str(refused.value).startswith(f"The store at {store.url} refuses {said}: {code}")
+    assert list(list_objects(store.client(), bucket, "")) == []
+
+
+def without_kms(params: dict[str, Any], **_: object) -> None:
+    for name in ("x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id"):
+        params["headers"].pop(name, None)
+
+
+def test_keys_that_may_not_write_are_not_blamed_on_a_setting(
+    store: Store, bucket: str, identities: dict[str, AccessKey]
+) -> None:
+    reader = replace(store, credentials=identities["read"])
+    with pytest.raises(StoreError) as refused:
+        probe_writing(reader, bucket, "", ObjectOptions(cache_control="no-store"))
+    assert refused.value.code == "ACCESS_DENIED"
+    assert "s3:PutObject" in str(refused.value)
+
+
+def test_keys_that_may_not_delete_are_good_and_a_mark_stays(store: Store, bucket: str) -> None:
+    deny(store, bucket, "s3:DeleteObject", "*")
+    probe_writing(store, bucket, "data/", ObjectOptions())
+    (left,) = list_objects(store.client(), bucket, "")
+    assert left.key.startswith("data/.imagehaul/probe-")
+
+
+def test_a_policy_that_denies_one_prefix(store: Store, bucket: str) -> None:
+    deny(store, bucket, "s3:PutObject", "closed/*")
+    probe_writing(store, bucket, "open/", ObjectOptions())
+    with pytest.raises(StoreError) as refused:
+        probe_writing(store, bucket, "closed/", ObjectOptions())
+    assert refused.value.code == "ACCESS_DENIED"
+
+
+def deny(store: Store, bucket: str, action: str, resource: str) -> None:
+    statement = {"Effect": "Deny", "Principal": "*", "Action": action, "Resource": f"arn:aws:s3:::{bucket}/{resource}"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    store.client().put_bucket_policy(Bucket=bucket, Policy=policy)

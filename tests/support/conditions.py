@@ -1,8 +1,9 @@
-"""Clients of the real server that make it answer conditional writes as other servers were seen to."""
+"""The real server, made to answer conditional writes as others were seen to."""
 
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any, Literal
 
 from imagehaul.store.endpoint import Store
@@ -21,15 +22,15 @@ EXCLUSIVE: tuple[Manner, ...] = ("as it is", "bare")
 """Where one of two writers is always refused, over a new lock too."""
 
 
-def client_in_manner(store: Store, manner: Manner) -> Any:
-    """A client of its own. `unknown`: 501, as Swift. `bare`: quoted ETags are refused, as by Ceph. `versioned`: every
-    `If-Match` is refused and `If-None-Match` has no effect, as by Ceph in a bucket with versions.
+def store_in_manner(store: Store, manner: Manner) -> Store:
+    """`unknown`: 501, as Swift. `bare`: quoted ETags are refused, as by Ceph. `versioned`: every `If-Match` is refused
+    and `If-None-Match` has no effect, as by Ceph in a bucket with versions.
     """
-    client = fresh_client(store)
+    changed = fresh_store(store)
 
     def refuse(code: str, status: int) -> None:
         answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
-        raise client.exceptions.ClientError(answer, "PutObject")
+        raise changed.client().exceptions.ClientError(answer, "PutObject")
 
     def answer(params: dict[str, Any], **_: object) -> None:
         headers = params["headers"]
@@ -45,10 +46,11 @@ def client_in_manner(store: Store, manner: Manner) -> Any:
         if manner in ("ignores", "ignores If-None-Match", "versioned"):
             headers.pop("If-None-Match", None)
 
-    client.meta.events.register("before-call.s3.PutObject", answer)
-    return client
+    for client in (changed.client(), changed.patient_client()):
+        client.meta.events.register("before-call.s3.PutObject", answer)
+    return changed
 
 
-def fresh_client(store: Store) -> Any:
-    """A client that a test may change."""
-    return Store(store.url, credentials=store.credentials, region=f"test-{uuid.uuid4().hex}").client()
+def fresh_store(store: Store) -> Store:
+    """The same store, with clients that a test may change."""
+    return replace(store, region=f"test-{uuid.uuid4().hex}")
