@@ -99,7 +99,7 @@ class Catalog:
     def table(self, sql: str, parameters: Parameters = ()) -> pa.Table:
         """All rows at once, as an Arrow table."""
         cursor = self._connection.cursor()
-        table: pa.Table = self._patiently(lambda: cursor.execute(sql, parameters).to_arrow_table())
+        table: pa.Table = self._patiently(lambda: cursor.sql(sql, params=parameters).to_arrow_table())
         return table
 
     def ranges(self, table: str, column: str) -> list[Range]:
