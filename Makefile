@@ -6,7 +6,7 @@ STATE := .state
 # Tests wait for servers and processes as much as they compute. One store and one Prefect server serve all.
 SIDE_BY_SIDE := -n 3 --no-loadscope-reorder
 
-.PHONY: run up test test-readers attack bench check docs format lock clean
+.PHONY: run up test test-readers test-ray attack bench check docs format lock clean
 
 run: .venv/installed  ## the main job: the sample data set, delivered into the embedded store as a Prefect flow run
 	$(BIN)/python -m imagehaul.local.quickstart $(STATE)
@@ -54,6 +54,14 @@ test-readers: .venv/installed .venv-readers/installed  ## each export loads in t
 	$(PYTHON) -m venv .venv-readers
 	.venv-readers/bin/python -m pip install --quiet --disable-pip-version-check \
 	    pytest pillow pycocotools panlabel datasets s3fs webdataset mlcroissant daft duckdb pyyaml
+	touch $@
+
+# Ray is a quarter of a gigabyte, and nobody needs it who does not ask for TASK_RUNNER=ray.
+test-ray: .venv/ray-installed  ## batches on a Ray cluster
+	$(BIN)/pytest tests/delivery/runners/test_ray.py
+
+.venv/ray-installed: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'ray>=2.50'
 	touch $@
 
 docs: .venv/installed  ## the tables of the documentation that are made from the code

@@ -187,6 +187,15 @@ class Settings(BaseModel):
     workers: int = Field(
         default=0, ge=0, le=1024, description="Processes that decode and render. 0: one for each processor core."
     )
+    task_runner: Literal["processes", "dask", "ray"] = Field(
+        default="processes",
+        description="Where batches run. processes: on this machine. dask, ray: on the workers of a cluster.",
+    )
+    task_runner_address: Text = Field(
+        default="",
+        description="The cluster, such as tcp://scheduler:8786 or ray://head:10001. "
+        "local: one that the run starts for itself. Needs TASK_RUNNER=dask or ray.",
+    )
     transfer_engine: Literal["auto", "s5cmd", "boto3", "obstore"] = Field(
         default="auto",
         description="What sends the objects. auto: as USE_S5CMD_WHEN_AVAILABLE says. s5cmd, boto3, obstore: this one, "
@@ -280,6 +289,11 @@ class Settings(BaseModel):
             yield (
                 "DELIVER_UNDECODABLE=true cannot go with PREPROCESS_NORMALIZE_OUTPUT=true, "
                 "which stores only what it decoded: set one of the two to false."
+            )
+        if self.task_runner_address and self.task_runner == "processes":
+            yield (
+                f"TASK_RUNNER_ADDRESS={self.task_runner_address} needs TASK_RUNNER=dask or ray, and it is processes: "
+                "set it, or leave the address out."
             )
         if self.sse_kms_key_id and self.sse != "aws:kms":
             yield f"SSE_KMS_KEY_ID={self.sse_kms_key_id} needs SSE=aws:kms, and it is {self.sse!r}: set it."

@@ -42,7 +42,16 @@ def check_and_lock(run: Run, stack: ExitStack) -> Held:
     if not run.request.dry_run:
         options = run.settings.object_options()
         held = stack.enter_context(
-            lease(run.store, options, run.layout, capabilities, run.name, run.request.when_locked, run.progress.say)
+            lease(
+                run.store,
+                options,
+                run.layout,
+                capabilities,
+                run.name,
+                run.request.when_locked,
+                run.progress.say,
+                work_dies_with_it=run.settings.task_runner == "processes",
+            )
         )
         _end_unfinished_uploads(run)
     root = run.layout.uri(run.layout.root)

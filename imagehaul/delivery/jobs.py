@@ -11,7 +11,7 @@ from imagehaul.errors import StoreError
 from imagehaul.ledger.fence import Fence
 from imagehaul.ledger.plan import Wanted
 from imagehaul.mapping import Mapping
-from imagehaul.records import Engine, ObjectOptions, RenderOptions
+from imagehaul.records import Engine, ObjectOptions, PlannedImage, RenderOptions
 from imagehaul.sources.source import SourceDescriptor
 from imagehaul.store.reference import StoreReference
 
@@ -22,7 +22,8 @@ class BatchContext:
 
     `software`: the version of the program that leads; a worker of another one refuses. `transfer_workers`: objects
     that one process sends at the same time. `renderers`: processes that one process renders with. `scratch`: a folder
-    for temporary files, "" = the worker's own temporary folder. `fence`: None where nothing is locked.
+    for temporary files, "" = the worker's own temporary folder. `fence`: None where nothing is locked. `probe`: one
+    image that every worker has to find in the source as the plan saw it.
     """
 
     run: str
@@ -38,6 +39,7 @@ class BatchContext:
     renderers: int
     scratch: str
     fence: Fence | None
+    probe: PlannedImage | None = None
 
 
 @dataclass(frozen=True)

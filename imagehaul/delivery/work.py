@@ -14,7 +14,7 @@ from imagehaul.delivery.runners.runner import ATTEMPTS, OpenRunner, Runner, Work
 from imagehaul.delivery.staging import Stager
 from imagehaul.errors import StoreError
 from imagehaul.ledger.fence import Fence
-from imagehaul.ledger.plan import Plan, pack_batch
+from imagehaul.ledger.plan import Plan, first_of_work, pack_batch
 from imagehaul.ledger.planned import planned_images
 from imagehaul.ledger.rows import write_part
 from imagehaul.records import BatchReference
@@ -30,8 +30,9 @@ def work_through(held: Held, plan: Plan, run_batches: RunBatches, open_runner: O
     run.progress.stage(f"Delivering {plan.work:,} images")
     parts = run.scratch / "parts"
     parts.mkdir()
-    runner = open_runner(run.settings, context_of(held), run.store, lambda: _may_send(held), len(plan.batches))
-    gathered = _Gathered(held, runner)
+    context = context_of(held)
+    runner = open_runner(run.settings, context, run.store, lambda: _may_send(held), len(plan.batches))
+    gathered = _Gathered(held, context, runner)
     try:
         if held.lease:
             held.lease.on_lost = runner.stop
@@ -40,12 +41,23 @@ def work_through(held: Held, plan: Plan, run_batches: RunBatches, open_runner: O
         def work_on(reference: BatchReference) -> BatchResult | None:
             return None if gathered.stopped else gathered.run(reference)
 
-        with closing(run_batches(plan.batches, work_on, runner.slots, runner.close)) as results:
+        with closing(run_batches(plan.batches, work_on, runner.slots, lambda: end(runner, held))) as results:
             for result in filter(None, results):
                 gathered.keep(result, parts)
     finally:
-        runner.close()
+        end(runner, held)
     return gathered.result()
+
+
+def end(runner: Runner, held: Held) -> None:
+    """Ends what is at work. Where a batch elsewhere may still be, the lease runs out by itself."""
+    if held.lease and runner.name != "processes":
+        try:
+            held.lease.stop_workers()
+        except StoreError as error:
+            held.run.progress.say(f"The workers could not be told to stop: {error}")
+    if not runner.close() and held.lease:
+        held.lease.leave()
 
 
 def context_of(held: Held) -> BatchContext:
@@ -64,6 +76,7 @@ def context_of(held: Held) -> BatchContext:
         renderers=worker_count(settings),
         scratch=str(run.scratch),
         fence=Fence(held.lease.token, held.lease.seconds) if held.lease else None,
+        probe=first_of_work(run.catalog),
     )
 
 
@@ -74,10 +87,10 @@ def _may_send(held: Held) -> bool:
 class _Gathered:
     """The results of a run's batches, as they come. The leader keeps files and counts, and reads no row."""
 
-    def __init__(self, held: Held, runner: Runner) -> None:
+    def __init__(self, held: Held, context: BatchContext, runner: Runner) -> None:
         self._held = held
         self._runner = runner
-        self._context = context_of(held)
+        self._context = context
         self._parts: list[Path] = []
         self._warnings: list[str] = []
         self._engine = "none"

@@ -133,14 +133,47 @@ def run_batch(job: BatchJob) -> BatchResult:
     with _opening:
         worker = _workers.get(run)
         if worker is None:
-            if software() != job.context.software:
-                raise HaulError(
-                    f"This worker has {software()}, and the machine that leads has {job.context.software}.\n"
-                    "Install the same version on both."
-                )
+            _check_version(job.context)
             store = resolve_store(job.context.store)
             worker = _workers[run] = Worker(job.context, store, on_end=lambda: _retire(run))
     return worker.run(job)
+
+
+def try_batch(job: BatchJob) -> BatchResult | HaulError:
+    """The same, where errors are carried as values: engines wrap what is raised in words of their own."""
+    try:
+        return run_batch(job)
+    except HaulError as error:
+        return error
+
+
+def check_worker(context: BatchContext) -> str:
+    """Why this process cannot work on a run's batches, in one sentence; "" where it can.
+
+    Looks at its version, at its store, and at one image of the source.
+    """
+    try:
+        _check_version(context)
+        store = resolve_store(context.store)
+        layout = context.mapping.layout
+        store.check(layout.bucket, layout.root)
+        source = open_source(context.source, SourceTools(store, context.transfer_workers, layout))
+        if context.probe and source.has_changed(context.probe):
+            return (
+                f"It does not see {context.probe.path!r} in {context.source} as the machine that leads does. "
+                "Every worker needs the source: a mount at the same place, or s3://."
+            )
+    except HaulError as error:
+        return str(error)
+    return ""
+
+
+def _check_version(context: BatchContext) -> None:
+    if software() != context.software:
+        raise HaulError(
+            f"This worker has {software()}, and the machine that leads has {context.software}. "
+            "Install the same version on both."
+        )
 
 
 def _retire(run: str) -> None:

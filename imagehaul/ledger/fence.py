@@ -36,7 +36,8 @@ class Fence:
 class FenceView:
     """Looks at the lease of `fence` until it is closed.
 
-    `on_end` is called once, in the thread that looks: the lease is another's, was let go, or ran out unrenewed.
+    `on_end` is called once, in the thread that looks: the lease is another's, the run that leads has let it go or
+    stops, or it ran out unrenewed or unread.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class FenceView:
         self._fence = fence
         self._on_end = on_end
         self._every = every
-        self._good_until = 0.0
+        self._runs_out = now() + fence.seconds
         self._etag = ""
         self._ended = False
         self._closed = threading.Event()
@@ -58,9 +59,9 @@ class FenceView:
     def holds(self) -> bool:
         """Whether this worker may begin to send, by its own clock alone: no store is asked.
 
-        False too where the lock cannot be read for as long as the lease lasts.
+        False too as long as the lock could not be read, and where it cannot be for as long as the lease lasts.
         """
-        return not self._ended and now() < self._good_until
+        return bool(self._etag) and not self._ended and now() < self._runs_out
 
     def close(self) -> None:
         self._closed.set()
@@ -68,7 +69,7 @@ class FenceView:
     def _keep_looking(self) -> None:
         while not self._closed.wait(self._every):
             self._look()
-            if self._ended or now() >= self._good_until:
+            if self._ended or now() >= self._runs_out:
                 self._ended = True
                 self._on_end()
                 return
@@ -79,11 +80,12 @@ class FenceView:
             found = self._lock.read()
         except StoreError:
             return  # The last look counts until the lease runs out.
-        if found is None or found.holder.token != self._fence.token or found.holder.released:
+        holder = found.holder if found else None
+        if not found or not holder or holder.token != self._fence.token or holder.released or holder.stopping:
             self._ended = True
             return
         if found.etag != self._etag:  # Each renewal changes it; the same one again is no new word.
-            self._etag, self._good_until = found.etag, asked + self._fence.seconds - found.age
+            self._etag, self._runs_out = found.etag, asked + self._fence.seconds - found.age
 
 
 def now() -> float:

@@ -50,6 +50,7 @@ class Lease:
         self._advisory = advisory
         self._confirmed = _now()
         self._successor: Holder | None = None
+        self._left = False
         self._writing = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
@@ -100,6 +101,17 @@ class Lease:
                 "This run stops and publishes nothing. Run again: only what is missing is sent."
             )
 
+    def stop_workers(self) -> None:
+        """Tells workers elsewhere, which read the lock, to send nothing more. Raises StoreError."""
+        with self._writing:
+            if not self.lost:
+                self._holder = replace(self._holder, renewals=self._holder.renewals + 1, stopping=True)
+                self._write(self._holder)
+
+    def leave(self) -> None:
+        """Lets it run out by itself at the end, since a worker that nobody hears may still send."""
+        self._left = True
+
     def release(self) -> None:
         """Lets go, so that the next run need not wait. Raises StoreError."""
         self._ended.set()
@@ -107,7 +119,7 @@ class Lease:
         if not self._writing.acquire(timeout=RELEASE_SECONDS):
             raise StoreError("A renewal still waits for the store's answer.")
         try:
-            if not self.lost and not self._removed():
+            if not self.lost and not self._left and not self._removed():
                 self._write(replace(self._holder, released=True))
         finally:
             self._writing.release()
@@ -168,14 +180,16 @@ def lease(
     say: Callable[[str], None],
     seconds: float = 60.0,
     poll: float = 5.0,
+    work_dies_with_it: bool = True,
 ) -> Iterator[Lease]:
     """Holds the data set for `run` until the block ends. `seconds`: how long a run that died holds it at most.
 
-    A run that died on this very machine holds nothing. `poll`: seconds between two looks while it waits.
+    A run that died on this very machine holds nothing, where its work dies with it. `poll`: seconds between two looks
+    while it waits.
     Raises LockedError where another run holds it and `when_locked` is "refuse"; StoreError.
     """
     patient = LockObject(OwnFiles(store.patient_client(), options), layout, capabilities, seconds)
-    holder = Holder.of_this_process(run, seconds)
+    holder = Holder.of_this_process(run, seconds, work_dies_with_it)
     etag, advisory = _acquire(patient, holder, when_locked, say, poll)
     # A renewal that waits for the store holds up the end of the run: it has attempts of its own.
     mark = LockObject(OwnFiles(store.client(), options), layout, capabilities, seconds)

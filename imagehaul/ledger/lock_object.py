@@ -32,7 +32,8 @@ LONGEST = 3600.0
 class Holder:
     """What the lock object says. `seconds`: how long the lease lasts from its last renewal.
 
-    `machine` and `born` (the start of the process) tell whether the process is still there, on the same machine.
+    `machine` and `born` (the start of the process) tell whether the process is still there, on the same machine;
+    `born` is "" where batches may go on without it. `stopping`: its workers elsewhere are to send nothing more.
     """
 
     run: str
@@ -45,12 +46,15 @@ class Holder:
     born: str = ""
     renewals: int = 0
     released: bool = False
+    stopping: bool = False
 
     @classmethod
-    def of_this_process(cls, run: str, seconds: float) -> Holder:
+    def of_this_process(cls, run: str, seconds: float, work_dies_with_it: bool = True) -> Holder:
+        """`work_dies_with_it`: nothing of the run goes on anywhere when this process has ended."""
         since = datetime.now(UTC).isoformat(timespec="seconds")
         pid = os.getpid()
-        return cls(run, socket.gethostname(), pid, since, secrets.token_hex(8), seconds, _machine(), _born(pid))
+        born = _born(pid) if work_dies_with_it else ""
+        return cls(run, socket.gethostname(), pid, since, secrets.token_hex(8), seconds, _machine(), born)
 
     @property
     def is_dead(self) -> bool:

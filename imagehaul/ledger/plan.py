@@ -11,7 +11,7 @@ from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.inventory import OK
 from imagehaul.ledger.planned import pack
 from imagehaul.mapping import Mapping
-from imagehaul.records import BatchReference, BoxSpace, Rerun
+from imagehaul.records import BatchReference, BoxSpace, PlannedImage, Rerun
 
 BATCH_BYTES = 256_000_000
 """More at once would only lengthen what a killed run has to look at again, and fill the scratch disk."""
@@ -234,6 +234,16 @@ def _cut(catalog: Catalog, batch_size: int) -> Iterator[BatchReference]:
         last, images, size = ordinal, images + 1, size + image_size
     if images:
         yield BatchReference(number, first, last, images, size)
+
+
+def first_of_work(catalog: Catalog) -> PlannedImage | None:
+    """One image that batches will work on; None where there is nothing to do."""
+    columns = "path, name, size, version, location"
+    for path, name, size, version, location in catalog.rows(
+        f"SELECT {columns} FROM plan WHERE decision = 'work' ORDER BY ordinal LIMIT 1"
+    ):
+        return PlannedImage(path, name, size, version, (), (), location)
+    return None
 
 
 def pack_batch(catalog: Catalog, reference: BatchReference) -> bytes:

@@ -24,5 +24,6 @@ class InProcess:
     def stop(self) -> None:
         self._worker.stop()
 
-    def close(self) -> None:
+    def close(self) -> bool:
         self._worker.close()
+        return True

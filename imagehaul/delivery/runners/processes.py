@@ -170,10 +170,11 @@ class ProcessPool:
         for process in processes:
             process.stop()
 
-    def close(self) -> None:
+    def close(self) -> bool:
         self.stop()
         for process in self._processes:
             process.end()
+        return True
 
     def _submit(self, job: BatchJob) -> Future[BatchResult]:
         with self._choosing:

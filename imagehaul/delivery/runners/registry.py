@@ -7,7 +7,8 @@ from collections.abc import Callable
 from imagehaul.delivery.jobs import BatchContext
 from imagehaul.delivery.runners.in_process import InProcess
 from imagehaul.delivery.runners.processes import ProcessPool
-from imagehaul.delivery.runners.runner import Runner
+from imagehaul.delivery.runners.runner import LOCAL, Runner
+from imagehaul.errors import SettingsError
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
 
@@ -16,6 +17,21 @@ def open_runner(
     settings: Settings, context: BatchContext, store: Store, may_send: Callable[[], bool], batches: int
 ) -> Runner:
     """Raises HaulError: the place is not there, or lacks what batches need."""
+    address = settings.task_runner_address or LOCAL
+    try:
+        if settings.task_runner == "dask":
+            from imagehaul.delivery.runners.dask import DaskRunner
+
+            return DaskRunner(context, store, address)
+        if settings.task_runner == "ray":
+            from imagehaul.delivery.runners.ray import RayRunner
+
+            return RayRunner(context, store, address)
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"TASK_RUNNER={settings.task_runner} needs a package that is not installed: {error.name}.\n"
+            f"Install it with: pip install 'imagehaul[{settings.task_runner}]'"
+        ) from error
     processes = min(context.renderers, batches)
     if processes == 1:
         return InProcess(context, store, may_send)

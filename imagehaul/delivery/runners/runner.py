@@ -1,24 +1,27 @@
-"""Where batches run: what every place offers, and the choice of it. A place is a file, and a line in `open_runner`."""
+"""Where batches run: what every place offers. The choice of it is in `registry`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult
+from imagehaul.errors import HaulError, SettingsError
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
+from imagehaul.store.reference import StoreReference
 
 ATTEMPTS = 3
 """A worker that dies costs its batch another try elsewhere; then its images are `failed`, and the run goes on."""
+LOCAL = "local"
+"""The address of a cluster that the run starts for itself."""
+STOP_SECONDS = 15.0
+"""How long batches elsewhere may take to see that they are to stop."""
 
 
 class WorkerLostError(Exception):
-    """The process that worked on a batch has gone, and nobody knows how far it was. `words`: its last ones."""
-
-    def __init__(self, words: str) -> None:
-        super().__init__(words)
-        self.words = words
+    """The process that worked on a batch has gone, and nobody knows how far it was. Its last words."""
 
 
 class Runner(Protocol):
@@ -32,13 +35,44 @@ class Runner(Protocol):
 
         Raises HaulError: the batch cannot be worked on, or was stopped; WorkerLostError after the last attempt.
         """
+        ...
 
     def stop(self) -> None:
         """Nothing more is sent, and batches at work end soon with what they have."""
+        ...
 
-    def close(self) -> None:
-        """Ends all that is at work at once, and gives back what it took."""
+    def close(self) -> bool:
+        """Ends all that is at work, and gives back what it took. False: a batch may still be at work somewhere."""
+        ...
 
 
 OpenRunner = Callable[[Settings, BatchContext, Store, Callable[[], bool], int], Runner]
 """Takes settings, what all batches share, the store, whether this run may send, and the number of batches."""
+
+
+def reference_of(store: Store) -> StoreReference:
+    """What other machines make the store from.
+
+    Raises SettingsError where the store's keys are known to this process alone.
+    """
+    if store.reference is None:
+        raise SettingsError(
+            "The store's keys were given to this run alone, and other machines cannot have them.\n"
+            "Save the store as a block, and choose that; or leave the keys to each worker's own environment."
+        )
+    return store.reference
+
+
+def for_other_machines(context: BatchContext, store: Store, transfer_workers: int, renderers: int) -> BatchContext:
+    """What batches share where each worker makes the store anew, and has a folder of its own for temporary files."""
+    reference = reference_of(store)
+    return replace(context, store=reference, transfer_workers=transfer_workers, renderers=renderers, scratch="")
+
+
+def refuse_unfit(place: str, said: dict[str, str]) -> None:
+    """`said`: by worker, why it cannot work, "" = it can. Raises HaulError with one line for each reason."""
+    workers = {reason: worker for worker, reason in said.items() if reason}
+    if workers:
+        lines = [f"{worker}: {reason}" for reason, worker in workers.items()]
+        count = sum(1 for reason in said.values() if reason)
+        raise HaulError(f"{count} of {len(said)} workers of {place} cannot work on this run.\n" + "\n".join(lines))

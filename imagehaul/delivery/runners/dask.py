@@ -1,0 +1,175 @@
+"""Batches on the workers of a Dask cluster, by Dask's own client. https://distributed.dask.org
+
+Its scheduler sees no key: a job names the store by its block, or by the environment of each worker. What Dask does is
+to carry jobs and results, and to give the batches of a worker that died to another one. When the leader stops or dies,
+the workers see it at the lease.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from contextlib import suppress
+from typing import Any
+
+from imagehaul.cores import usable_cores
+from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult
+from imagehaul.delivery.runners.runner import (
+    LOCAL,
+    STOP_SECONDS,
+    WorkerLostError,
+    for_other_machines,
+    reference_of,
+    refuse_unfit,
+)
+from imagehaul.delivery.worker import check_worker, try_batch
+from imagehaul.errors import HaulError
+from imagehaul.store.endpoint import Store
+
+Client = Any
+Future = Any
+"""Dask's classes carry no types."""
+CONNECT_SECONDS = 20
+WORKER_SECONDS = 30
+
+
+class DaskRunner:
+    """`address`: the scheduler's, or "local".
+
+    Raises HaulError: no scheduler answers, it has no worker, or a worker lacks what batches need.
+    """
+
+    name = "dask"
+
+    def __init__(self, context: BatchContext, store: Store, address: str) -> None:
+        reference_of(store)  # Before a cluster is started for nothing.
+        self._client = _local(context) if address == LOCAL else _connected(address)
+        self._futures: set[Future] = set()
+        self._changing = threading.Lock()
+        self._closed = False
+        try:
+            workers = self._workers(address)
+            on_one_host = max(Counter(worker["host"] for worker in workers.values()).values())
+            threads = max(worker["nthreads"] for worker in workers.values())
+            # While one thread of a worker sends, the others render.
+            shared = max(1, context.transfer_workers // on_one_host)
+            self._context = for_other_machines(context, store, shared, max(1, threads - 1))
+            self.slots = sum(worker["nthreads"] for worker in workers.values())
+            refuse_unfit(f"the Dask cluster at {address}", self._client.run(check_worker, self._context))
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, job: BatchJob) -> BatchResult:
+        from distributed import KilledWorker
+
+        future = self._submit(job)
+        try:
+            answer: BatchResult | HaulError = future.result()
+        except KilledWorker as error:
+            raise WorkerLostError(str(error).splitlines()[0]) from error
+        except Exception as error:  # A cancelled future, a scheduler that has gone, a worker of another version.
+            raise HaulError(f"The Dask cluster did not work on a batch: {type(error).__name__}: {error}") from error
+        finally:
+            # Dask would compute it again if the worker that keeps the result died.
+            with self._changing:
+                self._futures.discard(future)
+            future.release()
+        if isinstance(answer, HaulError):
+            raise answer
+        return answer
+
+    def stop(self) -> None:
+        """Batches that wait are not begun; those at work see it at the lease."""
+        with self._changing:
+            self._closed = True
+            waiting = [future for future in self._futures if future.status == "pending"]
+        with suppress(Exception):  # A scheduler that has gone has nothing to cancel.
+            self._client.cancel([future for future in waiting if not self._is_at_work(future)])
+
+    def close(self) -> bool:
+        self.stop()
+        ended = self._wait_for_batches()
+        with suppress(Exception):  # The cluster may have gone: then there is nothing to take leave from.
+            self._client.close(timeout=5)
+        cluster = getattr(self._client, "cluster", None)
+        if cluster is not None:
+            with suppress(Exception):
+                cluster.close(timeout=10)
+            return True  # Its processes have ended with it.
+        return ended
+
+    def _workers(self, address: str) -> dict[str, Any]:
+        """What the scheduler knows of each. A cluster that grows on demand has a while to bring the first."""
+        with suppress(TimeoutError):
+            self._client.wait_for_workers(1, timeout=WORKER_SECONDS)
+        workers: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
+        if not workers:
+            raise HaulError(
+                f"The Dask scheduler at {address} has no worker.\nStart one: dask worker {address} --nthreads 2"
+            )
+        return workers
+
+    def _submit(self, job: BatchJob) -> Future:
+        from dataclasses import replace
+
+        with self._changing:
+            if self._closed:
+                raise HaulError("The run was stopped before its end. Run again: what is there is not sent twice.")
+            key = f"imagehaul-{job.context.run}-{job.number}"
+            future: Future = self._client.submit(try_batch, replace(job, context=self._context), key=key, pure=False)
+            self._futures.add(future)
+        return future
+
+    def _is_at_work(self, future: Future) -> bool:
+        processing: dict[str, Any] = self._client.processing()
+        return any(future.key in keys for keys in processing.values())
+
+    def _wait_for_batches(self) -> bool:
+        from distributed import wait
+
+        with self._changing:
+            left = list(self._futures)
+        if not left:
+            return True
+        try:
+            wait(left, timeout=STOP_SECONDS)
+        except Exception:
+            return False
+        return True
+
+
+def _connected(address: str) -> Client:
+    import distributed
+
+    _quieten()
+    try:
+        return distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise HaulError(
+            f"No Dask scheduler answers at {address}: {error}.\n"
+            "Check TASK_RUNNER_ADDRESS and the network, or start one with: dask scheduler"
+        ) from error
+
+
+def _local(context: BatchContext) -> Client:
+    import distributed
+
+    _quieten()
+    cluster = distributed.LocalCluster(
+        n_workers=usable_cores(),
+        threads_per_worker=2,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address=None,
+        local_directory=context.scratch,
+        silence_logs=logging.CRITICAL,
+    )
+    return distributed.Client(cluster, set_as_default=False)
+
+
+def _quieten() -> None:
+    """What Dask says of connections that come and go is not what a person at a delivery wants to read."""
+    for name in ("distributed", "tornado"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,0 +1,253 @@
+"""Batches on a Dask cluster: a real scheduler and real workers, in folders and environments of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagehaul.delivery.runners.registry import open_runner
+from imagehaul.errors import HaulError
+from imagehaul.store.endpoint import Store
+from imagehaul.store.reference import StoreReference
+from tests.support.delivering import Target, draw
+
+STARTED = re.compile(r"Scheduler at:\s+(tcp://\S+)")
+
+
+@dataclass
+class Cluster:
+    """A scheduler and two workers."""
+
+    folder: Path
+    environment: dict[str, str]
+    address: str = ""
+    scheduler: subprocess.Popen[bytes] | None = None
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start_scheduler(self) -> None:
+        log = self.folder / "scheduler.log"
+        command = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+        self.scheduler = self._start(command, log, self.folder, {"PATH": os.environ["PATH"]})
+        deadline = time.monotonic() + 60
+        while not (found := STARTED.search(log.read_text() if log.exists() else "")):
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        self.address = found[1]
+
+    def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
+        home = self.folder / f"worker-{len(self.workers)}"
+        (home / "tmp").mkdir(parents=True)
+        own = {**self.environment, "TMPDIR": str(home / "tmp"), "HOME": str(home), **environment}
+        command = ["distributed.cli.dask_worker", self.address, "--nthreads", "2", "--no-dashboard", "--no-nanny"]
+        worker = self._start(command, home / "log", home, own)
+        self.workers.append(worker)
+        return worker
+
+    def stop(self) -> None:
+        for process in filter(None, [*self.workers, self.scheduler]):
+            process.kill()
+            process.wait()
+
+    def _start(
+        self, command: list[str], log: Path, folder: Path, environment: dict[str, str]
+    ) -> subprocess.Popen[bytes]:
+        with log.open("wb") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", *command],
+                cwd=folder,
+                env={"PYTHONPATH": str(Path(__file__).parents[3]), **environment},
+                stdout=output,
+                stderr=output,
+            )
+
+
+@contextmanager
+def cluster_with(folder: Path, environment: dict[str, str], workers: int = 2) -> Iterator[Cluster]:
+    folder.mkdir(exist_ok=True)
+    cluster = Cluster(folder, environment)
+    try:
+        cluster.start_scheduler()
+        for _ in range(workers):
+            cluster.start_worker()
+        _await_workers(cluster, workers)
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def keys_of(store: Store) -> dict[str, str]:
+    keys = store.keys()
+    return {"AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key}
+
+
+@pytest.fixture(scope="module")
+def cluster(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster_with(tmp_path_factory.mktemp("dask"), keys_of(store)) as started:
+        yield started
+
+
+@pytest.fixture
+def target(store: Store, bucket: str) -> Target:
+    return Target(replace(store, reference=StoreReference("environment", store.url)), bucket)
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    folder = tmp_path / "many"
+    for number in range(40):
+        draw(folder / f"{number:02}.jpg", seed=number)
+    return folder
+
+
+def settings_for(cluster: Cluster | str, **more: Any) -> dict[str, Any]:
+    address = cluster if isinstance(cluster, str) else cluster.address
+    return {"task_runner": "dask", "task_runner_address": address, "batch_size": 5, "workers": 2, **more}
+
+
+def test_dask_leaves_the_same_store_and_ledger_as_this_process(many: Path, target: Target, cluster: Cluster) -> None:
+    (many / "broken.jpg").write_bytes(b"no picture")
+    here = replace(target, prefix="here/")
+    expected = here.deliver(many, settings={"batch_size": 5})
+    summary = target.deliver(many, settings=settings_for(cluster), open_runner=open_runner)
+    assert (summary.counts, summary.runner, summary.engine) == (expected.counts, "dask", expected.engine)
+    assert target.stored() == here.stored()
+    columns = ("source_path", "kind", "status", "code", "md5", "sha256", "etag", "proof", "width", "height")
+    rows = [[row[name] for name in columns] for row in target.ledger()]
+    assert rows == [[row[name] for name in columns] for row in here.ledger()]
+    again = target.deliver(many, settings=settings_for(cluster), open_runner=open_runner)
+    assert (again.counts.objects, again.nothing_changed) == (0, True)
+
+
+def test_a_worker_without_keys_is_named_before_anything_is_sent(many: Path, target: Target, tmp_path: Path) -> None:
+    refused = pytest.raises(HaulError, match=r"1 of 1 workers .* cannot work on this run(.|\n)*keys")
+    with cluster_with(tmp_path, {"AWS_EC2_METADATA_DISABLED": "true"}, workers=1) as bare, refused:
+        target.deliver(many, settings=settings_for(bare), open_runner=open_runner)
+    assert target.listed("images/") == []
+
+
+def test_a_worker_that_does_not_see_the_source_is_named(
+    many: Path, target: Target, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imagehaul.delivery import work
+
+    context_of = work.context_of
+
+    def elsewhere(held: Any) -> Any:
+        context = context_of(held)
+        return replace(context, source=replace(context.source, uri="/no/such/mount"))
+
+    monkeypatch.setattr(work, "context_of", elsewhere)
+    with pytest.raises(HaulError, match=r"does not see '00\.jpg' in /no/such/mount"):
+        target.deliver(many, settings=settings_for(cluster), open_runner=open_runner)
+
+
+def test_a_scheduler_that_is_not_there_is_a_sentence(many: Path, target: Target, monkeypatch: Any) -> None:
+    monkeypatch.setattr("imagehaul.delivery.runners.dask.CONNECT_SECONDS", 1)
+    with pytest.raises(HaulError, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:1"):
+        target.deliver(many, settings=settings_for("tcp://127.0.0.1:1"), open_runner=open_runner)
+
+
+def test_keys_that_only_this_process_has_are_refused(many: Path, store: Store, bucket: str, cluster: Cluster) -> None:
+    with pytest.raises(HaulError, match="Save the store as a block"):
+        Target(replace(store, reference=None), bucket).deliver(
+            many, settings=settings_for(cluster), open_runner=open_runner
+        )
+
+
+def test_a_worker_that_is_killed_costs_its_batches_another_try(
+    many: Path, target: Target, store: Store, tmp_path: Path
+) -> None:
+    with cluster_with(tmp_path / "own", keys_of(store)) as own:
+        killer = _when(lambda: bool(target.listed("images/")), own.workers[0].kill)
+        summary = target.deliver(many, settings=settings_for(own), open_runner=open_runner)
+        killer.join()
+    assert (summary.counts.delivered, summary.published) == (40, True)
+
+
+def test_no_key_is_in_what_travels(many: Path, target: Target, cluster: Cluster, tmp_path: Path) -> None:
+    """The job itself, as it is pickled, and all that the scheduler knows of the tasks."""
+    import pickle
+
+    from imagehaul.delivery import work
+
+    secret = target.store.keys().secret_key
+    seen: list[bytes] = []
+    plain = work.BatchJob
+
+    def watched(*arguments: Any, **named: Any) -> Any:
+        job = plain(*arguments, **named)
+        seen.append(pickle.dumps(job))
+        return job
+
+    work.BatchJob = watched  # type: ignore[misc]
+    try:
+        target.deliver(many, settings=settings_for(cluster), open_runner=open_runner)
+    finally:
+        work.BatchJob = plain  # type: ignore[misc]
+    assert len(seen) == 8
+    assert all(secret.encode() not in job for job in seen)
+
+
+def test_a_leader_that_is_killed_leaves_no_work_behind(
+    many: Path, target: Target, cluster: Cluster, tmp_path: Path
+) -> None:
+    script = tmp_path / "leader.py"
+    script.write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[3])!r})\n"
+        "from functools import partial\n"
+        "from tests.support.delivering import Target\n"
+        "from imagehaul.delivery import inventory\n"
+        "inventory.lease = partial(inventory.lease, seconds=8.0)\n"
+        "from imagehaul.delivery.runners.registry import open_runner\n"
+        "from imagehaul.store.endpoint import Store\n"
+        "from imagehaul.store.credentials import AccessKey\n"
+        "from imagehaul.store.reference import StoreReference\n"
+        f"store = Store(url={target.store.url!r}, credentials=AccessKey(*sys.argv[1:3]),\n"
+        f"              reference=StoreReference('environment', {target.store.url!r}))\n"
+        "if __name__ == '__main__':\n"
+        f"    Target(store, {target.bucket!r}).deliver({str(many)!r}, settings={settings_for(cluster)!r},\n"
+        "        open_runner=open_runner)\n"
+    )
+    keys = target.store.keys()
+    with subprocess.Popen([sys.executable, str(script), keys.access_key, keys.secret_key]) as leader:
+        deadline = time.monotonic() + 60
+        while not target.listed("images/") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(leader.pid, signal.SIGKILL)
+    before = target.listed()
+    assert "current.json" not in before
+    # The lease of the dead one has to run out: nothing of it dies with its process.
+    summary = target.deliver(many, settings=settings_for(cluster), open_runner=open_runner)
+    assert (summary.counts.delivered + summary.counts.unchanged, summary.published) == (40, True)
+
+
+def _when(condition: Callable[[], bool], act: Callable[[], Any]) -> threading.Thread:
+    def watch() -> None:
+        deadline = time.monotonic() + 60
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        act()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    return thread
+
+
+def _await_workers(cluster: Cluster, count: int) -> None:
+    from distributed import Client
+
+    with Client(cluster.address, set_as_default=False) as client:
+        client.wait_for_workers(count, timeout=60)
