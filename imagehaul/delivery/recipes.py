@@ -10,8 +10,12 @@ from imagehaul.ledger.plan import Wanted
 from imagehaul.records import Request
 from imagehaul.settings import Settings
 
-RENDER_VERSION = 2
-"""Raised when the same picture and settings give other bytes, so that reruns make renditions anew."""
+RENDER_VERSION = 1
+"""Raised when what was made of the same picture so far is wrong, so that reruns make all renditions anew.
+
+Other bytes for the same look are no reason, as another codec or resizer gives them: that would send the renditions of
+every data set again.
+"""
 
 
 def wanted_of(request: Request, settings: Settings) -> Wanted:
