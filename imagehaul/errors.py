@@ -194,6 +194,12 @@ class Code(StrEnum):
         "Grant read permission, or check the disk or the mount.",
         OF_FILE | RETRYABLE,
     )
+    SOURCE_ARCHIVED = (
+        auto(),
+        "The source's object lies in an archive, such as Glacier, and cannot be read.",
+        "Restore it (aws s3api restore-object), and run again.",
+        OF_FILE | RETRYABLE,
+    )
     SOURCE_CHANGED = (
         auto(),
         "The file changed while the run worked.",
@@ -298,7 +304,7 @@ class Code(StrEnum):
     BUCKET_MISSING = (
         auto(),
         "The bucket is not there.",
-        "Create the bucket or correct REMOTE_SAVE.",
+        "Create the bucket, or correct its name.",
         RETRYABLE | STOPS_RUN,
     )
     WRONG_REGION = (

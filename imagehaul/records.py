@@ -222,12 +222,16 @@ class RenderOptions:
 
 @dataclass(frozen=True, slots=True)
 class ObjectOptions:
-    """What every object that is sent gets in the store; "" leaves it to the store."""
+    """What every object that is sent gets in the store; "" leaves it to the store.
+
+    `keep_source_metadata`: a copy within the store keeps its source's headers, user metadata and tags.
+    """
 
     cache_control: str = ""
     storage_class: str = ""
     sse: str = ""
     sse_kms_key_id: str = ""
+    keep_source_metadata: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,6 +181,11 @@ class Settings(BaseModel):
         default="", description="Encryption by the store: AES256 or aws:kms. Not set: as the bucket says."
     )
     sse_kms_key_id: Text = Field(default="", description="Id or ARN of the KMS key. Needs SSE=aws:kms.")
+    keep_source_metadata: bool = Field(
+        default=True,
+        description="An original that the store copies by itself keeps its source's Cache-Control, Content-Encoding, "
+        "user metadata and tags. CACHE_CONTROL and the other settings win over them.",
+    )
     batch_size: int = Field(
         default=1000, ge=1, le=1000, description="The most images in one batch; 256 MB are its other bound."
     )

@@ -197,7 +197,7 @@ def prune(
 
     resolved, _ = _resolve(config, settings)
     layout, target = Layout.of(resolved.remote_save, dataset), _store(resolved, store)
-    target.check(layout.bucket, layout.root, wait=True)
+    target.check(layout.bucket, layout.root, wait=True, setting="REMOTE_SAVE")
     options = resolved.object_options()
     with shown_on(sys.stderr) as progress, ExitStack() as held:
         if not dry_run:

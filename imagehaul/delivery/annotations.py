@@ -22,7 +22,7 @@ from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.matching import load_annotations
 from imagehaul.sources.source import SourceDescriptor
 from imagehaul.store.endpoint import Store
-from imagehaul.store.errors import explain
+from imagehaul.store.explanations import explain
 
 if TYPE_CHECKING:
     from s3fs import S3FileSystem
@@ -91,7 +91,7 @@ def _open_in_store(uri: str, source: SourceDescriptor, store: Store, scratch: Pa
     except AnnotationError:
         raise
     except Exception as error:
-        raise explain(error, f"read the annotations at {uri}", store.url) from error
+        raise explain(error, "read", f"the annotations at {uri}", store.url) from error
     return read_annotations(local, scratch, _inside(folder, source), shown=uri)
 
 

@@ -47,7 +47,7 @@ from imagehaul.settings import Settings
 from imagehaul.sources.registry import describe_source, open_source
 from imagehaul.sources.source import SourceTools
 from imagehaul.store.endpoint import Store
-from imagehaul.store.errors import explain
+from imagehaul.store.explanations import Verb, explain
 from imagehaul.text import legible
 
 
@@ -117,11 +117,8 @@ def _begin(request: Request, settings: Settings, store: Store, progress: Progres
 
 
 @contextmanager
-def in_words(doing: str, settings: Settings, store: Store) -> Iterator[None]:
-    """What the store or the scratch disk did, as a sentence. What was sent by then stays, and a rerun finds it.
-
-    `doing`: "deliver" or "verify".
-    """
+def in_words(doing: Verb, settings: Settings, store: Store) -> Iterator[None]:
+    """What the store or the scratch disk did, as a sentence. What was sent by then stays, and a rerun finds it."""
     try:
         yield
     except HaulError:
@@ -130,7 +127,7 @@ def in_words(doing: str, settings: Settings, store: Store) -> Iterator[None]:
         try:
             if isinstance(error, OSError) and error.filename:
                 raise  # A file of this machine's; s3fs names none.
-            raise explain(error, doing, store.url) from error
+            raise explain(error, doing, "", store.url) from error
         except OSError:
             # No error of the store's, so it is the disk's.
             folder = settings.scratch or tempfile.gettempdir()

@@ -55,7 +55,7 @@ def check_and_lock(run: Run, stack: ExitStack) -> Held:
         )
         _end_unfinished_uploads(run)
     root = run.layout.uri(run.layout.root)
-    with run.store.explaining(f"read {root}"):
+    with run.store.explaining("read", root):
         current = read_current(run.client, run.layout)
         earlier = run.runs.earlier_names(current)
     if earlier and run.name <= earlier[-1]:
@@ -66,12 +66,12 @@ def check_and_lock(run: Run, stack: ExitStack) -> Held:
 
 def _check_stores(run: Run) -> Capabilities:
     """What the bucket of the data set can do; a dry run writes nothing, and does not find out."""
-    places = [(run.layout.bucket, run.layout.root)]
+    places = [(run.layout.bucket, run.layout.root, "REMOTE_SAVE")]
     if bucket := run.settings.export_entities_result_bucket:
-        places.insert(0, (bucket, f"{run.request.dataset}/"))
+        places.insert(0, (bucket, f"{run.request.dataset}/", "EXPORT_ENTITIES_RESULT_BUCKET"))
     capabilities = Capabilities()
-    for bucket, prefix in places:
-        run.store.check(bucket, prefix, wait=True)
+    for bucket, prefix, setting in places:
+        run.store.check(bucket, prefix, wait=True, setting=setting)
         if not run.request.dry_run:
             capabilities = probe_writing(run.store, bucket, prefix, run.settings.object_options())
     if not capabilities.exclusive:
@@ -106,7 +106,7 @@ def take_inventory(held: Held) -> Inventory:
     warnings += _check_names(run)
     root = run.layout.uri(run.layout.root)
     run.progress.stage(f"Listing {root}")
-    with run.store.explaining(f"read {root}"):
+    with run.store.explaining("read", root):
         load_prior(run.catalog, run.runs.earlier(held.earlier, held.current, run.scratch))
         list_store(run)
     if run.request.broken:

@@ -14,7 +14,7 @@ from imagehaul.ledger.proof import (
 )
 from imagehaul.ledger.proof import prove as prove_rows
 from imagehaul.sources.source import sha256_of
-from imagehaul.store.errors import explain
+from imagehaul.store.explanations import explain
 
 
 def prove(run: Run, worked: WorkResult) -> Proof:
@@ -28,7 +28,7 @@ def prove(run: Run, worked: WorkResult) -> Proof:
         name_changed_sources(run.catalog, run.source.has_changed)
     except Exception as error:
         # What cannot be proven is not delivered; the rows say so.
-        problem = explain(error, f"list {run.layout.uri(run.layout.root)}", run.store.url)
+        problem = explain(error, "list", f"{run.layout.uri(run.layout.root)}", run.store.url)
         warnings = (run.warn(str(problem)),)
         load_listing(run.catalog, (), run.layout)
         _judge(run, read_back=False)

@@ -16,7 +16,8 @@ from imagehaul.errors import Code, SettingsError
 from imagehaul.layout import RUN_NAME, Layout
 from imagehaul.ledger.runs import Current, read_current
 from imagehaul.store.endpoint import Store
-from imagehaul.store.errors import classify, explain, is_missing
+from imagehaul.store.errors import classify, is_missing
+from imagehaul.store.explanations import explain
 from imagehaul.store.listing import list_objects
 
 if TYPE_CHECKING:
@@ -93,13 +94,13 @@ def prune(store: Store, layout: Layout, keep: int, dry_run: bool) -> Pruned:
     if keep < 1:
         raise SettingsError(f"--keep {keep} would remove every run: keep 1 at least.")
     client = store.patient_client()
-    with store.explaining(f"look for old runs below {layout.uri(layout.root)}"):
+    with store.explaining("list", f"old runs below {layout.uri(layout.root)}"):
         current = read_current(client, layout)
         found = list(_leftovers(client, layout))
         names = {item.run for item in found}
         old = sorted(names - _needed(layout, current, found, keep)) if current else []
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="prune") as threads:
-        with store.explaining("read the reports of old runs"):
+        with store.explaining("read", "the reports of old runs"):
             exports = threads.map(lambda run: _elsewhere(client, layout, run), old)
             doomed = [item for run in exports for item in run] + [item for item in found if item.run in set(old)]
         if not dry_run:
@@ -174,7 +175,7 @@ def _remove(store: Store, client: S3Client, item: Leftover) -> Leftover:
             return item
         if verdict.code in (Code.ACCESS_DENIED, Code.STORE_REFUSED, Code.STORE_BUSY):
             return Leftover(item.run, item.bucket, item.key, item.size, _reason(error))
-        raise explain(error, f"remove {item}", store.url) from error
+        raise explain(error, "remove", f"{item}", store.url) from error
     return item
 
 

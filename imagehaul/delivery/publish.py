@@ -16,7 +16,7 @@ from imagehaul.ledger.plan import Plan
 from imagehaul.ledger.publish_checks import fingerprint, refusal, says_something_new, size_mismatches
 from imagehaul.ledger.rows import SCHEMA_NUMBER
 from imagehaul.ledger.runs import Current
-from imagehaul.store.errors import explain
+from imagehaul.store.explanations import explain
 from imagehaul.version import software
 
 
@@ -56,7 +56,7 @@ def publish(ended: Ended) -> Summary:
         run.runs.write_json(run.layout.report(run.name), _report(ended, summary))
     except Exception as error:
         what = "report" if summary.published else "ledger"
-        problem = str(explain(error, f"write the {what} of run {run.name}", run.store.url))
+        problem = str(explain(error, "write", f"the {what} of run {run.name}", run.store.url))
         warnings.append(run.warn(problem))
         # Once the pointer has moved, a report that is missing takes nothing back.
         refused = refused or ("" if summary.published else problem)
@@ -116,7 +116,7 @@ def _tidy(run: Run, until: str) -> None:
     try:
         run.runs.drop_journals(until)
     except Exception as error:
-        run.progress.say(f"Old journals stay. {explain(error, 'remove them', run.store.url)}")
+        run.progress.say(f"Old journals stay. {explain(error, 'remove', 'them', run.store.url)}")
 
 
 def _write_ledger(run: Run) -> str:

@@ -21,14 +21,19 @@ every data set again.
 def wanted_of(request: Request, settings: Settings) -> Wanted:
     """The recipes name all that an object's bytes and headers depend on, besides the source and its box."""
 
+    headers = asdict(settings.object_options())
+    keeps = headers.pop("keep_source_metadata")
+
     def recipe(*parts: object) -> str:
-        return hashlib.sha256(json.dumps([*parts, asdict(settings.object_options())]).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps([*parts, headers]).encode()).hexdigest()[:16]
+
+    original = "original" if keeps else "original without its source's metadata"
 
     return Wanted(
         rerun=request.rerun,
         thumbnails=settings.makes_thumbnails,
         crops=settings.makes_crops,
-        image_recipe=recipe("image", RENDER_VERSION if settings.preprocess_normalize_output else "original"),
+        image_recipe=recipe("image", RENDER_VERSION if settings.preprocess_normalize_output else original),
         thumbnail_recipe=recipe(
             "thumbnail",
             RENDER_VERSION,

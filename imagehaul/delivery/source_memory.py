@@ -9,7 +9,8 @@ from pathlib import Path
 from imagehaul.layout import Layout
 from imagehaul.records import ObjectOptions
 from imagehaul.store.endpoint import Store
-from imagehaul.store.errors import explain, is_missing
+from imagehaul.store.errors import is_missing
+from imagehaul.store.explanations import explain
 from imagehaul.store.files import OwnFiles
 
 _CHUNK = 1024 * 1024
@@ -35,7 +36,7 @@ class StoredMemory:
         except Exception as error:
             if not is_missing(error):
                 # It saves time, and nothing else.
-                _LOG.info("%s", explain(error, f"read {self.layout.uri(key)}", self.store.url))
+                _LOG.info("%s", explain(error, "read", f"{self.layout.uri(key)}", self.store.url))
             return False
         return True
 
@@ -46,7 +47,7 @@ class StoredMemory:
         try:
             OwnFiles(self.store.client(), self.options).send(file, self.layout.bucket, key)
         except Exception as error:
-            _LOG.info("%s", explain(error, f"write {self.layout.uri(key)}", self.store.url))
+            _LOG.info("%s", explain(error, "write", f"{self.layout.uri(key)}", self.store.url))
 
     def _key(self, name: str) -> str:
         return f"{self.layout.marks}sources/{name}"

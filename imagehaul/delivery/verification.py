@@ -101,7 +101,7 @@ def verify(store: Store, layout: Layout, content: bool, workers: int, folder: Pa
     began = time.monotonic()
     client = store.patient_client()
     with closing(Catalog(folder)) as catalog:
-        with store.explaining(f"read {layout.uri(layout.current)}"):
+        with store.explaining("read", f"{layout.uri(layout.current)}"):
             current = read_current(client, layout)
         if current is None:
             raise StoreError(
@@ -109,18 +109,18 @@ def verify(store: Store, layout: Layout, content: bool, workers: int, folder: Pa
                 "Correct the data set's name or REMOTE_SAVE, or deliver it first."
             )
         progress.stage(f"Reading the ledger of run {current.run}")
-        with store.explaining(f"read the ledger {current.ledger}"):
+        with store.explaining("read", f"the ledger {current.ledger}"):
             files = _download(client, current, folder)
         load_expected(catalog, current.ledger, files)
         progress.stage(f"Listing {layout.uri(layout.root)}")
-        with store.explaining(f"list {layout.uri(layout.root)}"):
+        with store.explaining("list", f"{layout.uri(layout.root)}"):
             folders = (layout.images, layout.thumbnails, layout.crops)
             objects = (item for prefix in folders for item in list_objects(client, layout.bucket, prefix))
             load_listing(catalog, objects, layout)
         compare_with_listing(catalog, content)
         reader = Reader(store, client, layout.bucket, content)
         keep_findings(catalog, _read(catalog, reader, workers, progress))
-        with store.explaining(f"read {layout.uri(layout.current)}"):
+        with store.explaining("read", f"{layout.uri(layout.current)}"):
             now = read_current(client, layout)
         warnings = []
         if now is None or now.run != current.run:

@@ -21,7 +21,7 @@ from imagehaul.rendering.pool import RenderPool
 from imagehaul.sources.registry import open_source
 from imagehaul.sources.source import SourceTools
 from imagehaul.store.endpoint import Store
-from imagehaul.store.errors import explain
+from imagehaul.store.explanations import explain
 from imagehaul.store.files import OwnFiles
 from imagehaul.store.reference import resolve_store
 from imagehaul.transfer.engines import Lane, choose_lane
@@ -115,7 +115,7 @@ class Worker:
         try:
             OwnFiles(self._store.patient_client(), job.context.objects).send(part, layout.bucket, key)
         except Exception as error:
-            return str(explain(error, f"write the journal {layout.uri(key)}", self._store.url))
+            return str(explain(error, "write", f"the journal {layout.uri(key)}", self._store.url))
         return ""
 
 

@@ -19,7 +19,8 @@ from typing import Any
 from imagehaul.errors import Code, StoreError
 from imagehaul.layout import RUN_NAME, Layout
 from imagehaul.store.conditional_writes import Capabilities
-from imagehaul.store.errors import classify, explain, is_missing
+from imagehaul.store.errors import classify, is_missing
+from imagehaul.store.explanations import Verb, explain
 from imagehaul.store.files import OwnFiles
 
 CLOCK_SECONDS = 1.0
@@ -136,11 +137,11 @@ class LockObject:
             self._files.put(self._bucket, self._clock_key, b"")
             now = self._client.head_object(Bucket=self._bucket, Key=self._clock_key)["LastModified"]
         except Exception as error:
-            raise self._explained(error, "write beside") from error
+            raise self._explained(error, "write") from error
         return (now - found.modified).total_seconds() - CLOCK_SECONDS
 
-    def _explained(self, error: Exception, verb: str) -> StoreError:
-        return explain(error, f"{verb} the lock {self.uri}", self._client.meta.endpoint_url)
+    def _explained(self, error: Exception, verb: Verb) -> StoreError:
+        return explain(error, verb, f"the lock {self.uri}", self._client.meta.endpoint_url)
 
     def _parsed(self, body: bytes) -> Holder:
         """What cannot be read is somebody's lease, too."""

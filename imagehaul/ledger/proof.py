@@ -8,8 +8,6 @@ never proof.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -23,12 +21,12 @@ from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.rows import COLUMNS
 from imagehaul.mapping import Mapping
 from imagehaul.records import SourceFile
+from imagehaul.store.content import read_content, stored_sha256
 from imagehaul.store.errors import classify
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-READ_AT_ONCE = 1 << 20
 DOUBTS_AT_ONCE = 1_000
 PAUSES = (0.5, 4.0)
 """Seconds between the attempts to look at an object."""
@@ -127,17 +125,10 @@ class Looker:
         expected = doubt.sha256 or ("" if doubt.md5 else self.source_sha256(doubt.source))
         if not (expected or doubt.md5):
             return ""
-        if expected and not self.read_back:
-            head = self.client.head_object(Bucket=self.bucket, Key=doubt.key, ChecksumMode="ENABLED")
-            stored = head.get("ChecksumSHA256", "")
-            # A checksum with a dash is one of part checksums, and says nothing about the whole.
-            if stored and "-" not in stored:
-                return "checksum" if base64.b64decode(stored).hex() == expected else ""
-        sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-        for chunk in self.client.get_object(Bucket=self.bucket, Key=doubt.key)["Body"].iter_chunks(READ_AT_ONCE):
-            sha256.update(chunk)
-            md5.update(chunk)
-        same = sha256.hexdigest() == expected if expected else md5.hexdigest() == doubt.md5
+        if expected and not self.read_back and (kept := stored_sha256(self.client, self.bucket, doubt.key)):
+            return "checksum" if kept == expected else ""
+        found = read_content(self.client, self.bucket, doubt.key)
+        same = found.sha256 == expected if expected else found.md5 == doubt.md5
         return "read-back" if same else ""
 
 

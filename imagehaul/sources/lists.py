@@ -70,7 +70,7 @@ class ListSource:
         if not self.list_uri.startswith("s3://"):
             return Path(self.list_uri)
         store = self.tools.need_store()
-        with store.explaining(f"read the list {self.list_uri}"):
+        with store.explaining("read", f"the list {self.list_uri}"):
             return stored_objects.fetch_one(store, *split_object_uri(self.list_uri), folder)
 
     def _look(self, row: Row) -> SourceFile:

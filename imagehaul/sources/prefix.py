@@ -18,7 +18,7 @@ from imagehaul.sources.scan_report import ScanReport, is_image
 from imagehaul.sources.source import CopyOrigin, Entry, Fetched, Source, SourceDescriptor, SourceTools, SourceType
 from imagehaul.sources.stored_objects import ObjectWanted, etag_is_md5
 from imagehaul.store.endpoint import Store
-from imagehaul.store.errors import explain
+from imagehaul.store.explanations import explain
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -92,7 +92,7 @@ def list_prefix(
     try:
         yield from _rows(client, bucket, prefix, selection, report, layout)
     except (BotoCoreError, ClientError) as error:
-        raise explain(error, f"list s3://{bucket}/{prefix}", client.meta.endpoint_url) from None
+        raise explain(error, "list", f"s3://{bucket}/{prefix}", client.meta.endpoint_url) from None
 
 
 def _rows(

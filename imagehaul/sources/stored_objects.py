@@ -14,7 +14,8 @@ from imagehaul.records import SourceFile
 from imagehaul.sources.source import Entry, Fetched
 from imagehaul.store.download import Download, download
 from imagehaul.store.endpoint import Store
-from imagehaul.store.errors import classify, explain, is_missing
+from imagehaul.store.errors import classify, is_missing
+from imagehaul.store.explanations import explain
 from imagehaul.text import legible
 
 HEADER_BYTES = 64 * 1024
@@ -56,7 +57,7 @@ def look(store: Store, bucket: str, key: str) -> SourceFile:
         verdict = classify(error)
         if verdict.may_be_of_one_object or verdict.action == "reject":
             return SourceFile("", 0, "", "UNREADABLE", legible(f"The store says {verdict.reported}."))
-        raise explain(error, f"read s3://{bucket}/{key}", store.url) from None
+        raise explain(error, "read", f"s3://{bucket}/{key}", store.url) from None
     # A store that gives no ETag says at least when the object was written.
     version = head.get("ETag", "").strip('"') or head["LastModified"].isoformat()
     return SourceFile("", head["ContentLength"], version)

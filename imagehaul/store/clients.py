@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from imagehaul.store.ca import authority_file
 from imagehaul.store.credentials import RenewableCredentials, isolated_session, isolated_variables, service_descriptions
-from imagehaul.store.errors import classify, reported_words
+from imagehaul.store.errors import classify
+from imagehaul.store.explanations import reported_words
 from imagehaul.store.listing import read_contents
 from imagehaul.version import software
 

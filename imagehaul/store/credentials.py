@@ -10,13 +10,15 @@ import configparser
 import functools
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from imagehaul.errors import SettingsError
-from imagehaul.store.errors import explain
+from imagehaul.errors import Code, SettingsError, StoreError
+from imagehaul.store.explanations import explain
+from imagehaul.text import legible
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials, ReadOnlyCredentials
@@ -83,7 +85,8 @@ class ProfileKeys:
         _keep_secrets_from_logs()
         # botocore leaves the environment's keys out where a profile is named.
         try:
-            found = Session(profile=self.profile, session_vars=files).get_credentials()
+            with _naming(f"the profile {self.profile!r} in {where}"):
+                found = Session(profile=self.profile, session_vars=files).get_credentials()
         except ProfileNotFound as error:
             raise SettingsError(f"There is no profile {self.profile!r} in {where}.") from error
         except ConfigParseError as error:
@@ -102,7 +105,8 @@ class MachineKeys:
         from botocore.session import Session
 
         _keep_secrets_from_logs()
-        found = Session().get_credentials()
+        with _naming(f"the profile {os.environ.get('AWS_PROFILE') or 'default'!r} of this machine"):
+            found = Session().get_credentials()
         if found is None:
             raise NoCredentialsError
         return found
@@ -148,7 +152,7 @@ class RoleKeys:
                     **external,
                 )["Credentials"]
             except (BotoCoreError, ClientError) as error:
-                raise explain(error, f"assume the role {self.role_arn}", url) from error
+                raise explain(error, "assume", f"the role {self.role_arn}", url) from error
             return {
                 "access_key": keys["AccessKeyId"],
                 "secret_key": keys["SecretAccessKey"],
@@ -160,6 +164,28 @@ class RoleKeys:
 
 
 Keys = AccessKey | ProfileKeys | RoleKeys | MachineKeys
+
+
+@contextmanager
+def _naming(whose: str) -> Iterator[None]:
+    """Turns what befalls a program that gives keys (`credential_process`) into a sentence that names its profile."""
+    from botocore.exceptions import CredentialRetrievalError
+
+    try:
+        yield
+    except (OSError, ValueError, KeyError, CredentialRetrievalError) as error:
+        if isinstance(error, OSError):
+            if not error.filename:
+                raise
+            why = f"its program {str(error.filename)!r} cannot be run ({error.strerror})"
+        elif isinstance(error, CredentialRetrievalError):
+            why = str(error).rstrip(".")
+        else:
+            why = "its credential_process does not print the JSON that it should"
+        raise StoreError(
+            f"The keys of {whose} cannot be had: {legible(why)}.\nCorrect the profile, or run its program by hand.",
+            Code.ACCESS_DENIED,
+        ) from None  # What a program printed may be a key.
 
 
 class RenewableCredentials:
@@ -177,7 +203,8 @@ class RenewableCredentials:
         return str(self._credentials.method)
 
     def get_frozen_credentials(self) -> ReadOnlyCredentials:
-        return self._credentials.get_frozen_credentials()
+        with _naming("the store"):
+            return self._credentials.get_frozen_credentials()
 
     def get_deferred_property(self, name: str) -> Callable[[], str | None]:
         return self._credentials.get_deferred_property(name)

@@ -67,9 +67,10 @@ def _download(client: S3Client, store: Store, bucket: str, wanted: Download, wat
     range_read: dict[str, Any] = {"Range": f"bytes=0-{length - 1}"} if length < wanted.size else {}
     key, got = wanted.key, 0
     try:
-        answer = client.get_object(Bucket=bucket, Key=key, IfMatch=f'"{wanted.etag}"', **range_read)
-        # A store may have taken no notice of either condition.
+        # Without a condition, which stores refuse though it is met: the answer says itself what it is of.
+        answer = client.get_object(Bucket=bucket, Key=key, **range_read)
         if answer.get("ETag", "").strip('"') != wanted.etag or answer.get("ContentLength") != length:
+            answer["Body"].close()
             return Sent(key, "failed", Code.SOURCE_CHANGED, "The object is not the one that was planned.")
         with wanted.file.open("wb") as file:
             for chunk in answer["Body"].iter_chunks(_CHUNK):
@@ -83,7 +84,7 @@ def _download(client: S3Client, store: Store, bucket: str, wanted: Download, wat
         if classify(error).may_be_of_one_object:
             # The listing was allowed: it lies in this object.
             return Sent(key, "rejected", Code.UNREADABLE, legible(str(error)))
-        return failure(key, error, f"read s3://{bucket}/{key}", store)
+        return failure(key, error, "read", f"s3://{bucket}/{key}", store)
     if got != length:
         return Sent(key, "failed", Code.STORE_UNAVAILABLE, f"{got:,} bytes came of {length:,}.")
     return Sent(key, "sent")

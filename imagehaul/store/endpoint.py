@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 
-from imagehaul.errors import HaulError, SettingsError, StoreError
+from imagehaul.errors import Code, HaulError, SettingsError, StoreError
 from imagehaul.store.ca import authority_file
 from imagehaul.store.clients import TO_CHECK, TO_CHECK_AND_WAIT, TO_WAIT, boto3_client, s3fs_filesystem
 from imagehaul.store.credentials import (
@@ -29,7 +29,8 @@ from imagehaul.store.credentials import (
     freeze,
     keys_from_environment,
 )
-from imagehaul.store.errors import classify, explain
+from imagehaul.store.errors import classify
+from imagehaul.store.explanations import Verb, explain
 from imagehaul.store.plain_put import PlainPut
 from imagehaul.store.reference import StoreReference
 
@@ -83,12 +84,12 @@ class Store:
 
     def keys(self) -> AccessKey:
         """The keys as they are now: for a program that sends, anew for each batch."""
-        with self.explaining("read the keys"):
+        with self.explaining("read", "the keys"):
             return freeze(self._credentials())
 
     def renew(self) -> None:
         """Reads or asks for the keys anew, for the clients at work too; the next client is a new one."""
-        with self.explaining("read the keys"):
+        with self.explaining("read", "the keys"):
             self._credentials().renew()
         _made.forget_clients(self)
 
@@ -131,22 +132,28 @@ class Store:
         in_host = self.addressing == "virtual" or (self.addressing == "auto" and not self.url and "." not in bucket)
         return (url.replace("://", f"://{bucket}.", 1) if in_host else url), in_host
 
-    def check(self, bucket: str, prefix: str = "", wait: bool = False) -> None:
+    def check(self, bucket: str, prefix: str = "", wait: bool = False, setting: str = "") -> None:
         """Asks the store whether it can be listed; within about 15 seconds. `prefix` is "" or ends in "/".
 
-        `wait`: for a store that is away, half a minute more. Raises StoreError, SettingsError: what is wrong, and
-        what to do, in one to three lines.
+        `wait`: for a store that is away, half a minute more. `setting`: what names the bucket.
+        Raises StoreError, SettingsError: what is wrong, and what to do, in one to three lines.
         """
         from botocore.exceptions import ClientError
         from botocore.parsers import ResponseParserError
 
         _say_unencrypted(self.url)
-        with self.explaining(f"list s3://{bucket}/{prefix}"):
+        with self.explaining("list", f"s3://{bucket}/{prefix}"):
             client = boto3_client(self, self._credentials(), TO_CHECK_AND_WAIT if wait else TO_CHECK)
             try:
                 listing = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
             except ClientError as error:
                 said = classify(error).reported
+                if setting and classify(error).code == Code.BUCKET_MISSING:
+                    raise StoreError(
+                        f"The store at {self.url or 'AWS'} has no bucket {bucket!r} ({said}).\n"
+                        f"Create the bucket, or correct {setting}.",
+                        Code.BUCKET_MISSING,
+                    ) from error
                 if said not in ("404", "405", "500"):
                     raise
                 raise self._no_store(f"{said} without a reason") from error
@@ -163,14 +170,14 @@ class Store:
         )
 
     @contextmanager
-    def explaining(self, doing: str) -> Iterator[None]:
-        """Turns a store's error in its block into a StoreError. `doing`: "list s3://bucket/prefix/"."""
+    def explaining(self, verb: Verb, what: str) -> Iterator[None]:
+        """Turns a store's error in its block into a StoreError. Such as "list", "s3://bucket/prefix/"."""
         try:
             yield
         except HaulError:
             raise
         except Exception as error:
-            raise explain(error, doing, self.url) from error
+            raise explain(error, verb, what, self.url) from error
 
     def _credentials(self) -> RenewableCredentials:
         place = Place(self.url, self.region, authority_file(self.ca))
@@ -183,6 +190,9 @@ def store_from_environment(object_store_url: str, environ: Mapping[str, str], fo
     Keys: a complete pair in the environment, else the file, else boto3's own chain. CA: AWS_CA_BUNDLE.
     """
     keys, region = keys_from_environment(environ, folder)
+    elsewhere = next((name for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") if environ.get(name)), "")
+    if elsewhere and not object_store_url:
+        _LOG.warning("%s is set, and is not read: the store is AWS. Set OBJECT_STORE_URL for another.", elsewhere)
     return Store(
         url=object_store_url,
         region=region or "us-east-1",

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from imagehaul.errors import Code, StoreError
-from imagehaul.text import legible
+from imagehaul.errors import StoreError
 
 Action = Literal["stop", "retry", "reject", "fail"]
 
@@ -63,7 +62,7 @@ _TABLE: dict[tuple[Action, str], str] = {
         XMinioObjectExistsAsDirectory XMinioParentIsObject""",
     ("reject", "SOURCE_GONE"): "NoSuchKey NoSuchVersion",
     ("reject", "SOURCE_CHANGED"): "PreconditionFailed",
-    ("reject", "UNREADABLE"): "InvalidObjectState",
+    ("reject", "SOURCE_ARCHIVED"): "InvalidObjectState",
 }  # fmt: skip
 """What is not here, and no 5xx, is an object that the store refuses: fail, STORE_REFUSED.
 https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList and MinIO's cmd/api-errors.go.
@@ -78,6 +77,7 @@ _BY_STATUS = {
     "404": Verdict("reject", "SOURCE_GONE", "404"),
     "408": Verdict("retry", "STORE_BUSY", "408"),
     "412": Verdict("reject", "SOURCE_CHANGED", "412"),
+    "413": Verdict("fail", "STORE_REFUSED", "413"),
     "429": Verdict("retry", "STORE_BUSY", "429"),
     "501": Verdict("fail", "STORE_REFUSED", "501"),
     "507": Verdict("stop", "STORE_FULL", "507"),
@@ -128,6 +128,8 @@ _BY_PART: tuple[tuple[str, Action, str], ...] = (
 
 _UNTRUSTED = re.compile(r"certificate|match|WRONG_VERSION_NUMBER|HTTP_REQUEST|No such file", re.IGNORECASE)
 _GO_CODE = re.compile(r"\b([A-Z][A-Za-z0-9]+): ")
+_GO_OWN = ("SerializationError", "UnmarshalError")
+"""s5cmd's words for an answer that is no XML: the status says more."""
 _GO_STATUS = re.compile(r"status code: (\d{3})")
 
 
@@ -141,6 +143,7 @@ def classify(problem: str | BaseException) -> Verdict:
         # s5cmd's own line on a file that has gone: all that looks like a code in it is the file's name.
         gone = problem.startswith("given object ")
         words = [problem] if problem.isalnum() else [] if gone else _GO_CODE.findall(problem)
+        words = [word for word in words if word not in _GO_OWN]
         known = [word for word in words if word in _BY_CODE]
         if known or (status and not gone) or problem.isalnum():
             return _of_answer((known or words or [""])[0], status[1] if status else "")
@@ -150,12 +153,12 @@ def classify(problem: str | BaseException) -> Verdict:
         return Verdict("fail", "STORE_REFUSED")
     if isinstance(problem, StoreError):
         return Verdict("stop", problem.code)
-    for error in _causes(problem):
-        response = _answer(error)
+    for error in causes(problem):
+        response = answer_of(error)
         if response:
             status_code = response.get("ResponseMetadata", {}).get("HTTPStatusCode", "")
             return _of_answer(str(response.get("Error", {}).get("Code", "")), str(status_code))
-    for error in _causes(problem):
+    for error in causes(problem):
         for kind in type(error).__mro__:
             if kind.__name__ in _BY_EXCEPTION:
                 if kind.__name__ == "SSLError" and not _UNTRUSTED.search(str(error)):
@@ -166,9 +169,28 @@ def classify(problem: str | BaseException) -> Verdict:
     raise problem
 
 
+_MISSING = ("NoSuchKey", "NoSuchVersion", "404", "NotFound")
+LONGEST_KEY, LONGEST_SEGMENT = 1024, 255
+"""Bytes: what S3 allows, and what some stores allow between two slashes."""
+_BAD_NAME = ("InvalidObjectName", "XMinioInvalidObjectName", "InvalidURI")
+
+
+def of_upload(verdict: Verdict, key: str) -> Verdict:
+    """What the verdict means where an object was to be written: there is no source in the store that could be gone.
+
+    A name that is longer than stores allow is said to be that, whatever the store calls it.
+    """
+    if verdict.reported in _MISSING or verdict.code == "SOURCE_CHANGED":
+        return Verdict("fail", "STORE_REFUSED", verdict.reported)
+    longest = max(len(part.encode()) for part in key.split("/"))
+    if verdict.reported in _BAD_NAME and (len(key.encode()) > LONGEST_KEY or longest > LONGEST_SEGMENT):
+        return Verdict("reject", "KEY_TOO_LONG", verdict.reported)
+    return verdict
+
+
 def is_missing(error: BaseException) -> bool:
     """The store answered, and there is no such object. A bucket that is not there is none of that."""
-    return classify(error).reported in ("NoSuchKey", "NoSuchVersion", "404", "NotFound")
+    return classify(error).reported in _MISSING
 
 
 def _of_answer(code: str, status: str) -> Verdict:
@@ -179,110 +201,19 @@ def _of_answer(code: str, status: str) -> Verdict:
     return verdict if code in (verdict.reported, "") else Verdict(verdict.action, verdict.code, code)
 
 
-def _answer(error: BaseException) -> dict[str, Any]:
+def answer_of(error: BaseException) -> dict[str, Any]:
     """The store's answer in botocore's `ClientError`; {} in any other error."""
     response = getattr(error, "response", None)
     return response if isinstance(response, dict) else {}
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """The error and what lies behind it, where s3fs or boto3's transfers have wrapped it."""
     seen: BaseException | None = error
     while seen is not None:
         yield seen
         wraps = isinstance(seen, OSError) or type(seen).__module__.startswith(("boto3", "s3transfer"))
         seen = (getattr(seen, "last_exception", None) or seen.__cause__ or seen.__context__) if wraps else None
-
-
-def explain(error: BaseException, doing: str, url: str) -> StoreError:
-    """The error as the sentence that ends the run. `doing`: "list s3://bucket/prefix/"; `url` of the store."""
-    if isinstance(error, StoreError):
-        return error
-    verdict, where = classify(error), url or "AWS"
-    said = reported_words(error)
-    match verdict.code:
-        case "CERTIFICATE":
-            return _certificate(said, where)
-        case "WRONG_REGION":
-            return _redirected(error, said, doing, where)
-        case "STORE_UNAVAILABLE":
-            text = f"The store at {where} cannot be reached: {said}."
-        case "BUCKET_MISSING":
-            text = f"The store at {where} could not {doing}: there is no such bucket ({verdict.reported})."
-        case "ACCESS_DENIED" | "CREDENTIALS_EXPIRED" if not any(map(_answer, _causes(error))):
-            text = f"There are no keys for the store at {where}: {said}."
-        case _:
-            text = f"The store at {where} refused to {doing}: {said}."
-    hint = _HINTS.get(verdict.reported) or Code[verdict.code].advice
-    if verdict.reported == "ConnectionClosedError" and url.startswith("http://"):
-        hint = "Check the URL: a port with TLS wants https://."
-    if verdict.reported in ("AccessDenied", "403"):
-        needed = _PERMISSIONS.get(doing.partition(" ")[0], "the permission for it")
-        hint = f"These keys need {needed} there; or the bucket is another account's, or its policy denies it."
-        if doing.startswith("assume"):
-            hint = "Correct the keys that assume it, or let them (sts:AssumeRole), and let the role trust them."
-    return StoreError(f"{text}\n{hint}", Code[verdict.code])
-
-
-def _redirected(error: BaseException, said: str, doing: str, where: str) -> StoreError:
-    answer = next(filter(None, map(_answer, _causes(error))), {})
-    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    region = answer.get("Error", {}).get("Region") or headers.get("x-amz-bucket-region", "")
-    if region or "location" not in headers:
-        mend = f"Set the region to {region}" if region else "Set the bucket's region"
-        return StoreError(
-            f"The store at {where} could not {doing}: the bucket is in another region ({said}).\n"
-            f"{mend}: AWS_REGION, or the block's field.",
-            Code.WRONG_REGION,
-        )
-    return StoreError(
-        f"The store at {where} sends us on to {legible(headers['location'])} ({said}).\n"
-        "Write the store's own URL, with https:// where it wants that."
-    )
-
-
-_PERMISSIONS = {
-    "list": "s3:ListBucket",
-    "write": "s3:PutObject",
-    "read": "s3:GetObject",
-}
-_HINTS = {
-    "InvalidAccessKeyId": "It does not know the access key: correct the keys, or the URL (another store?).",
-    "SignatureDoesNotMatch": "The secret key is not the one of this access key: correct the secret key.",
-    "PartialCredentialsError": "Set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or none of them.",
-    "NoCredentialsError": (
-        "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write .vl/aws_credentials, or name a block with --store."
-    ),
-}
-
-_TLS_FAULTS = (
-    ("WRONG_VERSION_NUMBER", "it speaks no TLS at this port", "Write http:// in the URL, or correct the port."),
-    ("HTTP_REQUEST", "it speaks no TLS at this port", "Write http:// in the URL, or correct the port."),
-    ("has expired", "its certificate has expired", "Renew the certificate on the store, or set this machine's clock."),
-    ("not yet valid", "its certificate is not valid yet", "Set this machine's clock, or correct the certificate."),
-    ("match", "its certificate is for another host name", "Use a name in the URL that the certificate names."),
-    ("self-signed", "its certificate is not trusted: it is self-signed, or its CA is", ""),
-    ("issuer certificate", "its certificate is not trusted: it is signed by an unknown CA", ""),
-)
-
-
-def _certificate(said: str, where: str) -> StoreError:
-    fault, mend = next(((fault, mend) for word, fault, mend in _TLS_FAULTS if word in said), (said, ""))
-    mend = mend or "Give the CA that signed it, as a PEM file: AWS_CA_BUNDLE, or the block's CA field."
-    return StoreError(f"No TLS connection to the store at {where}: {fault}.\n{mend}", Code.CERTIFICATE)
-
-
-def reported_words(error: BaseException) -> str:
-    """The store's or the system's own words, in one line."""
-    for cause in _causes(error):
-        response = _answer(cause)
-        if response:
-            said = response.get("Error", {})
-            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", "no status")
-            code, message = str(said.get("Code") or status), str(said.get("Message") or "").strip(" .")
-            return legible(f"{code} ({message})" if message and message != code else code)
-    inner = getattr(error, "kwargs", {}).get("error", error)
-    return legible(re.sub(r"^\w+\(.*?\): ", "", " ".join(str(inner).split())).rstrip("."))
 
 
 def local_fault(error: Exception) -> OSError | None:

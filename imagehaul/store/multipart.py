@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from imagehaul.store.endpoint import Store
-from imagehaul.store.errors import classify, explain
+from imagehaul.store.errors import classify
+from imagehaul.store.explanations import explain
 from imagehaul.text import legible
 
 if TYPE_CHECKING:
@@ -75,5 +76,5 @@ def abort_unfinished_uploads(store: Store, bucket: str, prefix: str, started_bef
                     client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=unfinished["UploadId"])
                     aborted.append(key)
     except Exception as error:
-        return aborted, str(explain(error, f"end unfinished uploads below s3://{bucket}/{prefix}", store.url))
+        return aborted, str(explain(error, "end", f"unfinished uploads below s3://{bucket}/{prefix}", store.url))
     return aborted, ""

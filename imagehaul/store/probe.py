@@ -13,7 +13,8 @@ from imagehaul.layout import MARKS, Layout
 from imagehaul.records import ObjectOptions
 from imagehaul.store.conditional_writes import Capabilities, find_capabilities, md5_header
 from imagehaul.store.endpoint import Store
-from imagehaul.store.errors import classify, reported_words
+from imagehaul.store.errors import classify
+from imagehaul.store.explanations import reported_words
 from imagehaul.store.files import OwnFiles
 from imagehaul.store.listing import list_objects
 from imagehaul.store.object_settings import hides_md5, object_settings
@@ -44,7 +45,7 @@ def probe_writing(store: Store, bucket: str, prefix: str, options: ObjectOptions
     if hides_md5(options.sse):
         settings["ChecksumSHA256"] = checksum
     try:
-        with store.explaining(f"write to s3://{bucket}/{prefix}"):
+        with store.explaining("write", f"to s3://{bucket}/{prefix}"):
             try:
                 return find_capabilities(client, {**plain, **settings})
             except client.exceptions.ClientError as error:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from imagehaul.errors import Code, StoreError
 from imagehaul.store.endpoint import Store
-from imagehaul.store.errors import classify, explain
+from imagehaul.store.errors import classify
+from imagehaul.store.explanations import explain
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -39,7 +40,7 @@ class RangedFile(io.RawIOBase):
                 raise
             except Exception as error:
                 if pause is None or classify(error).action != "retry":
-                    raise explain(error, f"read s3://{self._bucket}/{self._key}", self._store.url) from error
+                    raise explain(error, "read", f"s3://{self._bucket}/{self._key}", self._store.url) from error
                 time.sleep(pause)
         raise AssertionError("The last attempt returns or raises.")
 

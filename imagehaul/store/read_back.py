@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import itertools
 import re
 import time
@@ -13,15 +11,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from imagehaul.store.content import read_content, stored_sha256
 from imagehaul.store.endpoint import Store
-from imagehaul.store.errors import classify, explain, is_missing
+from imagehaul.store.errors import classify, is_missing
+from imagehaul.store.explanations import explain
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PAUSES = (2.0,)
 """Seconds between two attempts to read an object. The client has its own, which end where the body begins."""
-READ_AT_ONCE = 1 << 20
 AHEAD = 4
 """Objects in hand for each worker, so that a large one holds nobody up."""
 
@@ -70,35 +69,24 @@ class Reader:
                     time.sleep(pause)
                     continue
                 if verdict.action == "stop":
-                    raise explain(error, f"read s3://{self.bucket}/{listed.key}", self.store.url) from error
+                    raise explain(error, "read", f"s3://{self.bucket}/{listed.key}", self.store.url) from error
                 if verdict.action == "retry":
                     # Is it this object, or is the store out of reach?
-                    with self.store.explaining(f"read s3://{self.bucket}/{listed.key}"):
+                    with self.store.explaining("read", f"s3://{self.bucket}/{listed.key}"):
                         self.client.list_objects_v2(Bucket=self.bucket, Prefix=listed.key, MaxKeys=1)
                 return "unread", f"It cannot be read: {verdict.reported or verdict.code}."
         raise AssertionError("The last attempt returns or raises.")
 
     def _compare(self, listed: Listed) -> tuple[Fault, str]:
-        if not self.content and listed.sha256:
-            head = self.client.head_object(Bucket=self.bucket, Key=listed.key, ChecksumMode="ENABLED")
-            checksum = head.get("ChecksumSHA256", "")
-            # A checksum with a dash is one of part checksums, and says nothing about the whole.
-            if checksum and "-" not in checksum:
-                same = base64.b64decode(checksum).hex() == listed.sha256
-                return ("", "") if same else ("changed", "The store gives another SHA-256.")
-        sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
-        for chunk in self.client.get_object(Bucket=self.bucket, Key=listed.key)["Body"].iter_chunks(READ_AT_ONCE):
-            sha256.update(chunk)
-            md5.update(chunk)
-            size += len(chunk)
-        if size != listed.size:
-            return "changed", f"It gives {size} bytes, and the ledger says {listed.size}."
+        if not self.content and listed.sha256 and (kept := stored_sha256(self.client, self.bucket, listed.key)):
+            return ("", "") if kept == listed.sha256 else ("changed", "The store gives another SHA-256.")
+        found = read_content(self.client, self.bucket, listed.key)
+        if found.size != listed.size:
+            return "changed", f"It gives {found.size} bytes, and the ledger says {listed.size}."
         if listed.sha256:
-            same = sha256.hexdigest() == listed.sha256
-            return ("", "") if same else ("changed", "Its bytes have another SHA-256.")
+            return ("", "") if found.sha256 == listed.sha256 else ("changed", "Its bytes have another SHA-256.")
         if listed.expected_md5:
-            same = md5.hexdigest() == listed.expected_md5
-            return ("", "") if same else ("changed", "Its bytes have another MD5.")
+            return ("", "") if found.md5 == listed.expected_md5 else ("changed", "Its bytes have another MD5.")
         if listed.same_etag:
             return "", ""
         return "changed", f"Its ETag was {listed.etag} and is {listed.held_etag}, and no hash of its bytes is known."

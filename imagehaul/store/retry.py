@@ -18,8 +18,8 @@ from typing import Protocol, TypeVar
 from imagehaul.errors import Code, StoreError, Trait
 from imagehaul.records import Sent
 from imagehaul.store.endpoint import Store
-from imagehaul.store.errors import Verdict, classify, explain
-from imagehaul.text import legible
+from imagehaul.store.errors import Verdict, classify, of_upload
+from imagehaul.store.explanations import Verb, explain, words_of
 
 _PROGRESS_BYTES = 1024 * 1024
 MOST_DENIED = 1_000
@@ -245,20 +245,21 @@ class Rounds:
         return found[0] if found else slow
 
 
-def failure(key: str, error: Exception, doing: str, store: Store) -> Sent:
+def failure(key: str, error: Exception, verb: Verb, what: str, store: Store) -> Sent:
     """The answer for one object whose request failed. Raises StoreError where no other object would fare better.
 
-    `doing`: "write s3://bucket/key"."""
-    verdict = classify(error)
+    Such as "write", "s3://bucket/key".
+    """
+    verdict = of_upload(classify(error), key) if verb == "write" else classify(error)
     if verdict.action == "stop" and not verdict.may_be_of_one_object:
-        raise explain(error, doing, store.url) from error
+        raise explain(error, verb, what, store.url) from error
     return answer(key, verdict, str(error))
 
 
 def answer(key: str, verdict: Verdict, words: str) -> Sent:
     """A verdict as the answer for one object. `words`: the store's or the system's own."""
     outcome = Code[verdict.code].status if verdict.action == "reject" else "failed"
-    return Sent(key, outcome, verdict.code, legible(words))
+    return Sent(key, outcome, verdict.code, words_of(verdict, words))
 
 
 def silence(key: str) -> Sent:

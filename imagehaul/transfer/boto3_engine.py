@@ -87,7 +87,7 @@ class Boto3Sender:
             return fault
         if local := local_fault(error):
             return unreadable(upload, local)
-        sent = failure(upload.key, error, f"write s3://{self.bucket}/{upload.key}", self.store)
+        sent = failure(upload.key, error, "write", f"s3://{self.bucket}/{upload.key}", self.store)
         if classify(error).reported in _DIGEST_ERRORS and not has_planned_bytes(upload):
             return changed(upload)
         return sent

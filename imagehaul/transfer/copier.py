@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
+from imagehaul.errors import Code
 from imagehaul.records import Copy, ObjectOptions, Sent
 from imagehaul.store.endpoint import Store
+from imagehaul.store.errors import classify
 from imagehaul.store.multipart import PartsUpload
 from imagehaul.store.object_settings import object_settings
 from imagehaul.store.retry import Watch, failure, in_threads, silence
@@ -15,9 +20,12 @@ from imagehaul.store.retry import Watch, failure, in_threads, silence
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+_LOG = logging.getLogger(__name__)
 _LARGEST_COPY = 5 * 1024**3
 """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
 _COPY_PART = 512 * 1024**2
+_KEPT = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "Metadata")
+"""What an object keeps of its source where the settings say nothing else. Its content type is what its bytes are."""
 
 
 @dataclass(frozen=True)
@@ -28,33 +36,91 @@ class Copier:
     threads: int
     largest: int = _LARGEST_COPY
     part: int = _COPY_PART
+    _tags_refused: threading.Event = field(default_factory=threading.Event)
 
     def copy(self, copies: Sequence[Copy], watch: Watch) -> list[Sent]:
         """Raises StoreError: what stops the whole run, as soon as it is known."""
         client = self.store.client()
-        settings = object_settings(self.options)
+        return in_threads(copies, lambda item: self._copy(client, item, watch), self.threads, watch)
 
-        def copy(item: Copy) -> Sent:
-            described: dict[str, Any] = {
-                "Bucket": self.bucket,
-                "Key": item.key,
-                "ContentType": item.content_type,
-                **settings,
-            }
-            source: dict[str, Any] = {
-                "CopySource": {"Bucket": item.source_bucket, "Key": item.source_key},
-                "CopySourceIfMatch": f'"{item.source_etag}"',
-            }
+    def _copy(self, client: S3Client, item: Copy, watch: Watch) -> Sent:
+        try:
+            head = self._head(client, item)
+            if head and not _is_planned(head, item):
+                return _changed(item)
+            described = {**self._described(head), "Bucket": self.bucket, "Key": item.key}
+            described["ContentType"] = item.content_type
             try:
-                if item.size > self.largest:
-                    return self._copy_in_parts(client, item, described, source, watch)
-                client.copy_object(**described, **source, MetadataDirective="REPLACE")
-            except Exception as error:
-                doing = f"copy s3://{item.source_bucket}/{item.source_key} to s3://{self.bucket}/{item.key}"
-                return failure(item.key, error, doing, self.store)
-            return Sent(item.key, "sent")
+                return self._copy_if(client, item, described, watch, {"CopySourceIfMatch": f'"{item.source_etag}"'})
+            except client.exceptions.ClientError as error:
+                if classify(error).code != Code.SOURCE_CHANGED:
+                    raise
+            # Swift refuses a condition that is met where the source was uploaded in parts: look, copy, and look again.
+            if not _is_planned(self._head(client, item), item):
+                return _changed(item)
+            sent = self._copy_if(client, item, described, watch, {})
+            return sent if _is_planned(self._head(client, item), item) else _changed(item)
+        except Exception as error:
+            what = f"s3://{item.source_bucket}/{item.source_key} to s3://{self.bucket}/{item.key}"
+            return failure(item.key, error, "copy", what, self.store)
 
-        return in_threads(copies, copy, self.threads, watch)
+    def _head(self, client: S3Client, item: Copy) -> dict[str, Any]:
+        """What the store says of the source; {} where it refuses: a copy says why, a HEAD does not."""
+        try:
+            return dict(client.head_object(Bucket=item.source_bucket, Key=item.source_key))
+        except client.exceptions.ClientError as error:
+            if classify(error).action == "retry":
+                raise
+            return {}
+
+    def _described(self, head: dict[str, Any]) -> dict[str, Any]:
+        kept = {name: head[name] for name in _KEPT if head.get(name)} if self.options.keep_source_metadata else {}
+        if kept.get("ContentEncoding") == "aws-chunked":
+            del kept["ContentEncoding"]  # of a transfer that is over; some stores keep it as if it were the object's
+        return {**kept, **object_settings(self.options)}
+
+    def _copy_if(
+        self, client: S3Client, item: Copy, described: dict[str, Any], watch: Watch, condition: dict[str, Any]
+    ) -> Sent:
+        source = {"CopySource": {"Bucket": item.source_bucket, "Key": item.source_key}, **condition}
+        if item.size > self.largest:
+            return self._copy_in_parts(client, item, {**described, **self._tags(client, item)}, source, watch)
+        request: dict[str, Any] = {**described, **source, "MetadataDirective": "REPLACE"}
+        if self.options.keep_source_metadata and not self._tags_refused.is_set():
+            try:
+                client.copy_object(**request, TaggingDirective="COPY")
+                return Sent(item.key, "sent")
+            except client.exceptions.ClientError as error:
+                if classify(error).code not in (Code.ACCESS_DENIED, Code.STORE_REFUSED):
+                    raise
+                refused = error
+            client.copy_object(**request, TaggingDirective="REPLACE", Tagging="")
+            self._say_tags_refused(refused)
+        else:
+            client.copy_object(**request)
+        return Sent(item.key, "sent")
+
+    def _tags(self, client: S3Client, item: Copy) -> dict[str, str]:
+        """For a copy in parts, which takes none along by itself."""
+        if not self.options.keep_source_metadata or self._tags_refused.is_set():
+            return {}
+        try:
+            found = client.get_object_tagging(Bucket=item.source_bucket, Key=item.source_key)["TagSet"]
+        except client.exceptions.ClientError as error:
+            if classify(error).code not in (Code.ACCESS_DENIED, Code.STORE_REFUSED):
+                raise
+            self._say_tags_refused(error)
+            return {}
+        return {"Tagging": urlencode([(tag["Key"], tag["Value"]) for tag in found])} if found else {}
+
+    def _say_tags_refused(self, error: Exception) -> None:
+        """Once: a copy without its tags is a good one, and the next ones do without them at once."""
+        if not self._tags_refused.is_set():
+            self._tags_refused.set()
+            reported = classify(error).reported
+            _LOG.warning(
+                "The tags of source objects are not kept: the store refuses them to these keys (%s).", reported
+            )
 
     def _copy_in_parts(
         self, client: S3Client, item: Copy, described: dict[str, Any], source: dict[str, Any], watch: Watch
@@ -69,3 +135,11 @@ class Copier:
                 watch.moved(self.part)
             parts.complete()
         return Sent(item.key, "sent")
+
+
+def _is_planned(head: dict[str, Any], item: Copy) -> bool:
+    return str(head.get("ETag", "")).strip('"') == item.source_etag
+
+
+def _changed(item: Copy) -> Sent:
+    return Sent(item.key, "failed", Code.SOURCE_CHANGED, "The object is not the one that was planned.")

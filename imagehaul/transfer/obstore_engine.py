@@ -23,7 +23,7 @@ from imagehaul.records import ObjectOptions, Sent, Upload
 from imagehaul.store.ca import authority_file
 from imagehaul.store.clients import WHO_ASKS
 from imagehaul.store.endpoint import Store
-from imagehaul.store.errors import classify
+from imagehaul.store.errors import classify, of_upload
 from imagehaul.store.retry import Watch, answer, silence
 from imagehaul.text import legible
 from imagehaul.transfer.program_output import listen
@@ -200,7 +200,7 @@ class _Report:
         code = _CODE.search(words)
         if code is None:
             return silence(upload.key)
-        verdict, message = classify(code[1]), _MESSAGE.search(words)
+        verdict, message = of_upload(classify(code[1]), upload.key), _MESSAGE.search(words)
         self.stopped = verdict.action == "stop" and not verdict.may_be_of_one_object
         if self.stopped:
             return None

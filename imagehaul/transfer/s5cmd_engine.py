@@ -21,7 +21,7 @@ import orjson
 from imagehaul.child_process import bound
 from imagehaul.records import PART_SIZE, ObjectOptions, Sent, Upload
 from imagehaul.store.endpoint import Store
-from imagehaul.store.errors import classify
+from imagehaul.store.errors import classify, of_upload
 from imagehaul.store.retry import Watch, answer
 from imagehaul.text import legible
 from imagehaul.transfer.local_file import source_fault
@@ -180,9 +180,10 @@ class _Report:
             if error is None:
                 sent = Sent(record["destination"].removeprefix(self._target), "sent")
             else:
-                verdict = classify(error)
+                key = self._commands[record["command"]]
+                verdict = of_upload(classify(error), key)
                 self.stopped = self.stopped or (verdict.action == "stop" and not verdict.may_be_of_one_object)
-                sent = answer(self._commands[record["command"]], verdict, error)
+                sent = answer(key, verdict, error)
         except (ValueError, TypeError, KeyError, AttributeError):
             sent = None
         if sent is None or sent.key not in self._keys or self.stopped:

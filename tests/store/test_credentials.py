@@ -267,3 +267,35 @@ def test_a_renewal_that_fails_is_a_sentence_and_no_traceback(caplog: pytest.LogC
             store.keys()
     assert refused.value.code == "CREDENTIALS_EXPIRED"
     assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("command", "complaint"),
+    [
+        ("echo these are no keys", "does not print the JSON"),
+        ("/no/such/program --give keys", "'/no/such/program' cannot be run"),
+        ("sh -c 'echo no room >&2; exit 3'", "no room"),
+    ],
+    ids=["no JSON", "missing", "fails"],
+)
+def test_a_program_that_gives_no_keys_is_named_with_its_profile(
+    command: str, complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text(f"[profile work]\ncredential_process = {command}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    with pytest.raises(StoreError) as refused:
+        store_from_environment("http://127.0.0.1:1", {}, tmp_path).check("images")
+    assert "'work'" in str(refused.value)
+    assert complaint in str(refused.value)
+    assert refused.value.code == "ACCESS_DENIED"
+
+
+def test_a_url_that_boto3_would_take_from_the_environment_is_warned_about(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    environ = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": "http://minio:9000"}
+    store_from_environment("http://other:9000", environ, tmp_path)
+    assert "AWS_ENDPOINT_URL" not in caplog.text
+    store_from_environment("", environ, tmp_path)
+    assert "AWS_ENDPOINT_URL is set, and is not read" in caplog.text

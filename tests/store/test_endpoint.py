@@ -406,8 +406,8 @@ def test_s3fs_remembers_no_listing(store: Store, filled: str) -> None:
 def test_an_error_outside_the_program_becomes_a_sentence_and_a_fault_of_ours_does_not(store: Store) -> None:
     with (
         pytest.raises(StoreError, match="could not read s3://never-made/a"),
-        store.explaining("read s3://never-made/a"),
+        store.explaining("read", "s3://never-made/a"),
     ):
         store.client().get_object(Bucket="never-made", Key="a")
-    with pytest.raises(KeyError), store.explaining("read nothing"):
+    with pytest.raises(KeyError), store.explaining("read", "nothing"):
         raise KeyError("ours")

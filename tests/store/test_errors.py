@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+from typing import cast
 
 import botocore.exceptions as boto
 import pytest
@@ -10,13 +11,18 @@ from botocore.exceptions import ClientError
 
 from imagehaul.errors import Code, StoreError
 from imagehaul.store.endpoint import Store
-from imagehaul.store.errors import Verdict, classify, explain, is_missing
+from imagehaul.store.errors import Verdict, classify, is_missing, of_upload
+from imagehaul.store.explanations import Verb, explain
+from imagehaul.store.retry import answer
 
 GO = "status code: 403, request id: 18EA68577D4AC6AFE1352FBF, host id: "
 
 
-def client_error(code: str, status: int = 400, message: str = "") -> ClientError:
-    answer = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+def client_error(code: str, status: int = 400, message: str = "", headers: dict[str, str] | None = None) -> ClientError:
+    answer = {
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": headers or {}},
+    }
     return ClientError(answer, "PutObject")  # type: ignore[arg-type] - a part of an answer
 
 
@@ -120,11 +126,68 @@ def test_a_missing_object_is_missing_and_a_missing_bucket_is_an_error(store: Sto
 
 
 def test_a_stores_words_cannot_write_to_the_terminal() -> None:
-    explained = explain(client_error("Odd", message="\x1b[2J\nsecond line"), "list s3://b/", "http://h")
+    explained = explain(client_error("Odd", message="\x1b[2J\nsecond line"), "list", "s3://b/", "http://h")
     assert "\x1b" not in str(explained)
     assert str(explained).count("\n") == 1
 
 
 def test_an_error_that_is_explained_stays_as_it_is() -> None:
     error = StoreError("told already", "BUCKET_MISSING")
-    assert explain(error, "list s3://b/", "") is error
+    assert explain(error, "list", "s3://b/", "") is error
+
+
+# -- what is meant where an object is written --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", ["404", "NoSuchKey", "NotFound", "412", "PreconditionFailed"])
+def test_a_write_is_not_told_that_its_source_is_gone_or_changed(code: str) -> None:
+    assert of_upload(classify(code), "a.jpg") == Verdict("fail", "STORE_REFUSED", code)
+
+
+@pytest.mark.parametrize("key", ["a" * 1025, "a/" + "b" * 256])
+def test_a_name_that_is_refused_and_too_long_is_too_long(key: str) -> None:
+    assert of_upload(classify("InvalidObjectName"), key).code == "KEY_TOO_LONG"
+    assert of_upload(classify("InvalidObjectName"), "short").code == "STORE_REFUSED"
+
+
+def test_a_proxys_limit_of_size_is_named_and_no_dump_is_shown() -> None:
+    line = (
+        'ERROR "cp a s3://b/a": SerializationError: failed to unmarshal error message status code: 413, request id: '
+        "caused by: UnmarshalError: failed to unmarshal error message 00000000  3c 68 74 6d 6c 3e"
+    )
+    sent = answer("a", of_upload(classify(line), "a"), line)
+    assert (sent.outcome, sent.code) == ("failed", "STORE_REFUSED")
+    assert "client_max_body_size" in sent.message
+    assert "3c 68" not in sent.message
+
+
+def test_an_archived_object_is_named_as_one() -> None:
+    sent = answer("a", classify("InvalidObjectState"), "InvalidObjectState (The operation is not valid)")
+    assert sent.code == "SOURCE_ARCHIVED"
+    assert "archive" in sent.message
+    assert "Restore it" in Code.SOURCE_ARCHIVED.advice
+
+
+@pytest.mark.parametrize(
+    ("headers", "name"),
+    [
+        ({"content-type": "text/html", "via": "1.1 proxy.example (squid/6.1)"}, "1.1 proxy.example (squid/6.1)"),
+        ({"content-type": "text/html; charset=utf-8", "server": "nginx/1.22"}, "nginx/1.22"),
+    ],
+)
+def test_a_refusal_by_a_proxy_blames_no_permission(headers: dict[str, str], name: str) -> None:
+    said = str(explain(client_error("403", status=403, headers=headers), "list", "s3://b/", "http://h"))
+    assert said.startswith("What answered in place of the store at http://h is a web server or proxy")
+    assert name in said
+    assert "NO_PROXY" in said
+    assert "s3:ListBucket" not in said
+
+
+def test_a_refusal_by_the_store_names_the_permission_for_what_was_done() -> None:
+    for verb, needed in {"list": "s3:ListBucket", "write": "s3:PutObject", "remove": "s3:DeleteObject"}.items():
+        assert needed in str(explain(client_error("AccessDenied"), cast(Verb, verb), "s3://b/", "http://h"))
+
+
+def test_a_token_service_that_cannot_be_reached_is_not_called_the_store() -> None:
+    said = str(explain(ConnectionError("refused"), "assume", "the role r", "http://sts"))
+    assert said.startswith("The security token service at http://sts cannot be reached")

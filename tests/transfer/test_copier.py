@@ -7,6 +7,7 @@ import os
 import threading
 import uuid
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from imagehaul.store.retry import Watch
 from imagehaul.transfer.copier import Copier
 from imagehaul.transfer.engines import choose_lane
 from tests.support.answering import Answer
+from tests.support.conditions import fresh_store
 from tests.support.misbehaving import Misbehaving
 from tests.support.sending import QUICK, outcomes, plain_client, stored
 
@@ -63,6 +65,70 @@ def test_a_copy_is_described_anew(store: Store, bucket: str, source: str) -> Non
     assert (head["ContentType"], head["CacheControl"], head["StorageClass"]) == ("image/jpeg", "public", "STANDARD_IA")
 
 
+def test_a_copy_keeps_what_its_source_says_of_itself_and_the_settings_win(
+    store: Store, bucket: str, source: str
+) -> None:
+    client = plain_client(store)
+    client.put_object(
+        Bucket=source,
+        Key="a.jpg",
+        Body=b"a.jpg",
+        CacheControl="private",
+        ContentDisposition="inline",
+        ContentLanguage="de",
+        Metadata={"camera": "left"},
+        Tagging="split=train",
+    )
+    for options, cache in ((PLAIN, "private"), (ObjectOptions(cache_control="public"), "public")):
+        assert outcomes(copy(store, bucket, [copy_of(source, "a.jpg")], options)) == [("sent", "")]
+        head = client.head_object(Bucket=bucket, Key="set/images/a.jpg")
+        assert (head["CacheControl"], head["ContentDisposition"], head["ContentLanguage"]) == (cache, "inline", "de")
+        assert (head["Metadata"], head["ContentType"]) == ({"camera": "left"}, "image/jpeg")
+        tags = client.get_object_tagging(Bucket=bucket, Key="set/images/a.jpg")["TagSet"]
+        assert tags == [{"Key": "split", "Value": "train"}]
+
+
+def test_a_copy_keeps_nothing_where_that_is_asked_for(store: Store, bucket: str, source: str) -> None:
+    client = plain_client(store)
+    client.put_object(Bucket=source, Key="a.jpg", Body=b"a.jpg", CacheControl="private", Metadata={"camera": "left"})
+    copy(store, bucket, [copy_of(source, "a.jpg")], ObjectOptions(keep_source_metadata=False))
+    head = client.head_object(Bucket=bucket, Key="set/images/a.jpg")
+    assert (head.get("CacheControl"), head["Metadata"]) == (None, {})
+
+
+def test_tags_that_may_not_be_read_are_said_once_and_fail_nothing(
+    store: Store, bucket: str, source: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    changed = fresh_store(store)
+    client = changed.client()
+
+    def deny(params: dict[str, Any], **_: object) -> None:
+        if params["headers"].get("x-amz-tagging-directive") == "COPY":
+            answer: Any = {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+            raise client.exceptions.ClientError(answer, "CopyObject")
+
+    client.meta.events.register("before-call.s3.CopyObject", deny)
+    copies = [copy_of(source, name) for name in NAMES]
+    assert outcomes(copy(changed, bucket, copies)) == [("sent", "")] * len(NAMES)
+    assert caplog.text.count("The tags of source objects are not kept") == 1
+
+
+def test_a_condition_that_is_refused_though_it_is_met_is_looked_into(store: Store, bucket: str, source: str) -> None:
+    """As Swift does for what was uploaded in parts: 412, each time."""
+    changed = fresh_store(store)
+    client = changed.client()
+
+    def refuse(params: dict[str, Any], **_: object) -> None:
+        if "x-amz-copy-source-if-match" in params["headers"]:
+            answer: Any = {"Error": {"Code": "PreconditionFailed"}, "ResponseMetadata": {"HTTPStatusCode": 412}}
+            raise client.exceptions.ClientError(answer, "CopyObject")
+
+    client.meta.events.register("before-call.s3.CopyObject", refuse)
+    plain_client(store).put_object(Bucket=source, Key=NAMES[1], Body=b"other bytes")
+    copies = [copy_of(source, name) for name in NAMES[:2]]
+    assert outcomes(copy(changed, bucket, copies)) == [("sent", ""), ("failed", "SOURCE_CHANGED")]
+
+
 def test_a_source_object_that_changed_or_went_away_is_named(store: Store, bucket: str, source: str) -> None:
     plain_client(store).put_object(Bucket=source, Key="a.jpg", Body=b"other bytes")
     gone = replace(copy_of(source, "a.jpg"), key="gone", source_key="gone")
@@ -91,7 +157,8 @@ def test_an_object_too_large_for_one_request_is_copied_in_parts(store: Store, bu
 def test_a_copy_that_the_store_calls_done_and_was_not_is_no_success(source: str) -> None:
     """S3 says 200 as soon as it begins, and names what went wrong in the body."""
     sorry = Answer(200, b"<Error><Code>InternalError</Code><Message>Sorry.</Message></Error>")
-    with Misbehaving(lambda request: sorry) as server:
+    found = Answer(200, b"", {"ETag": f'"{etag_of("a.jpg")}"'})
+    with Misbehaving(lambda request: found if request.method == "HEAD" else sorry) as server:
         copier = Copier(server.store, "bucket", PLAIN, 2)
         sent = copier.copy([copy_of("source", "a.jpg")], Watch(threading.Event(), 30.0, 8))
 
