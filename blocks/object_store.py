@@ -197,7 +197,12 @@ class ObjectStore(Block):
 
 
 def load_store(name: str) -> Store:
-    """The store of a saved block, "minio" or "imagehaul-object-store/minio".
+    """The store of a saved block. Raises SettingsError as `load_block` does."""
+    return load_block(name).to_store()
+
+
+def load_block(name: str) -> ObjectStore:
+    """A saved block, "minio" or "imagehaul-object-store/minio".
 
     Raises SettingsError: there is none, it cannot be used, or the Prefect API does not answer.
     """
@@ -221,7 +226,7 @@ def load_store(name: str) -> Store:
             f"The block {name!r} cannot be loaded: the Prefect API does not answer ({type(error).__name__})."
         ) from error
     assert isinstance(block, ObjectStore)
-    return block.to_store()
+    return block
 
 
 def _unusable(name: str, error: ValidationError) -> str:

@@ -17,7 +17,15 @@ from imagehaul.flows.artifacts import publish_artifacts
 from imagehaul.flows.batch_tasks import as_tasks
 from imagehaul.flows.final_state import completed, failed
 from imagehaul.flows.flow_progress import progress_of_run
-from imagehaul.flows.parameters import DatasetName, SettingsForm, Source, StoreBlock, settings_of_run
+from imagehaul.flows.parameters import (
+    DatasetName,
+    SettingsForm,
+    Source,
+    SourceStoreBlock,
+    StoreBlock,
+    block_name,
+    settings_of_run,
+)
 from imagehaul.flows.publication_event import tell_others
 from imagehaul.flows.run_labels import named, tag_run
 from imagehaul.flows.stage_tasks import as_task
@@ -46,6 +54,9 @@ def deliver(
     allow_loss: bool = False,
     annotations: str = "",
     when_locked: WhenLocked = "wait",
+    source_type: str = "",
+    column: str = "",
+    source_store: SourceStoreBlock = None,
     *,
     settings: SettingsForm,
 ) -> State[Any]:
@@ -56,7 +67,7 @@ def deliver(
 
     Args:
         dataset: Name of the data set, and of its folder under REMOTE_SAVE: letters, digits, '.', '_' and '-'.
-        source: A folder that the worker sees, or s3://bucket/prefix.
+        source: A folder that the worker sees, s3://bucket/prefix, a list of pictures, or an archive.
         store: The object store. It alone decides URL, region, keys and CA.
         rerun: changed: what is new, changed or missing. failed: what failed before. all: everything.
         dry_run: Shows the plan and sends nothing.
@@ -64,11 +75,25 @@ def deliver(
         allow_loss: Publishes in spite of MAX_REJECTED and MAX_VANISHED.
         annotations: A file, a folder or an s3:// URI. Empty: beside the images.
         when_locked: What to do while another run works on the data set.
+        source_type: Forces a kind of source: list, archive, prefix or folder. Empty: by its form.
+        column: Which column of a list names the pictures. Empty: by its name.
+        source_store: The object store that the source lies in. Empty: the same as the target's.
         settings: How the delivery is done. What is left out is as the deployment has it.
     """
     tag_run(dataset)
-    request = Request(dataset, source, annotations, rerun, dry_run, allow_loss, when_locked)
     try:
+        request = Request(
+            dataset,
+            source,
+            annotations,
+            rerun,
+            dry_run,
+            allow_loss,
+            when_locked,
+            source_type=source_type,
+            column=column,
+            source_store=block_name(source_store),
+        )
         chosen, target = settings_of_run(settings), store.to_store()
         summary = chain.deliver(
             request,

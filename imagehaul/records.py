@@ -236,7 +236,10 @@ class ObjectOptions:
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """What the settings say about the source; each kind of source takes what it needs."""
+    """What the settings say about the source; each kind of source takes what it needs.
+
+    `source_store`: a block of the source's store, "" = the settings below say how it differs from the target's.
+    """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -244,6 +247,10 @@ class SourceOptions:
     column: str = ""
     source_root: str = ""
     allow_private_addresses: bool = False
+    source_store: str = ""
+    source_object_store_url: str = ""
+    source_aws_profile: str = ""
+    source_aws_region: str = ""
     source_ca_bundle: str = ""
 
 
@@ -338,6 +345,7 @@ class Request:
     the images. `broken`: a Parquet file of objects (`problem`, `key`) that a verification found not to be as the
     ledger says; they count as not being in the store.
     `source_type`: a name in the registry of sources, "" = by the source's form. `column`: of a list, "" = by its name.
+    `source_store`: the block of the store that the source lies in, "" = as the settings say.
     """
 
     dataset: str
@@ -350,3 +358,4 @@ class Request:
     broken: str = ""
     source_type: str = ""
     column: str = ""
+    source_store: str = ""

@@ -125,6 +125,13 @@ class Settings(BaseModel):
         default=False,
         description="Lets a list's URLs lead to private and loopback addresses. Only for lists that you trust.",
     )
+    source_object_store_url: Annotated[Text, AfterValidator(checks.endpoint)] = Field(
+        default="", description="Endpoint of the store that the source lies in. Not set: the target's."
+    )
+    source_aws_profile: Text = Field(
+        default="", description="Profile in ~/.aws with the keys of the source's store. Not set: the target's keys."
+    )
+    source_aws_region: Text = Field(default="", description="Region of the source's bucket. Not set: the target's.")
     source_ca_bundle: Annotated[Text, AfterValidator(checks.folder)] = Field(
         default="", description="PEM file with the CA of the source's store or web servers. Not set: the system's."
     )
@@ -247,6 +254,9 @@ class Settings(BaseModel):
             follow_links=self.follow_links,
             source_root=self.source_root,
             allow_private_addresses=self.allow_private_addresses,
+            source_object_store_url=self.source_object_store_url,
+            source_aws_profile=self.source_aws_profile,
+            source_aws_region=self.source_aws_region,
             source_ca_bundle=self.source_ca_bundle,
         )
 

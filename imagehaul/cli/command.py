@@ -92,6 +92,9 @@ def deliver(
         Literal["wait", "refuse"], Parameter(help="What to do while another run works on the data set.")
     ] = "wait",
     source_type: Annotated[str, Parameter(help="Forces a kind of source: list, archive, prefix or folder.")] = "",
+    source_store: Annotated[
+        str, Parameter(help="An object store block in Prefect for the source. Not given: as the settings say.")
+    ] = "",
     column: Annotated[str, Parameter(help="Which column of a list names the pictures.")] = "",
     prefect: Annotated[
         bool | None, Parameter(help="As a Prefect flow run, or not. Not given: where a Prefect API is configured.")
@@ -112,9 +115,10 @@ def deliver(
         when_locked,
         source_type=source_type,
         column=column,
+        source_store=source_store,
     )
     resolved, warnings = _resolve(config, settings)
-    as_flow = _as_flow(prefect, store)
+    as_flow = _as_flow(prefect, store or source_store, "--store" if store else "--source-store")
     with shown_on(sys.stderr) as progress:
         for warning in warnings:
             progress.warn(warning)
@@ -294,14 +298,15 @@ def _resolve(config: Path | None, options: BaseModel | None) -> tuple[Settings, 
     return resolve_settings(given, config, os.environ, Path.cwd())
 
 
-def _as_flow(prefect: bool | None, block: str) -> bool:
+def _as_flow(prefect: bool | None, block: str, option: str = "--store") -> bool:
     from imagehaul.flows.prefect_api import is_configured
 
     configured = is_configured(os.environ)
     if block and not configured:
         raise SettingsError(
-            f"--store {block} names a Prefect block, and no Prefect API is configured. Set PREFECT_API_URL "
-            "(for instance http://127.0.0.1:4200/api), or leave --store out and give OBJECT_STORE_URL."
+            f"{option} {block} names a Prefect block, and no Prefect API is configured. Set PREFECT_API_URL "
+            f"(for instance http://127.0.0.1:4200/api), or leave {option} out and give "
+            f"{'SOURCE_' if option == '--source-store' else ''}OBJECT_STORE_URL."
         )
     return configured if prefect is None else prefect
 

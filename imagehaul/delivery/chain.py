@@ -86,7 +86,7 @@ def deliver(
 def _begin(request: Request, settings: Settings, store: Store, progress: Progress, stack: ExitStack) -> Run:
     """Raises `HaulError` where the data set's name, the source or the scratch folder cannot be."""
     layout = Layout.of(settings.remote_save, request.dataset)
-    options = replace(settings.source_options(), column=request.column)
+    options = replace(settings.source_options(), column=request.column, source_store=request.source_store)
     described = describe_source(request.source, options, settings.scratch, request.source_type)
     scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imagehaul-", dir=settings.scratch or None)))
     catalog = Catalog(scratch)

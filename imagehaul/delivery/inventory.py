@@ -25,6 +25,7 @@ from imagehaul.ledger.runs import read_current
 from imagehaul.sources.registry import scan_source
 from imagehaul.sources.scan_report import ScanReport
 from imagehaul.sources.source import SourceDescriptor
+from imagehaul.sources.source_store import source_store
 from imagehaul.store.conditional_writes import Capabilities
 from imagehaul.store.listing import list_objects
 from imagehaul.store.multipart import abort_unfinished_uploads
@@ -145,11 +146,11 @@ def _check_names(run: Run) -> list[str]:
 def read_annotations(run: Run, inventory: Inventory) -> Annotated:
     """Raises `AnnotationError` where a file that was named is not there, or is not what it should be."""
     run.progress.stage("Reading annotations")
-    place = run.described
+    place, store = run.described, source_store(run.described.options, run.store)
     if inside := inventory.report.annotations:
         # Those of an archive were laid out by its scan, as if they lay beside its pictures.
         place = SourceDescriptor("folder", str(inside))
-    found = gather_annotations(run.request.annotations, place, run.store, run.catalog, run.scratch / "annotations")
+    found = gather_annotations(run.request.annotations, place, store, run.catalog, run.scratch / "annotations")
     for line in found.lines:
         run.progress.say(line)
     warnings = [run.warn(line) for line in found.warnings]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from imagehaul.errors import SettingsError, SourceError
 from imagehaul.records import SourceFile, SourceOptions
 from imagehaul.sources import archive, folder, lists, prefix
 from imagehaul.sources.scan_report import ScanReport
 from imagehaul.sources.source import Source, SourceDescriptor, SourceTools, SourceType
+from imagehaul.sources.source_store import source_store
 from imagehaul.url_secrets import without_secrets
 
 PLAIN = SourceOptions()
@@ -46,7 +48,16 @@ def _unknown(source: str) -> str:
 
 
 def open_source(descriptor: SourceDescriptor, tools: SourceTools) -> Source:
-    """Cheap: nothing is read before it is asked for."""
+    """Cheap: nothing is read before it is asked for. `tools.store`: the target's.
+
+    Raises `SettingsError` where the source lies in a store of its own, and that cannot be.
+    """
+    target = tools.store
+    if target is not None:
+        store = source_store(descriptor.options, target)
+        # Only one key that reads here and writes there makes a copy; and what lies elsewhere is not the data set.
+        layout = tools.layout if store.url == target.url else None
+        tools = replace(tools, store=store, layout=layout, can_copy=store == target)
     return _named(descriptor.type).open(descriptor, tools)
 
 
