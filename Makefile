@@ -6,7 +6,11 @@ STATE := .state
 # Tests wait for servers and processes as much as they compute. One store and one Prefect server serve all.
 SIDE_BY_SIDE := -n 3 --no-loadscope-reorder
 
-.PHONY: run up test test-readers test-ray attack bench check docs format lock clean
+.PHONY: help run up lint test check attack coverage test-readers test-ray bench docs format lock hooks clean
+
+help:  ## what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s%s\n", $$1, $$2 }' Makefile
+
 
 run: .venv/installed  ## the main job: the sample data set, delivered into the embedded store as a Prefect flow run
 	$(BIN)/python -m imagehaul.local.quickstart $(STATE)
@@ -14,22 +18,23 @@ run: .venv/installed  ## the main job: the sample data set, delivered into the e
 up: .venv/installed  ## store, Prefect server, worker and deployments, until Ctrl-C; all that they keep is in .state
 	$(BIN)/python -m imagehaul.local.up $(STATE) prefect.yaml
 
-test: .venv/installed  ## all tests and checks
+lint: .venv/installed  ## ruff, mypy and the rules of who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+test: lint  ## all tests and checks
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not attack"
 
-attack: .venv/installed  ## the long attacks: kills at many moments (KILLS=25 for each lane), whatever else takes minutes, and variations
+check: lint  ## what `make test` runs, but for the slow tests
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow and not prefect and not attack"
+
+attack: .venv/installed  ## the long attacks: kills at many moments (KILLS=25 for each engine), and whatever else takes minutes
 	$(BIN)/pytest -s -m attack
 
-check: .venv/installed  ## what `make test` runs, but for the slow tests
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow and not prefect and not attack"
+coverage: .venv/installed  ## which branches the tests of `make test` take; writes .state/coverage/index.html
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not attack" --cov --cov-report=term --cov-report=html:$(STATE)/coverage
 
 # The peers live in environments of their own: awscli wants another botocore than s3fs does, img2dataset older packages.
 bench: .venv/installed .venv-bench/installed .venv-img2dataset/installed  ## imagehaul and its peers on the same work; writes benchmarks/RESULTS.md
@@ -67,17 +72,20 @@ test-ray: .venv/ray-installed  ## batches on a Ray cluster
 docs: .venv/installed  ## the tables of the documentation that are made from the code
 	$(BIN)/python -m imagehaul.cli.reference docs
 
-format: .venv/installed
+format: .venv/installed  ## the code, as `make check` wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 # The lock holds plain requirement lines with hashes, for every platform, and no index address.
-lock: .venv/installed
+lock: .venv/installed  ## requirements.lock, from pyproject.toml
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-annotate --no-header --extra dev pyproject.toml -o requirements.lock
 
-clean:
+hooks: .venv/installed  ## has git run what `make lint` runs before each commit
+	$(BIN)/pre-commit install
+
+clean:  ## removes the environment and what runs have kept
 	rm -rf .venv $(STATE)
 
 .venv/installed: requirements.lock pyproject.toml
