@@ -46,6 +46,15 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
+class Reject:
+    """One image of the source that was not delivered, and why."""
+
+    path: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Entity:
     """One image of the export with what is said of it. `thumbnail`: its key, "" where there is none.
 

@@ -13,6 +13,8 @@ DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _TIME = "%Y%m%dT%H%M%SZ"
 RUN_NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 MARKS = ".imagehaul/"
+GALLERY = "gallery/"
+"""In the folder of a run's exports: what is served beside the images, as nothing else there is."""
 RENDITION_KINDS = {"images/": "image", "thumbnails/": "thumbnail", "crops/": "crop"}
 
 

@@ -20,6 +20,7 @@ ExportName = Literal[
     "croissant",
     "webdataset",
     "webdataset-thumbnails",
+    "gallery",
 ]
 """What EXPORTS may ask for."""
 

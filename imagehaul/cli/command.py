@@ -270,6 +270,32 @@ def nginx(
 
 
 @app.command
+def gallery(
+    *,
+    dataset: Dataset,
+    port: Annotated[int, Parameter(help="Port on this machine. 0: a free one.")] = 0,
+    config: Config = None,
+    store: Block = "",
+    settings: Every = None,
+) -> int:
+    """Serves the data set's gallery on this machine, from the store, until it is stopped."""
+    from imagehaul.layout import Layout
+    from imagehaul.serving.gallery import GalleryServer, current_gallery
+
+    resolved, _ = _resolve(config, settings)
+    layout, target = Layout.of(resolved.remote_save, dataset), _store(resolved, store)
+    with target.explaining(f"read {layout.uri(layout.current)}"):
+        current_gallery(target.client(), layout)
+    with GalleryServer(target, layout, port) as server:
+        print(f"The gallery of {dataset}: {server.url}\nStop it with Ctrl-C.", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            return 0
+    return 0
+
+
+@app.command
 def sample(folder: Annotated[Path, Parameter(help="A folder that is not there yet, or is empty.")], /) -> int:
     """Writes the sample data set: pictures with known boxes, and a few deliberate faults."""
     from imagehaul.local.sample import write_sample

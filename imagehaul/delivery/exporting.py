@@ -9,9 +9,9 @@ from pathlib import Path
 from imagehaul.entity import Addresses
 from imagehaul.exports.export import About, Exported, ExportFiles
 from imagehaul.exports.registry import write_exports
-from imagehaul.layout import Layout
+from imagehaul.layout import GALLERY, Layout
 from imagehaul.ledger.catalog import Catalog
-from imagehaul.ledger.entities import classes_of_boxes, count_entities, entities
+from imagehaul.ledger.entities import classes_of_boxes, count_entities, entities, rejects
 from imagehaul.ledger.runs import Runs
 from imagehaul.progress import Progress
 from imagehaul.records import BoxSpace, ExportName
@@ -33,13 +33,20 @@ def export_run(
 
     Says in a line what a format could not carry. Raises what the client raises, and OSError.
     """
-    bucket, folder = layout.bucket, f"{layout.exports}{run}/"
-    if settings.export_entities_result_bucket:
-        bucket, folder = settings.export_entities_result_bucket, f"{layout.dataset}/{run}/"
+    beside = layout.bucket, f"{layout.exports}{run}/"
+    elsewhere = settings.export_entities_result_bucket
+    chosen = (elsewhere, f"{layout.dataset}/{run}/") if elsewhere else beside
+
+    def place(name: str) -> tuple[str, str]:
+        """Bucket and key. The gallery finds the pictures by their place relative to its own."""
+        bucket, folder = beside if name.startswith(GALLERY) else chosen
+        return bucket, folder + name
+
     addresses = Addresses(layout, settings.cdn_fullpath, settings.serve_original_image, settings.source_use_fullpath)
 
     def send(file: Path, name: str) -> None:
-        runs.upload(file, folder + name, bucket)
+        bucket, key = place(name)
+        runs.upload(file, key, bucket)
 
     exported = export_all(
         catalog, addresses, settings.box_space, settings.exports, created, scratch, send, runs.read_object
@@ -47,7 +54,7 @@ def export_run(
     for name, done in exported.items():
         if left_out := [f"{count:,} {what}" for what, count in done.left_out.items() if count]:
             progress.say(f"The export {name} has no place for {', '.join(left_out)}.")
-    return {name: f"s3://{bucket}/{folder}{done.name}" for name, done in exported.items()}
+    return {name: f"s3://{'/'.join(place(done.name))}" for name, done in exported.items()}
 
 
 def export_all(
@@ -62,6 +69,15 @@ def export_all(
 ) -> dict[str, Exported]:
     """One pass over the proven rows. `send(file, name)` takes each finished file away, `read(key)` gives an object."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    about = About(addresses, count_entities(catalog), classes_of_boxes(catalog), software(), created or now, now)
+    about = About(
+        addresses,
+        count_entities(catalog),
+        classes_of_boxes(catalog),
+        software(),
+        created or now,
+        now,
+        box_space,
+        lambda: rejects(catalog),
+    )
     with ExportFiles(scratch, send, read) as files:
         return write_exports(names, entities(catalog, addresses, box_space), about, files)

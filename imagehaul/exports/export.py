@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol, Self
 
-from imagehaul.entity import Addresses, Entity
+from imagehaul.entity import Addresses, Entity, Reject
+from imagehaul.records import BoxSpace
 
 
 @dataclass(frozen=True, slots=True)
 class About:
     """The data set as a whole. `images`: entities to come. `classes`: the labels of their boxes, in a stable order.
 
-    `created`, `time`: when the data set was first published, and now, in ISO 8601.
+    `created`, `time`: when the data set was first published, and now, in ISO 8601. `rejects`: reads what was not sent.
     """
 
     addresses: Addresses
@@ -25,6 +26,8 @@ class About:
     software: str
     created: str
     time: str
+    box_space: BoxSpace
+    rejects: Callable[[], Iterator[Reject]]
 
     @property
     def dataset(self) -> str:

@@ -10,6 +10,7 @@ from imagehaul.exports.coco import Coco
 from imagehaul.exports.croissant import Croissant
 from imagehaul.exports.csv_tables import Csv
 from imagehaul.exports.export import About, Exported, ExportFiles, Opener
+from imagehaul.exports.gallery import Gallery
 from imagehaul.exports.huggingface import HuggingFace
 from imagehaul.exports.label_studio import LabelStudio
 from imagehaul.exports.metadata_json import MetadataJson
@@ -33,6 +34,7 @@ EXPORTS: dict[ExportName, Opener] = {
     "croissant": Croissant,
     "webdataset": webdataset.WebDataset,
     "webdataset-thumbnails": webdataset.of_thumbnails,
+    "gallery": Gallery,
 }
 
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from imagehaul.entity import Addresses, Entity, Statement
+from imagehaul.entity import Addresses, Entity, Reject, Statement
 from imagehaul.ledger.catalog import Catalog, Range
 from imagehaul.records import Box, BoxSpace
 
@@ -44,6 +44,18 @@ def classes_of_boxes(catalog: Catalog) -> tuple[str, ...]:
         text
         for (text,) in catalog.rows("SELECT DISTINCT text FROM annotation WHERE kind = 'box' AND usable ORDER BY 1")
     )
+
+
+def rejects(catalog: Catalog) -> Iterator[Reject]:
+    """Sorted by path."""
+    query = """
+        SELECT source_path, code, message FROM proven
+        WHERE kind = 'image' AND status NOT IN ('delivered', 'unchanged')
+            AND source_path >= $low AND ($high IS NULL OR source_path < $high)
+        ORDER BY source_path
+    """
+    for part in catalog.ranges("proven", "source_path"):
+        yield from (Reject(*row) for row in catalog.rows(query, part))
 
 
 def entities(catalog: Catalog, addresses: Addresses, box_space: BoxSpace) -> Iterator[Entity]:

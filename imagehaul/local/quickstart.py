@@ -35,6 +35,7 @@ def main(folder: Path) -> int:
             "AWS_SECRET_ACCESS_KEY": server.secret_key,
             "REMOTE_SAVE": REMOTE_SAVE,
             "SAVE_THUMBNAILS_METHOD": "both",
+            "EXPORTS": "gallery",
             # This run keeps to a Prefect of its own, whatever the machine is configured for.
             "PREFECT_HOME": str(folder / "prefect"),
         }
@@ -54,7 +55,7 @@ def _bring_home(server: EmbeddedStore, result: Path) -> None:
     result.mkdir(exist_ok=True)
     current = json.loads(client.get_object(Bucket=BUCKET, Key=layout.current)["Body"].read())
     (result / "current.json").write_text(json.dumps(current, indent=2))
-    for uri in current["exports"].values():
+    for uri in (current["exports"][name] for name in ("json", "parquet")):
         key = uri.removeprefix(f"s3://{BUCKET}/")
         client.download_file(BUCKET, key, str(result / key.rsplit("/", 1)[1]))
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=layout.root)
@@ -75,6 +76,7 @@ Where to look:
   {folder / "result" / "metadata.json"}        the index that a UX opens
   {folder / "result" / "objects.txt"}          all that lies in the store now
 
+To look at the pictures in a browser: make gallery
 Run `make run` again: nothing is sent twice. To open the store itself:
   .venv/bin/imagehaul store {folder / "store"}"""
     )

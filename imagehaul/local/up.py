@@ -15,6 +15,7 @@ from types import FrameType
 
 from imagehaul.errors import HaulError
 from imagehaul.local.embedded_store import EmbeddedStore
+from imagehaul.local.gallery import sample_gallery
 from imagehaul.local.local_prefect import free_port, prefect_environment, prefect_server, prefect_worker
 
 BUCKET = "images"
@@ -45,7 +46,7 @@ def main(folder: Path, deployments: Path) -> int:
             os.environ.update(environment)
             _prepare(store, deployments)
             worker = parts.enter_context(prefect_worker(folder, POOL, environment))
-            _say_where(folder, port, store)
+            _say_where(folder, port, store, parts.enter_context(sample_gallery(store.store())))
             while True:
                 server.check()
                 worker.check()
@@ -78,10 +79,11 @@ def _prepare(store: EmbeddedStore, deployments: Path) -> None:
             raise HaulError(f"{deployed.name} could not be deployed: {deployed.obstacle}")
 
 
-def _say_where(folder: Path, port: int, store: EmbeddedStore) -> None:
+def _say_where(folder: Path, port: int, store: EmbeddedStore, gallery: str) -> None:
     _say(
         f"""
 The Prefect UI    http://127.0.0.1:{port}
+The gallery       {gallery} once the sample is delivered
 The object store  {store.url}, its keys in {store.folder / "keys.json"}
 Data and logs     {folder}
 

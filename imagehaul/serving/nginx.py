@@ -1,9 +1,9 @@
 """An nginx configuration that serves CDN_FULLPATH from the store, and what the store must allow for it.
 
-nginx signs no requests, so that the store has to let this host read images, thumbnails and crops without keys.
-Names are the difficulty: nginx decodes a path to choose a location, and would encode it anew, differently, to send it
-on. Here a `map` of `$request_uri`, which is what the client wrote, gives the store's path, and a `proxy_pass` with a
-variable sends that as it stands (https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_pass).
+nginx signs no requests, so that the store has to let this host read images, thumbnails, crops and galleries without
+keys. Names are the difficulty: nginx decodes a path to choose a location, and would encode it anew, differently, to
+send it on. Here a `map` of `$request_uri`, which is what the client wrote, gives the store's path, and a `proxy_pass`
+with a variable sends that as it stands (https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_pass).
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from imagehaul.layout import RENDITION_KINDS, split_s3_uri
+from imagehaul.layout import GALLERY, RENDITION_KINDS, RUN_NAME, split_s3_uri
 from imagehaul.settings import Settings
 from imagehaul.store.ca import authority_file, checked_pem
 from imagehaul.store.endpoint import Store
 from imagehaul.version import software
 
 CA_FILE = "/etc/nginx/imagehaul-store-ca.pem"
+_SERVED = (*RENDITION_KINDS, f"exports/*/{GALLERY}")
 UNKNOWN_ADDRESS = "ADDRESS-OF-THIS-HOST/32"
 AMAZON_DNS = "169.254.169.253"
 """https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html"""
@@ -145,7 +146,9 @@ def serving(settings: Settings, store: Store, listen: str = "80", address: str =
     values = {
         "root": re.escape(root),
         "place": unquote(root),
-        "folders": "|".join(folder.rstrip("/") for folder in RENDITION_KINDS),
+        "folders": "|".join(
+            folder.rstrip("/") for folder in (*RENDITION_KINDS, f"exports/{RUN_NAME.pattern}/{GALLERY}")
+        ),
         "path": quote(f"/{prefix}" if upstream.virtual else f"/{bucket}/{prefix}"),
         "upstream": upstream.group(),
         "listen": listen,
@@ -158,7 +161,7 @@ def serving(settings: Settings, store: Store, listen: str = "80", address: str =
         configuration=title + re.sub(r"<<(\w+)>>", lambda found: values[found[1]], _CONFIGURATION),
         policy=json.dumps(_policy(bucket, prefix, store.region, address), indent=2),
         identity=json.dumps(
-            {"name": "anonymous", "actions": [f"Read:{bucket}/{prefix}*/{folder}*" for folder in RENDITION_KINDS]},
+            {"name": "anonymous", "actions": [f"Read:{bucket}/{prefix}*/{folder}*" for folder in _SERVED]},
             indent=2,
         ),
         authority=upstream.authority,
@@ -227,7 +230,7 @@ def _policy(bucket: str, prefix: str, region: str, address: str) -> dict[str, An
         "Effect": "Allow",
         "Principal": "*",
         "Action": "s3:GetObject",
-        "Resource": [f"arn:{partition}:s3:::{bucket}/{prefix}*/{folder}*" for folder in RENDITION_KINDS],
+        "Resource": [f"arn:{partition}:s3:::{bucket}/{prefix}*/{folder}*" for folder in _SERVED],
         "Condition": {"IpAddress": {"aws:SourceIp": [address]}},
     }
     return {"Version": "2012-10-17", "Statement": [statement]}

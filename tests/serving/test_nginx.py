@@ -45,6 +45,7 @@ http {{
 }}
 """
 
+RUN = "20261122T101500Z-1f3a9c"
 ODD_NAMES = [
     "plain.jpg",
     "a b.jpg",
@@ -162,6 +163,7 @@ def test_every_url_of_an_export_answers_with_its_own_bytes_and_type(
     settings = Settings(remote_save=f"s3://{bucket}/{prefix}", cdn_fullpath=cdn)
     keys = [layout.images + name for name in ODD_NAMES]
     keys += [layout.thumbnails + "a b.png.jpg", layout.crops + "a+b.png/0123456789abcdef.jpg"]
+    keys += [f"{layout.exports}{RUN}/gallery/{name}" for name in ("index.html", "list/00000.json.gz")]
     sent = {key: put(store, bucket, key) for key in keys}
     nginx = made(settings, store, port)
     allow(store, bucket, nginx)
@@ -191,7 +193,12 @@ def test_for_anything_else_the_store_is_not_even_asked(bucket: str, tmp_path: Pa
             f"{root}/cats/current.json",
             f"{root}/cats/runs/r/report.json",
             f"{root}/cats/runs/r/ledger/part-00001.parquet",
-            f"{root}/cats/exports/r/metadata.json",
+            f"{root}/cats/exports/{RUN}/metadata.json",
+            f"{root}/cats/exports/{RUN}/gallery",
+            f"{root}/cats/exports/{RUN}/gallery/",
+            f"{root}/cats/exports/{RUN}/gallery/../metadata.json",
+            f"{root}/cats/exports/other/gallery/index.html",
+            f"{root}/cats/exports/gallery/index.html",
             f"{root}/cats/.imagehaul/lock.json",
             f"{root}/cats/images",
             f"{root}/cats/images/",
@@ -334,7 +341,7 @@ def test_a_store_of_virtual_hosts_is_asked_by_the_buckets_host_name() -> None:
 def test_the_policy_lets_this_host_read_what_is_served_and_nothing_else(store: Store, bucket: str) -> None:
     nginx = serving(Settings(remote_save=f"s3://{bucket}/p/"), store)
     allow(store, bucket, nginx)
-    assert readable_without_keys(store, bucket) == ["images", "thumbnails", "crops"]
+    assert readable_without_keys(store, bucket) == ["images", "thumbnails", "crops", f"exports/{RUN}/gallery"]
     elsewhere = serving(Settings(remote_save=f"s3://{bucket}/p/"), store, address="203.0.113.7/32")
     allow(store, bucket, elsewhere)
     assert readable_without_keys(store, bucket) == []
@@ -352,7 +359,12 @@ def by_identity(tmp_path: Path) -> Iterator[EmbeddedStore]:
 
 
 def test_the_seaweedfs_identity_allows_the_same(by_identity: EmbeddedStore) -> None:
-    assert readable_without_keys(by_identity.store(), "bucket") == ["images", "thumbnails", "crops"]
+    assert readable_without_keys(by_identity.store(), "bucket") == [
+        "images",
+        "thumbnails",
+        "crops",
+        f"exports/{RUN}/gallery",
+    ]
 
 
 @needs_nginx
@@ -371,7 +383,8 @@ def readable_without_keys(store: Store, bucket: str) -> list[str]:
     """Asked of the store itself."""
     url = urlsplit(store.url)
     readable = []
-    for name in ("images", "thumbnails", "crops", "runs", "exports", ".imagehaul", "current.json"):
+    galleries = f"exports/{RUN}/gallery"
+    for name in ("images", "thumbnails", "crops", galleries, "runs", "exports", ".imagehaul", "current.json"):
         key = f"p/cats/{name}" if "json" in name else f"p/cats/{name}/x"
         put(store, bucket, key)
         for path in (f"/{bucket}/{key}", f"/{bucket}/?prefix={key}"):

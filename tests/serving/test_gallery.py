@@ -1,0 +1,106 @@
+"""The gallery on loopback shows what lies in the store, and nothing but the pictures and the gallery."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from imagehaul.errors import HaulError, SettingsError
+from imagehaul.layout import Layout
+from imagehaul.mapping import url_of
+from imagehaul.serving.gallery import GalleryServer, current_gallery
+from imagehaul.store.endpoint import Store
+
+RUN = "20261122T101500Z-1f3a9c"
+ODD = ["a b+c.jpg", "50% #1?.jpg", "日本/é.png", "line\nbreak.jpg", "%2e%2e.jpg", 'it\'s "q".jpg']
+Ask = Callable[..., tuple[int, dict[str, str], bytes]]
+
+
+@pytest.fixture
+def layout(bucket: str) -> Layout:
+    return Layout(bucket, "p/", "birds")
+
+
+def publish(store: Store, layout: Layout, **exports: str) -> None:
+    pointer = {"exports": {"json": "s3://x/metadata.json", **exports}}
+    store.client().put_object(Bucket=layout.bucket, Key=layout.current, Body=json.dumps(pointer).encode())
+
+
+@pytest.fixture
+def ask(store: Store, layout: Layout) -> Iterator[Ask]:
+    with GalleryServer(store, layout) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+
+        def ask(path: str, method: str = "GET", host: str = "") -> tuple[int, dict[str, str], bytes]:
+            connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+            connection.request(method, path, headers={"Host": host or f"127.0.0.1:{server.server_port}"})
+            answer = connection.getresponse()
+            body = answer.read()
+            connection.close()
+            return answer.status, dict(answer.getheaders()), body
+
+        yield ask
+        server.shutdown()
+        thread.join()
+
+
+def test_pictures_and_gallery_come_whole_whatever_their_names(ask: Ask, store: Store, layout: Layout) -> None:
+    keys = [layout.images + name for name in ODD] + [layout.thumbnails + "a.jpg.jpg", layout.crops + "a.jpg/1.jpg"]
+    keys += [f"{layout.exports}{RUN}/gallery/{name}" for name in ("index.html", "list/00000.json.gz")]
+    for key in keys:
+        store.client().put_object(Bucket=layout.bucket, Key=key, Body=key.encode(), ContentType="image/jpeg")
+        status, headers, body = ask(url_of(key, layout, "/"))
+        assert (status, headers["Content-Type"], body) == (200, "image/jpeg", key.encode())
+        status, headers, body = ask(url_of(key, layout, "/"), "HEAD")
+        assert (status, headers["Content-Length"], body) == (200, str(len(key.encode())), b"")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/birds/current.json",
+        "/birds/runs/r/report.json",
+        f"/birds/exports/{RUN}/metadata.json",
+        f"/birds/exports/{RUN}/gallery",
+        "/birds/.imagehaul/lock.json",
+        "/cats/images/a.jpg",
+        "/birds/images/",
+        "/p/birds/images/a.jpg",
+        "//birds/images/a.jpg",
+        "/birds/images/not there.jpg".replace(" ", "%20"),
+    ],
+)
+def test_nothing_else_is_there(path: str, ask: Ask, store: Store, layout: Layout) -> None:
+    for key in ("birds/current.json", "birds/runs/r/report.json", f"birds/exports/{RUN}/metadata.json"):
+        store.client().put_object(Bucket=layout.bucket, Key=layout.prefix + key, Body=b"secret")
+    assert ask(path)[::2] == (404, b"There is nothing here.\n")
+
+
+def test_another_name_that_leads_here_is_refused(ask: Ask) -> None:
+    """A page of another site must not read the store through a browser on this machine."""
+    assert ask("/birds/images/a.jpg", host="evil.example:80")[0] == 421
+
+
+def test_the_root_leads_to_the_current_gallery(ask: Ask, store: Store, layout: Layout) -> None:
+    publish(store, layout, gallery=layout.uri(f"{layout.exports}{RUN}/gallery/index.html"))
+    status, headers, _ = ask("/")
+    assert (status, urlsplit(headers["Location"]).path) == (302, f"/birds/exports/{RUN}/gallery/index.html")
+
+
+def test_a_data_set_without_a_gallery_says_how_to_get_one(ask: Ask, store: Store, layout: Layout) -> None:
+    assert "nothing of the data set birds is published yet" in ask("/")[2].decode()
+    publish(store, layout)
+    assert "Deliver it again with EXPORTS=gallery" in ask("/")[2].decode()
+    with pytest.raises(SettingsError, match="has no gallery"):
+        current_gallery(store.client(), layout)
+
+
+def test_a_port_that_is_taken_is_named(store: Store, layout: Layout) -> None:
+    with GalleryServer(store, layout) as server, pytest.raises(HaulError, match=f"Port {server.server_port} cannot"):
+        GalleryServer(store, layout, server.server_port)
