@@ -6,7 +6,7 @@ STATE := .state
 # Tests wait for servers and processes as much as they compute. One store and one Prefect server serve all.
 SIDE_BY_SIDE := -n 3 --no-loadscope-reorder
 
-.PHONY: help run up gallery lint test check attack coverage test-readers test-ray bench docs format lock hooks clean
+.PHONY: help run up up-dask gallery lint test check attack coverage test-readers test-ray bench docs format lock hooks clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s%s\n", $$1, $$2 }' Makefile
@@ -17,6 +17,9 @@ run: .venv/installed  ## the main job: the sample data set, delivered into the e
 
 up: .venv/installed  ## store, Prefect server, worker and deployments, until Ctrl-C; all that they keep is in .state
 	$(BIN)/python -m imagehaul.local.up $(STATE) prefect.yaml
+
+up-dask: .venv/installed  ## the embedded store, a Dask scheduler and two workers; the sample is delivered by them
+	$(BIN)/python -m imagehaul.local.up_dask $(STATE)
 
 gallery: .venv/installed  ## what `make run` delivered, in a browser, until Ctrl-C
 	$(BIN)/python -m imagehaul.local.gallery $(STATE)

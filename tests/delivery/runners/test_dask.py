@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,75 +19,8 @@ from imagehaul.delivery.runners.registry import open_runner
 from imagehaul.errors import HaulError
 from imagehaul.store.endpoint import Store
 from imagehaul.store.reference import StoreReference
+from tests.support.dask_cluster import Cluster, cluster_with, keys_of
 from tests.support.delivering import Target, draw
-
-STARTED = re.compile(r"Scheduler at:\s+(tcp://\S+)")
-
-
-@dataclass
-class Cluster:
-    """A scheduler and two workers."""
-
-    folder: Path
-    environment: dict[str, str]
-    address: str = ""
-    scheduler: subprocess.Popen[bytes] | None = None
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
-
-    def start_scheduler(self) -> None:
-        log = self.folder / "scheduler.log"
-        command = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
-        self.scheduler = self._start(command, log, self.folder, {"PATH": os.environ["PATH"]})
-        deadline = time.monotonic() + 60
-        while not (found := STARTED.search(log.read_text() if log.exists() else "")):
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
-        self.address = found[1]
-
-    def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
-        home = self.folder / f"worker-{len(self.workers)}"
-        (home / "tmp").mkdir(parents=True)
-        own = {**self.environment, "TMPDIR": str(home / "tmp"), "HOME": str(home), **environment}
-        command = ["distributed.cli.dask_worker", self.address, "--nthreads", "2", "--no-dashboard", "--no-nanny"]
-        worker = self._start(command, home / "log", home, own)
-        self.workers.append(worker)
-        return worker
-
-    def stop(self) -> None:
-        for process in filter(None, [*self.workers, self.scheduler]):
-            process.kill()
-            process.wait()
-
-    def _start(
-        self, command: list[str], log: Path, folder: Path, environment: dict[str, str]
-    ) -> subprocess.Popen[bytes]:
-        with log.open("wb") as output:
-            return subprocess.Popen(
-                [sys.executable, "-m", *command],
-                cwd=folder,
-                env={"PYTHONPATH": str(Path(__file__).parents[3]), **environment},
-                stdout=output,
-                stderr=output,
-            )
-
-
-@contextmanager
-def cluster_with(folder: Path, environment: dict[str, str], workers: int = 2) -> Iterator[Cluster]:
-    folder.mkdir(exist_ok=True)
-    cluster = Cluster(folder, environment)
-    try:
-        cluster.start_scheduler()
-        for _ in range(workers):
-            cluster.start_worker()
-        _await_workers(cluster, workers)
-        yield cluster
-    finally:
-        cluster.stop()
-
-
-def keys_of(store: Store) -> dict[str, str]:
-    keys = store.keys()
-    return {"AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key}
 
 
 @pytest.fixture(scope="module")
@@ -244,10 +175,3 @@ def _when(condition: Callable[[], bool], act: Callable[[], Any]) -> threading.Th
     thread = threading.Thread(target=watch)
     thread.start()
     return thread
-
-
-def _await_workers(cluster: Cluster, count: int) -> None:
-    from distributed import Client
-
-    with Client(cluster.address, set_as_default=False) as client:
-        client.wait_for_workers(count, timeout=60)
