@@ -284,7 +284,7 @@ def gallery(
 
     resolved, _ = _resolve(config, settings)
     layout, target = Layout.of(resolved.remote_save, dataset), _store(resolved, store)
-    with target.explaining(f"read {layout.uri(layout.current)}"):
+    with target.explaining("read", layout.uri(layout.current)):
         current_gallery(target.client(), layout)
     with GalleryServer(target, layout, port) as server:
         print(f"The gallery of {dataset}: {server.url}\nStop it with Ctrl-C.", flush=True)

@@ -17,7 +17,8 @@ from urllib.parse import quote, unquote
 from imagehaul.errors import HaulError, SettingsError
 from imagehaul.layout import GALLERY, RENDITION_KINDS, RUN_NAME, Layout
 from imagehaul.store.endpoint import Store
-from imagehaul.store.errors import explain, is_missing
+from imagehaul.store.errors import is_missing
+from imagehaul.store.explanations import explain
 from imagehaul.text import legible
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         except Exception as error:
             if is_missing(error):
                 return self._say(404, "There is nothing here.")
-            return self._say(502, str(explain(error, "read from the store", self.server.store.url)))
+            return self._say(502, str(explain(error, "read", "from the store", self.server.store.url)))
 
     def _pass_on(self, key: str, with_body: bool) -> None:
         client, place = self.server.client, {"Bucket": self.server.layout.bucket, "Key": key}
