@@ -280,7 +280,7 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SendResult:
     """What a lane says of one key. `sent` is the lane's word, not a proof; `unknown`: it ended without one."""
 
     key: str
@@ -299,7 +299,7 @@ class StoredObject:
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
+class ExistingObject:
     """An object that the listing of the plan shows. `md5`, `known_etag`, `recipe`, `run`: from its ledger row."""
 
     key: str
@@ -323,7 +323,7 @@ class PlannedImage:
     size: int
     version: str
     boxes: tuple[Box, ...]
-    present: tuple[Present, ...]
+    present: tuple[ExistingObject, ...]
     location: str = ""
 
 

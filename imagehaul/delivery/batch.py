@@ -15,13 +15,13 @@ from imagehaul.records import (
     Box,
     Copy,
     Crop,
+    ExistingObject,
     Facts,
     Picture,
     PictureJob,
     PlannedImage,
-    Present,
     Rendition,
-    Sent,
+    SendResult,
     Upload,
 )
 from imagehaul.rendering.pool import RenderPool
@@ -157,7 +157,9 @@ class BatchWork:
             objects.append(self._original(row, image, files, present))
         return objects
 
-    def _original(self, row: LedgerRow, image: PlannedImage, files: Fetched, present: dict[str, Present]) -> _Object:
+    def _original(
+        self, row: LedgerRow, image: PlannedImage, files: Fetched, present: dict[str, ExistingObject]
+    ) -> _Object:
         origin = self.source.copy_from(image)
         if origin is None:
             return self._upload(row, files.file, present)
@@ -187,18 +189,18 @@ class BatchWork:
         key = self.mapping.crop_key(image.name, box)
         return row.with_box(box.in_pixels(width, height)).but(key=key, recipe=self.wanted.crop_recipe)
 
-    def _object(self, row: LedgerRow, rendition: Rendition, present: dict[str, Present]) -> _Object:
+    def _object(self, row: LedgerRow, rendition: Rendition, present: dict[str, ExistingObject]) -> _Object:
         if rendition.code:
             return _Object(row.with_problem(Code[rendition.code].status, rendition.code, rendition.message))
         return self._upload(row, rendition.file, present)
 
-    def _upload(self, row: LedgerRow, file: str, present: dict[str, Present]) -> _Object:
+    def _upload(self, row: LedgerRow, file: str, present: dict[str, ExistingObject]) -> _Object:
         if self._is_present(row, present):
             known = present[row.key]
             return _Object(row.but(status="present", run=known.run, etag=known.etag))
         return _Object(row, Upload(row.key, file, row.content_type, row.size, row.md5, row.sha256))
 
-    def _is_present(self, row: LedgerRow, present: dict[str, Present]) -> bool:
+    def _is_present(self, row: LedgerRow, present: dict[str, ExistingObject]) -> bool:
         """Whether the store's listing shows these very bytes under this key already."""
         known = present.get(row.key)
         if known is None or self.wanted.rerun == "all" or known.size != row.size:
@@ -208,7 +210,7 @@ class BatchWork:
         )
         return same_bytes and known.recipe in ("", row.recipe)
 
-    def _send(self, objects: list[_Object], folder: Path) -> list[Sent]:
+    def _send(self, objects: list[_Object], folder: Path) -> list[SendResult]:
         if self.stop.is_set():
             raise StoreError("The run was stopped.", Code.NOT_ATTEMPTED)
         sent = self.lane.send([item.upload for item in objects if item.upload], folder)
@@ -232,7 +234,7 @@ def lost_rows(images: Sequence[PlannedImage], mapping: Mapping, run: str, messag
     ]
 
 
-def _rows_after(objects: Sequence[_Object], sent: dict[str, Sent], stopped: StoreError | None) -> list[LedgerRow]:
+def _rows_after(objects: Sequence[_Object], sent: dict[str, SendResult], stopped: StoreError | None) -> list[LedgerRow]:
     rows: list[LedgerRow] = []
     for item in objects:
         row = item.row

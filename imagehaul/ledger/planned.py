@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from imagehaul.records import Box, PlannedImage, Present
+from imagehaul.records import Box, ExistingObject, PlannedImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def pack(images: pa.Table, boxes: pa.Table, present: pa.Table) -> bytes:
     """`images`: path, name, size, version and location of `PlannedImage`, behind their ordinals.
 
-    The first column of the other two names these; behind it they have the fields of `Box` and of `Present`. All in the
-    order in which they are wanted.
+    The first column of the other two names these; behind it they have the fields of `Box` and `ExistingObject`. All in
+    the order in which they are wanted.
     """
     import pyarrow as pa
 
@@ -41,9 +41,9 @@ def planned_images(packed: bytes) -> tuple[PlannedImage, ...]:
     boxes_of: dict[int, list[Box]] = {}
     for ordinal, *columns in _rows(boxes):
         boxes_of.setdefault(ordinal, []).append(Box(*columns))
-    present_of: dict[int, list[Present]] = {}
+    present_of: dict[int, list[ExistingObject]] = {}
     for ordinal, *columns in _rows(present):
-        present_of.setdefault(ordinal, []).append(Present(*columns))
+        present_of.setdefault(ordinal, []).append(ExistingObject(*columns))
     return tuple(
         PlannedImage(
             path, name, size, version, tuple(boxes_of.get(ordinal, ())), tuple(present_of.get(ordinal, ())), location

@@ -93,7 +93,7 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True)
-class Looker:
+class ObjectChecker:
     """Looks at single objects of `bucket`.
 
     `source_sha256`: of the source's bytes, in hex, read now; "" where they are others than were listed.
@@ -151,8 +151,8 @@ def prove(
         "FROM seen LEFT JOIN source s ON s.path = source_path WHERE claimed AND NOT matches AND seen_size = seen.size"
     )
     catalog.clear("looked_at")
-    looker = Looker(client, bucket, read_back, source_sha256)
-    catalog.load("looked_at", _findings(looker, map(_doubt, doubts), workers))
+    checker = ObjectChecker(client, bucket, read_back, source_sha256)
+    catalog.load("looked_at", _findings(checker, map(_doubt, doubts), workers))
     final = {
         "status": "CASE WHEN NOT claimed THEN j.status WHEN NOT shown THEN 'failed' "
         "WHEN j.status IN ('present', 'unchanged') THEN 'unchanged' ELSE 'delivered' END",
@@ -254,11 +254,11 @@ def name_changed_sources(catalog: Catalog, has_changed: Callable[[SourceFile], b
     )
 
 
-def _findings(looker: Looker, doubts: Iterator[Doubt], workers: int) -> Iterator[tuple[str, str, str]]:
+def _findings(checker: ObjectChecker, doubts: Iterator[Doubt], workers: int) -> Iterator[tuple[str, str, str]]:
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="proof") as threads:
         try:
             while some := list(itertools.islice(doubts, DOUBTS_AT_ONCE)):
-                yield from threads.map(looker.look, some)
+                yield from threads.map(checker.look, some)
         except BaseException:
             threads.shutdown(cancel_futures=True)
             raise

@@ -24,7 +24,7 @@ from PIL import (
 )
 
 from imagehaul.records import PART_SIZE, Facts
-from imagehaul.rendering.image_file import PictureFault, Source
+from imagehaul.rendering.image_file import PictureError, Source
 
 CONTENT_TYPES = {
     "JPEG": "image/jpeg",
@@ -82,7 +82,7 @@ class OpenPicture:
 
 
 def open_picture(source: Source, pixel_limit: int) -> OpenPicture:
-    """Raises what Pillow raises for a broken header, and `PictureFault` where a decoder is not installed."""
+    """Raises what Pillow raises for a broken header, and `PictureError` where a decoder is not installed."""
     head = source.stream.read(16)
     image = _identify(source, head)
     if max(image.size) > _LONGEST_SIDE:
@@ -135,7 +135,7 @@ def _identify(source: Source, head: bytes) -> ImageFile.ImageFile:
         image = Image.open(stream, formats=formats)
     except UnidentifiedImageError as error:
         if heif_missing:
-            raise PictureFault("DECODER_MISSING", "HEIC pictures need the package pillow-heif.") from error
+            raise PictureError("DECODER_MISSING", "HEIC pictures need the package pillow-heif.") from error
         _refuse_missing(head)
         begun = [name for name in formats if Image.OPEN[name][1](head) is True]  # type: ignore[misc]
         if begun:
@@ -167,7 +167,7 @@ def _refuse_missing(head: bytes) -> None:
         ("JPEG 2000", "jpg_2000", head[4:8] == b"jP  "),
     ):
         if found and not features.check(feature):
-            raise PictureFault("DECODER_MISSING", f"{name} pictures need a Pillow that is built with {feature}.")
+            raise PictureError("DECODER_MISSING", f"{name} pictures need a Pillow that is built with {feature}.")
 
 
 def _has_metadata_after_pixels(source: Source) -> bool:

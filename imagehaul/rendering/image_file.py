@@ -13,7 +13,7 @@ from imagehaul.digests import digest, digest_stream
 from imagehaul.records import PART_SIZE, Facts, PictureJob
 
 
-class PictureFault(Exception):
+class PictureError(Exception):
     """Ends the work on one picture, or on one of its crops, with a code of `imagehaul.errors.Code`."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -32,7 +32,7 @@ class Source:
 
 @contextmanager
 def opened(job: PictureJob) -> Iterator[Source]:
-    """Raises `PictureFault` where the file cannot be read, or is another on leaving than it was planned to be."""
+    """Raises `PictureError` where the file cannot be read, or is another on leaving than it was planned to be."""
     try:
         with open(job.file, "rb") as file:  # noqa: PTH123 (a name with surrogates stays as it is)
             before = os.fstat(file.fileno())
@@ -40,22 +40,22 @@ def opened(job: PictureJob) -> Iterator[Source]:
                 _compare(job, before)
             yield _read(job, file)
             if _identity(os.stat(job.file)) != _identity(before):  # noqa: PTH116 (as above)
-                raise PictureFault("SOURCE_CHANGED", "The file was replaced or written to while it was read.")
+                raise PictureError("SOURCE_CHANGED", "The file was replaced or written to while it was read.")
     except FileNotFoundError as error:
-        raise PictureFault("SOURCE_GONE", "The file went away after the source was listed.") from error
+        raise PictureError("SOURCE_GONE", "The file went away after the source was listed.") from error
     except OSError as error:
         if error.errno is None:
             raise
-        raise PictureFault("UNREADABLE", f"Reading failed: {error.strerror}.") from error
+        raise PictureError("UNREADABLE", f"Reading failed: {error.strerror}.") from error
 
 
 def _compare(job: PictureJob, now: os.stat_result) -> None:
     if now.st_size != job.size:
-        raise PictureFault(
+        raise PictureError(
             "SOURCE_CHANGED", f"The file had {job.size} bytes when it was listed, and has {now.st_size} now."
         )
     if job.version and str(now.st_mtime_ns) != job.version:
-        raise PictureFault("SOURCE_CHANGED", "The file was written to after the source was listed.")
+        raise PictureError("SOURCE_CHANGED", "The file was written to after the source was listed.")
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
@@ -75,7 +75,7 @@ def _read(job: PictureJob, file: BinaryIO) -> Source:
         digests, length = digest(data), len(data)
         stream = BytesIO(data)
     if length != job.size:
-        raise PictureFault("SOURCE_CHANGED", "The file's length changed while it was read.")
+        raise PictureError("SOURCE_CHANGED", "The file's length changed while it was read.")
     return Source(stream, _bytes_only(job.size, digests.md5, digests.sha256, digests.etag), partial=False)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from PIL import Image, ImageChops, ImageCms, ImageFile, ImageOps, JpegImagePlugin, TiffImagePlugin
 from PIL.Image import Transpose
 
-from imagehaul.rendering.image_file import PictureFault
+from imagehaul.rendering.image_file import PictureError
 
 _TURNS = {
     2: Transpose.FLIP_LEFT_RIGHT,
@@ -134,7 +134,7 @@ def encoded(
     """The file's bytes, with no metadata of the source in it: no EXIF, XMP, ICC profile or JPEG comment.
 
     `region`: the part of the image to encode, as left, top, right, bottom. The JPEG encoder takes it from where it
-    lies, without a copy. In a JPEG, what shines through is white. Raises `PictureFault` where a side is longer than
+    lies, without a copy. In a JPEG, what shines through is white. Raises `PictureError` where a side is longer than
     JPEG allows.
     """
     left, top, right, bottom = region or (0, 0, *image.size)
@@ -142,7 +142,7 @@ def encoded(
     if kind == "jpeg":
         width, height = right - left, bottom - top
         if max(width, height) > _JPEG_LONGEST_SIDE:
-            raise PictureFault(
+            raise PictureError(
                 "PIXEL_LIMIT",
                 f"A JPEG has at most {_JPEG_LONGEST_SIDE:,} pixels a side; this is {width:,} x {height:,}.",
             )

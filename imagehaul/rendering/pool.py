@@ -19,7 +19,7 @@ from typing import Self
 
 from imagehaul.errors import HaulError
 from imagehaul.records import Picture, PictureJob, RenderOptions
-from imagehaul.rendering.process import RenderProcess, WorkerDied
+from imagehaul.rendering.process import RenderProcess, WorkerDiedError
 
 _LARGEST_CHUNK = 16
 
@@ -92,7 +92,7 @@ class RenderPool:
                 for picture in worker.answers(waiting):
                     pictures.append(picture)
                     waiting.popleft()
-            except WorkerDied as death:
+            except WorkerDiedError as death:
                 self._bury(worker)
                 # Systems kill for reasons of their own: only a picture on which two workers died is to blame.
                 if death.timed_out or suspect is waiting[0]:
@@ -106,12 +106,12 @@ class RenderPool:
                 _remove_renditions(job)
         return pictures
 
-    def _blamed(self, job: PictureJob, death: WorkerDied) -> Picture:
+    def _blamed(self, job: PictureJob, death: WorkerDiedError) -> Picture:
         """The picture's code, with size and hashes where those can be had."""
         worker = self._take()
         try:
             picture = next(worker.answers((job,), decode=False))
-        except WorkerDied:
+        except WorkerDiedError:
             self._bury(worker)
             picture = Picture(None)
         else:
@@ -137,7 +137,7 @@ class RenderPool:
             self._busy.add(worker)
         try:
             worker.greet()
-        except WorkerDied as death:
+        except WorkerDiedError as death:
             self._bury(worker)
             raise HaulError(
                 f"The rendering process cannot start: {death.last_words or death.message}\n"

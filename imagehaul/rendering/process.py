@@ -26,7 +26,7 @@ A quarter of the time of a small thumbnail or of a dozen crops. https://man7.org
 _START = "import sys; sys.path[:] = sys.argv[2:]; from imagehaul.rendering.worker import main; main(int(sys.argv[1]))"
 
 
-class WorkerDied(Exception):
+class WorkerDiedError(Exception):
     """`code` and `message`: what this means for the picture that was worked on, where it is the picture's fault."""
 
     def __init__(self, exit_code: int, last_words: str = "") -> None:
@@ -77,13 +77,13 @@ class RenderProcess:
         self._errors = cast(IO[bytes], self._process.stderr)
 
     def greet(self) -> None:
-        """Waits until the process is ready. Raises `WorkerDied` with its last words."""
+        """Waits until the process is ready. Raises `WorkerDiedError` with its last words."""
         try:
             self._send(self._options)
             pickle.load(self._answers)
         except (EOFError, OSError) as error:
             words = self._errors.read().decode(errors="replace").strip().splitlines()
-            raise WorkerDied(self._process.wait(), words[-1] if words else "") from error
+            raise WorkerDiedError(self._process.wait(), words[-1] if words else "") from error
         self._errors.close()
 
     def answers(self, jobs: Collection[PictureJob], decode: bool = True) -> Iterator[Picture]:
@@ -93,7 +93,7 @@ class RenderProcess:
             for _ in range(len(jobs)):
                 yield pickle.load(self._answers)
         except (EOFError, OSError, pickle.UnpicklingError) as error:
-            raise WorkerDied(self._process.wait()) from error
+            raise WorkerDiedError(self._process.wait()) from error
 
     def is_alive(self) -> bool:
         return self._process.poll() is None

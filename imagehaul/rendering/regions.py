@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import ceil, floor, isfinite
 
 from imagehaul.records import Box
-from imagehaul.rendering.image_file import PictureFault
+from imagehaul.rendering.image_file import PictureError
 
 Region = tuple[int, int, int, int]
 Size = tuple[int, int]
@@ -17,17 +17,17 @@ Size = tuple[int, int]
 def region_of(box: Box, size: Size, margin: int) -> Region:
     """Rounded outwards, widened by `margin` on each side, and clipped to a picture of `size`.
 
-    Raises `PictureFault` with one of the `BOX_` codes.
+    Raises `PictureError` with one of the `BOX_` codes.
     """
     width, height = size
     pixels = box.in_pixels(width, height)
     left, top, right, bottom = pixels.x, pixels.y, pixels.x + pixels.width, pixels.y + pixels.height
     if not (isfinite(left) and isfinite(top) and isfinite(right) and isfinite(bottom)):
-        raise PictureFault("BOX_NOT_A_NUMBER", f"The box has a coordinate that is no finite number: {_shown(box)}.")
+        raise PictureError("BOX_NOT_A_NUMBER", f"The box has a coordinate that is no finite number: {_shown(box)}.")
     if pixels.width <= 0 or pixels.height <= 0:
-        raise PictureFault("BOX_EMPTY", f"The box has no area: {_shown(box)}.")
+        raise PictureError("BOX_EMPTY", f"The box has no area: {_shown(box)}.")
     if left >= width or top >= height or right <= 0 or bottom <= 0:
-        raise PictureFault(
+        raise PictureError(
             "BOX_OUTSIDE", f"The box lies outside the picture of {width} x {height} pixels: {_shown(box)}."
         )
     across = _rounded(left, right, width, margin)

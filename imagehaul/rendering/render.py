@@ -14,7 +14,7 @@ from PIL import Image, ImageFile, JpegImagePlugin
 from imagehaul.digests import digest
 from imagehaul.records import Box, Facts, Kind, Picture, PictureJob, RenderOptions, Rendition
 from imagehaul.rendering.header import OpenPicture, count_frames, open_picture
-from imagehaul.rendering.image_file import PictureFault, Source, opened
+from imagehaul.rendering.image_file import PictureError, Source, opened
 from imagehaul.rendering.pixels import eight_bits, encoded, in_srgb, upright
 from imagehaul.rendering.regions import Region, region_of, turned, turned_back
 from imagehaul.rendering.resizing import Part, fitted, shrunk
@@ -34,7 +34,7 @@ def render(job: PictureJob, options: RenderOptions) -> Picture:
     try:
         with opened(job) as source:
             return _render(source, job, options)
-    except PictureFault as fault:
+    except PictureError as fault:
         return Picture(None, code=fault.code, message=str(fault))
     except MemoryError:
         return Picture(None, code="MEMORY_LIMIT", message=_too_hungry(options))
@@ -45,7 +45,7 @@ def fingerprint(job: PictureJob) -> Picture:
     try:
         with opened(job) as source:
             return Picture(source.facts)
-    except PictureFault as fault:
+    except PictureError as fault:
         return Picture(None, code=fault.code, message=str(fault))
 
 
@@ -63,7 +63,7 @@ def _render(source: Source, job: PictureJob, options: RenderOptions) -> Picture:
         renditions = tuple(_renditions(picture, job, options))
         checked: Literal["header", "decoded"] = "decoded" if renditions or options.full_check else "header"
         return Picture(replace(picture.facts, frames=count_frames(picture.image), checked=checked), renditions)
-    except PictureFault as fault:
+    except PictureError as fault:
         return Picture(source.facts, code=fault.code, message=str(fault))
     except MemoryError:
         return Picture(source.facts, code="MEMORY_LIMIT", message=_too_hungry(options))
@@ -96,13 +96,13 @@ def _renditions(picture: OpenPicture, job: PictureJob, options: RenderOptions) -
         kind = options.thumbnail_format
         yield _written("thumbnail", job.thumbnail, job.spare, small, kind, options.thumbnail_quality)
     regions = [_region(crop.box, facts, options) for crop in job.crops]
-    cut = sum(_area(region) for region in regions if not isinstance(region, PictureFault))
+    cut = sum(_area(region) for region in regions if not isinstance(region, PictureError))
     if job.normalized or cut > facts.width * facts.height:
         canvas = _Canvas(canvas.finished(canvas.image), turn=1, profile=None)
     if job.normalized:
         yield _written("image", job.normalized, job.spare, canvas.image, "jpeg", NORMALIZED_QUALITY)
     for crop, region in zip(job.crops, regions, strict=True):
-        if isinstance(region, PictureFault):
+        if isinstance(region, PictureError):
             yield Rendition("crop", crop.file, code=region.code, message=str(region))
             continue
         stored = region if canvas.turn == 1 else turned_back(region, canvas.turn, (facts.width, facts.height))
@@ -151,12 +151,12 @@ def _profile(image: Image.Image) -> bytes | None:
     return profile if isinstance(profile, bytes) and profile else None
 
 
-def _region(box: Box, facts: Facts, options: RenderOptions) -> Region | PictureFault:
+def _region(box: Box, facts: Facts, options: RenderOptions) -> Region | PictureError:
     """The pixels of the upright picture that the box stands for."""
     size = facts.size_in(options.box_space)
     try:
         region = region_of(box, size, options.crop_margin)
-    except PictureFault as fault:
+    except PictureError as fault:
         return fault
     return turned(region, facts.orientation, size) if options.box_space == "stored" else region
 
@@ -179,7 +179,7 @@ def _written(
     """`within`: the part of the image to write. `region`: the pixels of the upright picture that a crop shows."""
     try:
         data = encoded(image, encoding, quality, within)
-    except PictureFault as fault:
+    except PictureError as fault:
         return Rendition(kind, file, code=fault.code, message=str(fault))
     try:
         file = _write(file, spare, data)

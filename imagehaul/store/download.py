@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagehaul.errors import Code
-from imagehaul.records import Sent
+from imagehaul.records import SendResult
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import classify, local_fault
-from imagehaul.store.retry import PATIENCE, Patience, Rounds, Watch, failure, in_threads, within_file_limit
+from imagehaul.store.retry import PATIENCE, Patience, Retry, StallMonitor, failure, in_threads, within_file_limit
 from imagehaul.text import legible
 
 if TYPE_CHECKING:
@@ -44,24 +44,24 @@ def download(
     workers: int,
     patience: Patience = PATIENCE,
     closed: threading.Event | None = None,
-) -> list[Sent]:
+) -> list[SendResult]:
     """One answer for each, in their order; `sent` means that the file is there, as long as it should be.
 
     Raises StoreError: what stops the whole run, as soon as it is known.
     """
-    rounds = Rounds(store, bucket, patience, closed or threading.Event())
+    retry = Retry(store, bucket, patience, closed or threading.Event())
     threads = within_file_limit(max(1, workers // 2))
 
-    def attempt(left: list[Download]) -> list[Sent]:
+    def attempt(left: list[Download]) -> list[SendResult]:
         client = store.client()
-        watch = rounds.watch(threads)
+        monitor = retry.monitor(threads)
         with _BATCHES_AT_A_TIME:
-            return in_threads(left, lambda item: _download(client, store, bucket, item, watch), threads, watch)
+            return in_threads(left, lambda item: _download(client, store, bucket, item, monitor), threads, monitor)
 
-    return rounds.run(wanted, attempt)
+    return retry.run(wanted, attempt)
 
 
-def _download(client: S3Client, store: Store, bucket: str, wanted: Download, watch: Watch) -> Sent:
+def _download(client: S3Client, store: Store, bucket: str, wanted: Download, monitor: StallMonitor) -> SendResult:
     length = min(wanted.first_bytes or wanted.size, wanted.size)
     # An empty object has no first byte that a range could name.
     range_read: dict[str, Any] = {"Range": f"bytes=0-{length - 1}"} if length < wanted.size else {}
@@ -71,20 +71,20 @@ def _download(client: S3Client, store: Store, bucket: str, wanted: Download, wat
         answer = client.get_object(Bucket=bucket, Key=key, **range_read)
         if answer.get("ETag", "").strip('"') != wanted.etag or answer.get("ContentLength") != length:
             answer["Body"].close()
-            return Sent(key, "failed", Code.SOURCE_CHANGED, "The object is not the one that was planned.")
+            return SendResult(key, "failed", Code.SOURCE_CHANGED, "The object is not the one that was planned.")
         with wanted.file.open("wb") as file:
             for chunk in answer["Body"].iter_chunks(_CHUNK):
                 file.write(chunk)
                 got += len(chunk)
-                watch.moved(len(chunk))
+                monitor.moved(len(chunk))
     except Exception as error:
         if local := local_fault(error):
             code = Code.DISK_FULL if local.errno in (errno.ENOSPC, errno.EDQUOT) else Code.SCRATCH_UNWRITABLE
-            return Sent(key, "failed", code, legible(f"{wanted.file}: {local.strerror}"))
+            return SendResult(key, "failed", code, legible(f"{wanted.file}: {local.strerror}"))
         if classify(error).may_be_of_one_object:
             # The listing was allowed: it lies in this object.
-            return Sent(key, "rejected", Code.UNREADABLE, legible(str(error)))
+            return SendResult(key, "rejected", Code.UNREADABLE, legible(str(error)))
         return failure(key, error, "read", f"s3://{bucket}/{key}", store)
     if got != length:
-        return Sent(key, "failed", Code.STORE_UNAVAILABLE, f"{got:,} bytes came of {length:,}.")
-    return Sent(key, "sent")
+        return SendResult(key, "failed", Code.STORE_UNAVAILABLE, f"{got:,} bytes came of {length:,}.")
+    return SendResult(key, "sent")

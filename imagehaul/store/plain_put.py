@@ -78,7 +78,7 @@ class PlainPut:
         return False
 
 
-class _WouldAsk(Exception):
+class _NotSentError(Exception):
     """The address of a request that is not sent."""
 
 
@@ -86,13 +86,13 @@ def _address(client: S3Client, bucket: str) -> str:
     """What comes before a key, by path or by host as boto3 itself would have it."""
 
     def stop(request: AWSPreparedRequest, **_: Any) -> None:
-        raise _WouldAsk(request.url)
+        raise _NotSentError(request.url)
 
     # Nothing else here asks for a bucket's head.
     client.meta.events.register("before-send.s3.HeadBucket", stop)
     try:
         client.head_bucket(Bucket=bucket)
-    except _WouldAsk as asked:
+    except _NotSentError as asked:
         return f"{str(asked).rstrip('/')}/"
     finally:
         client.meta.events.unregister("before-send.s3.HeadBucket", stop)

@@ -1,4 +1,4 @@
-"""How long a transfer goes on trying: hands under a watch, and rounds with a pause between them.
+"""How long a transfer goes on trying: attempts under a stall monitor, and a pause between them.
 
 An attempt ends by itself when the store falls silent or refuses one connection after another. What is left
 without an answer, or was told to come again, is tried again in the next round.
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from imagehaul.errors import Code, StoreError, Trait
-from imagehaul.records import Sent
+from imagehaul.records import SendResult
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import Verdict, classify, of_upload
 from imagehaul.store.explanations import Verb, explain, words_of
@@ -60,7 +60,7 @@ class Denials:
         self._in_a_row = 0
         self._counting = threading.Lock()
 
-    def heard(self, sent: Sent) -> None:
+    def heard(self, sent: SendResult) -> None:
         with self._counting:
             if sent.outcome == "sent":
                 self._in_a_row = 0
@@ -72,7 +72,7 @@ class Denials:
         return self._in_a_row >= MOST_DENIED
 
 
-class Watch:
+class StallMonitor:
     """Says when an attempt is over: stopped from outside, stalled, or refused time after time.
 
     `may_send`: whether the data set is still ours. A run that was asleep finds that out by its own clock, before it
@@ -114,7 +114,7 @@ class Watch:
     def end(self) -> None:
         self._ended = True
 
-    def heard(self, sent: Sent) -> None:
+    def heard(self, sent: SendResult) -> None:
         """An answer came. It is a refusal where the store could not be reached for it."""
         self._refusals_left = self._refusals_left - 1 if sent.code == Code.STORE_UNAVAILABLE else self._refusals
         self._denials.heard(sent)
@@ -127,18 +127,20 @@ class Watch:
             self._moved, self._alive_at = 0, time.monotonic()
 
 
-def in_threads(items: Sequence[Item], work: Callable[[Item], Sent], threads: int, watch: Watch) -> list[Sent]:
-    """One answer for each item; `unknown` where the watch ended before it came.
+def in_threads(
+    items: Sequence[Item], work: Callable[[Item], SendResult], threads: int, monitor: StallMonitor
+) -> list[SendResult]:
+    """One answer for each item; `unknown` where the monitor ended before it came.
 
     Raises what `work` raises, as soon as it does. A thread that still waits for a silent store is left behind:
     it ends with its object, and keeps nothing from ending.
     """
     todo = deque(items)
-    answers: dict[str, Sent] = {}
+    answers: dict[str, SendResult] = {}
     faults: list[BaseException] = []
 
-    def hand() -> None:
-        while todo and not watch.over:
+    def work_through() -> None:
+        while todo and not monitor.over:
             try:
                 item = todo.popleft()
             except IndexError:
@@ -147,24 +149,24 @@ def in_threads(items: Sequence[Item], work: Callable[[Item], Sent], threads: int
                 answers[item.key] = sent = work(item)
             except BaseException as fault:
                 faults.append(fault)
-                watch.end()
+                monitor.end()
                 return
-            watch.heard(sent)
+            monitor.heard(sent)
 
-    hands = [threading.Thread(target=hand, daemon=True) for _ in range(min(threads, len(items)))]
-    for thread in hands:
+    workers = [threading.Thread(target=work_through, daemon=True) for _ in range(min(threads, len(items)))]
+    for thread in workers:
         thread.start()
-    for thread in hands:
-        while thread.is_alive() and not watch.over:
+    for thread in workers:
+        while thread.is_alive() and not monitor.over:
             thread.join(0.1)
-    watch.end()
+    monitor.end()
     if faults:
         raise faults[0]
     return [answers.get(item.key) or silence(item.key) for item in items]
 
 
 @dataclass(frozen=True)
-class Rounds:
+class Retry:
     """Tries again what may succeed later. `closed` ends it at once; while it may not send, it waits."""
 
     store: Store
@@ -174,12 +176,12 @@ class Rounds:
     denials: Denials = field(default_factory=Denials)
     may_send: Callable[[], bool] = lambda: True
 
-    def run(self, items: Sequence[Item], attempt: Callable[[list[Item]], list[Sent]]) -> list[Sent]:
+    def run(self, items: Sequence[Item], attempt: Callable[[list[Item]], list[SendResult]]) -> list[SendResult]:
         """One answer for each item, in the order of `items`.
 
         Raises StoreError: what stops the whole run, or the store has gone and did not come back in time.
         """
-        answers: dict[str, Sent] = {}
+        answers: dict[str, SendResult] = {}
         left = list(items)
         gone: StoreError | None = None
         for pause in (0.0, *self.patience.pauses):
@@ -213,10 +215,10 @@ class Rounds:
                 Code.ACCESS_DENIED,
             )
 
-    def watch(self, threads: int) -> Watch:
-        return Watch(self.closed, self.patience.stall_seconds, max(8, 2 * threads), self.denials, self.may_send)
+    def monitor(self, threads: int) -> StallMonitor:
+        return StallMonitor(self.closed, self.patience.stall_seconds, max(8, 2 * threads), self.denials, self.may_send)
 
-    def _attempt(self, left: list[Item], attempt: Callable[[list[Item]], list[Sent]]) -> list[Sent]:
+    def _attempt(self, left: list[Item], attempt: Callable[[list[Item]], list[SendResult]]) -> list[SendResult]:
         try:
             return attempt(left)
         except StoreError as error:
@@ -245,7 +247,7 @@ class Rounds:
         return found[0] if found else slow
 
 
-def failure(key: str, error: Exception, verb: Verb, what: str, store: Store) -> Sent:
+def failure(key: str, error: Exception, verb: Verb, what: str, store: Store) -> SendResult:
     """The answer for one object whose request failed. Raises StoreError where no other object would fare better.
 
     Such as "write", "s3://bucket/key".
@@ -256,14 +258,14 @@ def failure(key: str, error: Exception, verb: Verb, what: str, store: Store) -> 
     return answer(key, verdict, str(error))
 
 
-def answer(key: str, verdict: Verdict, words: str) -> Sent:
+def answer(key: str, verdict: Verdict, words: str) -> SendResult:
     """A verdict as the answer for one object. `words`: the store's or the system's own."""
     outcome = Code[verdict.code].status if verdict.action == "reject" else "failed"
-    return Sent(key, outcome, verdict.code, words_of(verdict, words))
+    return SendResult(key, outcome, verdict.code, words_of(verdict, words))
 
 
-def silence(key: str) -> Sent:
-    return Sent(key, "unknown", Code.STORE_UNAVAILABLE, "The store did not answer for this object.")
+def silence(key: str) -> SendResult:
+    return SendResult(key, "unknown", Code.STORE_UNAVAILABLE, "The store did not answer for this object.")
 
 
 def within_file_limit(workers: int) -> int:
@@ -272,7 +274,7 @@ def within_file_limit(workers: int) -> int:
     return workers if limit == resource.RLIM_INFINITY else max(1, min(workers, (limit - 64) // 4))
 
 
-def _worth_another(sent: Sent) -> bool:
+def _worth_another(sent: SendResult) -> bool:
     if sent.outcome == "failed":
         return Trait.TRANSIENT in Code[sent.code].traits
     return sent.outcome == "unknown"

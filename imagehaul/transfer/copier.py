@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from imagehaul.errors import Code
-from imagehaul.records import Copy, ObjectOptions, Sent
+from imagehaul.records import Copy, ObjectOptions, SendResult
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import classify
 from imagehaul.store.multipart import PartsUpload
 from imagehaul.store.object_settings import object_settings
-from imagehaul.store.retry import Watch, failure, in_threads, silence
+from imagehaul.store.retry import StallMonitor, failure, in_threads, silence
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -38,12 +38,12 @@ class Copier:
     part: int = _COPY_PART
     _tags_refused: threading.Event = field(default_factory=threading.Event)
 
-    def copy(self, copies: Sequence[Copy], watch: Watch) -> list[Sent]:
+    def copy(self, copies: Sequence[Copy], monitor: StallMonitor) -> list[SendResult]:
         """Raises StoreError: what stops the whole run, as soon as it is known."""
         client = self.store.client()
-        return in_threads(copies, lambda item: self._copy(client, item, watch), self.threads, watch)
+        return in_threads(copies, lambda item: self._copy(client, item, monitor), self.threads, monitor)
 
-    def _copy(self, client: S3Client, item: Copy, watch: Watch) -> Sent:
+    def _copy(self, client: S3Client, item: Copy, monitor: StallMonitor) -> SendResult:
         try:
             head = self._head(client, item)
             if head and not _is_planned(head, item):
@@ -51,14 +51,14 @@ class Copier:
             described = {**self._described(head), "Bucket": self.bucket, "Key": item.key}
             described["ContentType"] = item.content_type
             try:
-                return self._copy_if(client, item, described, watch, {"CopySourceIfMatch": f'"{item.source_etag}"'})
+                return self._copy_if(client, item, described, monitor, {"CopySourceIfMatch": f'"{item.source_etag}"'})
             except client.exceptions.ClientError as error:
                 if classify(error).code != Code.SOURCE_CHANGED:
                     raise
             # Swift refuses a condition that is met where the source was uploaded in parts: look, copy, and look again.
             if not _is_planned(self._head(client, item), item):
                 return _changed(item)
-            sent = self._copy_if(client, item, described, watch, {})
+            sent = self._copy_if(client, item, described, monitor, {})
             return sent if _is_planned(self._head(client, item), item) else _changed(item)
         except Exception as error:
             what = f"s3://{item.source_bucket}/{item.source_key} to s3://{self.bucket}/{item.key}"
@@ -80,16 +80,16 @@ class Copier:
         return {**kept, **object_settings(self.options)}
 
     def _copy_if(
-        self, client: S3Client, item: Copy, described: dict[str, Any], watch: Watch, condition: dict[str, Any]
-    ) -> Sent:
+        self, client: S3Client, item: Copy, described: dict[str, Any], monitor: StallMonitor, condition: dict[str, Any]
+    ) -> SendResult:
         source = {"CopySource": {"Bucket": item.source_bucket, "Key": item.source_key}, **condition}
         if item.size > self.largest:
-            return self._copy_in_parts(client, item, {**described, **self._tags(client, item)}, source, watch)
+            return self._copy_in_parts(client, item, {**described, **self._tags(client, item)}, source, monitor)
         request: dict[str, Any] = {**described, **source, "MetadataDirective": "REPLACE"}
         if self.options.keep_source_metadata and not self._tags_refused.is_set():
             try:
                 client.copy_object(**request, TaggingDirective="COPY")
-                return Sent(item.key, "sent")
+                return SendResult(item.key, "sent")
             except client.exceptions.ClientError as error:
                 if classify(error).code not in (Code.ACCESS_DENIED, Code.STORE_REFUSED):
                     raise
@@ -98,7 +98,7 @@ class Copier:
             self._say_tags_refused(refused)
         else:
             client.copy_object(**request)
-        return Sent(item.key, "sent")
+        return SendResult(item.key, "sent")
 
     def _tags(self, client: S3Client, item: Copy) -> dict[str, str]:
         """For a copy in parts, which takes none along by itself."""
@@ -123,23 +123,23 @@ class Copier:
             )
 
     def _copy_in_parts(
-        self, client: S3Client, item: Copy, described: dict[str, Any], source: dict[str, Any], watch: Watch
-    ) -> Sent:
+        self, client: S3Client, item: Copy, described: dict[str, Any], source: dict[str, Any], monitor: StallMonitor
+    ) -> SendResult:
         with PartsUpload(client, described) as parts:
             for start in range(0, item.size, self.part):
-                if watch.over:
+                if monitor.over:
                     return silence(item.key)
                 which = f"bytes={start}-{min(start + self.part, item.size) - 1}"
                 done = client.upload_part_copy(**parts.names, **source, PartNumber=parts.number, CopySourceRange=which)
                 parts.add(done.get("CopyPartResult", {}).get("ETag", ""))
-                watch.moved(self.part)
+                monitor.moved(self.part)
             parts.complete()
-        return Sent(item.key, "sent")
+        return SendResult(item.key, "sent")
 
 
 def _is_planned(head: dict[str, Any], item: Copy) -> bool:
     return str(head.get("ETag", "")).strip('"') == item.source_etag
 
 
-def _changed(item: Copy) -> Sent:
-    return Sent(item.key, "failed", Code.SOURCE_CHANGED, "The object is not the one that was planned.")
+def _changed(item: Copy) -> SendResult:
+    return SendResult(item.key, "failed", Code.SOURCE_CHANGED, "The object is not the one that was planned.")

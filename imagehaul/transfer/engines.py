@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from imagehaul.records import Copy, Engine, ObjectOptions, Sent, Upload
+from imagehaul.records import Copy, Engine, ObjectOptions, SendResult, Upload
 from imagehaul.store.endpoint import Store
-from imagehaul.store.retry import PATIENCE, Patience, Rounds, Watch, within_file_limit
+from imagehaul.store.retry import PATIENCE, Patience, Retry, StallMonitor, within_file_limit
 from imagehaul.transfer.boto3_engine import Boto3Sender
 from imagehaul.transfer.copier import Copier
 from imagehaul.transfer.obstore_engine import ObstoreSender, ObstoreUnusableError, find_obstore
@@ -34,9 +34,9 @@ class Lane:
     reason: str
     boto3: Boto3Sender
     copier: Copier
-    rounds: Rounds
+    retry: Retry
     fast: S5cmdSender | ObstoreSender | None = None
-    _berths: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_BATCHES_AT_A_TIME))
+    _slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_BATCHES_AT_A_TIME))
 
     def __enter__(self) -> Self:
         return self
@@ -46,43 +46,43 @@ class Lane:
 
     def close(self) -> None:
         """Ends what is under way: it raises StoreError with NOT_ATTEMPTED, within a second."""
-        self.rounds.closed.set()
+        self.retry.closed.set()
 
-    def send(self, uploads: Sequence[Upload], scratch: Path) -> list[Sent]:
+    def send(self, uploads: Sequence[Upload], scratch: Path) -> list[SendResult]:
         """One answer for each upload, in their order. `scratch`: a folder for what the fast lane needs.
 
         Raises StoreError for what stops the whole run, as soon as it is known.
         """
 
-        def attempt(left: list[Upload]) -> list[Sent]:
-            with self._berth():
-                said = self.fast.send(left, scratch, self._watch()) if self.fast else {}
+        def attempt(left: list[Upload]) -> list[SendResult]:
+            with self._slot():
+                said = self.fast.send(left, scratch, self._monitor()) if self.fast else {}
                 rest = [upload for upload in left if upload.key not in said]
-                said.update((sent.key, sent) for sent in self.boto3.send(rest, self._watch()))
+                said.update((sent.key, sent) for sent in self.boto3.send(rest, self._monitor()))
             return [said[upload.key] for upload in left]
 
-        return self.rounds.run(uploads, attempt)
+        return self.retry.run(uploads, attempt)
 
-    def copy(self, copies: Sequence[Copy]) -> list[Sent]:
+    def copy(self, copies: Sequence[Copy]) -> list[SendResult]:
         """The same for objects that the store copies by itself."""
 
-        def attempt(left: list[Copy]) -> list[Sent]:
-            with self._berth():
-                return self.copier.copy(left, self._watch())
+        def attempt(left: list[Copy]) -> list[SendResult]:
+            with self._slot():
+                return self.copier.copy(left, self._monitor())
 
-        return self.rounds.run(copies, attempt)
+        return self.retry.run(copies, attempt)
 
-    def _watch(self) -> Watch:
-        return self.rounds.watch(self.boto3.threads)
+    def _monitor(self) -> StallMonitor:
+        return self.retry.monitor(self.boto3.threads)
 
     @contextmanager
-    def _berth(self) -> Iterator[None]:
-        while not self._berths.acquire(timeout=0.5):
-            self.rounds.check_open()
+    def _slot(self) -> Iterator[None]:
+        while not self._slots.acquire(timeout=0.5):
+            self.retry.check_open()
         try:
             yield
         finally:
-            self._berths.release()
+            self._slots.release()
 
 
 def choose_lane(
@@ -101,22 +101,22 @@ def choose_lane(
     at_a_time = within_file_limit(max(1, workers // _BATCHES_AT_A_TIME))
     boto3 = Boto3Sender(store, bucket, options, at_a_time)
     copier = Copier(store, bucket, options, at_a_time)
-    rounds = Rounds(store, bucket, patience, may_send=may_send)
+    retry = Retry(store, bucket, patience, may_send=may_send)
     fast: S5cmdSender | ObstoreSender
     try:
         if engine == "boto3":
-            return Lane("boto3", "boto3 sends: the settings say so.", boto3, copier, rounds)
+            return Lane("boto3", "boto3 sends: the settings say so.", boto3, copier, retry)
         if engine == "obstore":
             obstore = find_obstore()
             fast = ObstoreSender(obstore, store, bucket, options, at_a_time, patience.retries)
             fast.check()
-            return Lane(engine, f"obstore {obstore.version} sends.", boto3, copier, rounds, fast)
+            return Lane(engine, f"obstore {obstore.version} sends.", boto3, copier, retry, fast)
         if obstacle := store.s5cmd_obstacle():
             raise S5cmdUnusableError(obstacle)
         found = find_s5cmd()
     except (S5cmdUnusableError, ObstoreUnusableError) as error:
-        return Lane("boto3", f"boto3 sends: {error}.", boto3, copier, rounds)
+        return Lane("boto3", f"boto3 sends: {error}.", boto3, copier, retry)
     remove_stale_links()
     processors = max(1, (os.cpu_count() or 1) // _BATCHES_AT_A_TIME)
     fast = S5cmdSender(found.binary, store, bucket, options, at_a_time, patience.retries, processors)
-    return Lane(engine, f"s5cmd {found.version} sends: {found.binary}.", boto3, copier, rounds, fast)
+    return Lane(engine, f"s5cmd {found.version} sends: {found.binary}.", boto3, copier, retry, fast)

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import IO
 
 from imagehaul.errors import Code
-from imagehaul.records import Sent, Upload
+from imagehaul.records import SendResult, Upload
 
 _BLOCK = 1024 * 1024
 
 
-def source_fault(upload: Upload) -> Sent | None:
+def source_fault(upload: Upload) -> SendResult | None:
     """The answer for a file that is gone or has another size now; None where it is as planned."""
     try:
         size = os.stat(upload.file).st_size  # noqa: PTH116 - a tenth of a Path's time, for every object
@@ -25,15 +25,15 @@ def source_fault(upload: Upload) -> Sent | None:
     return None if size == upload.size else changed(upload)
 
 
-def unreadable(upload: Upload, error: OSError) -> Sent:
+def unreadable(upload: Upload, error: OSError) -> SendResult:
     words = error.strerror or str(error)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return Sent(upload.key, "failed", Code.SOURCE_GONE, words)
-    return Sent(upload.key, "rejected", Code.UNREADABLE, words)
+        return SendResult(upload.key, "failed", Code.SOURCE_GONE, words)
+    return SendResult(upload.key, "rejected", Code.UNREADABLE, words)
 
 
-def changed(upload: Upload) -> Sent:
-    return Sent(upload.key, "failed", Code.SOURCE_CHANGED, "The file is not the one that was planned.")
+def changed(upload: Upload) -> SendResult:
+    return SendResult(upload.key, "failed", Code.SOURCE_CHANGED, "The file is not the one that was planned.")
 
 
 def has_planned_bytes(upload: Upload) -> bool:

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from imagehaul.child_process import bound_script
-from imagehaul.records import ObjectOptions, Sent, Upload
+from imagehaul.records import ObjectOptions, SendResult, Upload
 from imagehaul.store.ca import authority_file
 from imagehaul.store.clients import WHO_ASKS
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import classify, of_upload
-from imagehaul.store.retry import Watch, answer, silence
+from imagehaul.store.retry import StallMonitor, answer, silence
 from imagehaul.text import legible
 from imagehaul.transfer.program_output import listen
 from imagehaul.transfer.program_run import BoundRun
@@ -81,20 +81,20 @@ class ObstoreSender:
             raise ObstoreUnusableError("obstore cannot write a bucket with a dot into the host's name")
         report = _Report([])
         try:
-            self._run([], report, None, Watch(threading.Event(), _READY_SECONDS, refusals=1))
+            self._run([], report, None, StallMonitor(threading.Event(), _READY_SECONDS, refusals=1))
         except OSError as error:
             report.noise = str(error)
         if not report.ready:
             raise ObstoreUnusableError(f"obstore does not run ({legible(report.noise) or 'without a word'})")
 
-    def send(self, uploads: Sequence[Upload], scratch: Path, watch: Watch) -> dict[str, Sent]:
+    def send(self, uploads: Sequence[Upload], scratch: Path, monitor: StallMonitor) -> dict[str, SendResult]:
         """Answers by key, for those of the uploads that the store took, or refused with a reason."""
         able = [upload for upload in uploads if upload.size <= _LARGEST and upload.sha256 and can_carry(upload.key)]
         report = _Report(able)
-        if not able or watch.over:
+        if not able or monitor.over:
             return {}
         try:
-            self._run(able, report, scratch, watch)
+            self._run(able, report, scratch, monitor)
         except OSError as error:
             report.noise = str(error)
         said = report.answers()
@@ -107,15 +107,15 @@ class ObstoreSender:
             )
         return said
 
-    def _run(self, uploads: Sequence[Upload], report: _Report, scratch: Path | None, watch: Watch) -> None:
+    def _run(self, uploads: Sequence[Upload], report: _Report, scratch: Path | None, monitor: StallMonitor) -> None:
         # A file, and no pipe: one that reads no orders cannot keep us waiting.
         with tempfile.TemporaryFile(dir=scratch) as orders:
             orders.write(marshal.dumps(self._orders(uploads)))
             orders.seek(0)
-            watch.begin()
+            monitor.begin()
             environment = {**self.store.environment(), "SSL_CERT_FILE": authority_file(self.store.ca)}
             with BoundRun(bound_script(_SENDER), Path.cwd(), environment, orders) as run:
-                listen(run, report, watch)
+                listen(run, report, monitor)
 
     def _orders(self, uploads: Sequence[Upload]) -> dict[str, Any]:
         """All but the keys and the CA, which are in the environment."""
@@ -134,7 +134,7 @@ class ObstoreSender:
             "packages": str(self.found.packages),
             "bucket": self.bucket,
             "config": {name: value for name, value in config.items() if value},
-            # The watch says when it takes too long; obstore's own limit of half a minute would end slow lines.
+            # The monitor says when it takes too long; obstore's own limit of half a minute would end slow lines.
             "client": {
                 "allow_http": url.startswith("http://"),
                 "connect_timeout": "10s",
@@ -167,11 +167,11 @@ class _Report:
         self.noise = ""
         self._uploads = uploads
         self._silent = set(range(len(uploads)))
-        self._taken: dict[str, Sent] = {}
-        self._taken_otherwise: dict[str, Sent] = {}
-        self._refused: dict[str, Sent] = {}
+        self._taken: dict[str, SendResult] = {}
+        self._taken_otherwise: dict[str, SendResult] = {}
+        self._refused: dict[str, SendResult] = {}
 
-    def answers(self) -> dict[str, Sent]:
+    def answers(self) -> dict[str, SendResult]:
         """By key, without what only boto3 can answer for.
 
         Not every store compares what it gets with the digests that are sent with it. Where an ETag is the MD5 of what
@@ -179,7 +179,7 @@ class _Report:
         """
         return {**(self._taken or self._taken_otherwise), **self._refused}
 
-    def read(self, line: bytes) -> Sent | None:
+    def read(self, line: bytes) -> SendResult | None:
         """What the line says of one object. Where the store did not say it, it is as good as no answer."""
         said = line.decode("utf-8", "replace")
         if said == "ready":
@@ -194,7 +194,7 @@ class _Report:
         word, _, etag = words.partition(" ")
         if word == "sent":
             taken = self._taken if etag == upload.md5 else self._taken_otherwise
-            taken[upload.key] = Sent(upload.key, "sent")
+            taken[upload.key] = SendResult(upload.key, "sent")
             return taken[upload.key]
         self.noise = words
         code = _CODE.search(words)

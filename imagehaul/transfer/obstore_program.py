@@ -19,7 +19,7 @@ from typing import Any
 _LONGEST_WORDS = 1000
 
 
-class _Changed(Exception):
+class _ChangedError(Exception):
     """The file's bytes are not those that were planned."""
 
 
@@ -55,7 +55,7 @@ def main() -> None:
 
     objects: deque[tuple[int, Any]] = deque(enumerate(orders["objects"]))
 
-    def hand() -> None:
+    def work_through() -> None:
         while objects:
             try:
                 number, item = objects.popleft()
@@ -66,10 +66,10 @@ def main() -> None:
             except Exception as error:
                 _say(f"{number} {_words(error)}")
 
-    hands = [threading.Thread(target=hand) for _ in range(min(orders["threads"], len(objects)))]
-    for thread in hands:
+    workers = [threading.Thread(target=work_through) for _ in range(min(orders["threads"], len(objects)))]
+    for thread in workers:
         thread.start()
-    for thread in hands:
+    for thread in workers:
         thread.join()
 
 
@@ -78,7 +78,7 @@ def _planned_bytes(file: str, size: int, sha256: str) -> bytes:
     with open(file, "rb", buffering=0) as stream:  # noqa: PTH123 - without the import of pathlib
         data = stream.read(size + 1)
     if len(data) != size or hashlib.sha256(data, usedforsecurity=False).hexdigest() != sha256:
-        raise _Changed("The file is not the one that was planned.")
+        raise _ChangedError("The file is not the one that was planned.")
     return data
 
 

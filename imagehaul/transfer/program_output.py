@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from imagehaul.records import Sent
-from imagehaul.store.retry import Watch
+from imagehaul.records import SendResult
+from imagehaul.store.retry import StallMonitor
 from imagehaul.transfer.program_run import BoundRun
 
 
@@ -14,19 +14,19 @@ class Report(Protocol):
 
     stopped: bool
 
-    def read(self, line: bytes) -> Sent | None:
+    def read(self, line: bytes) -> SendResult | None:
         """What a line says of one object; None where it says nothing of any."""
 
 
-def listen(run: BoundRun, report: Report, watch: Watch) -> None:
-    """Returns early where the watch is over, or the report has stopped: leaving the run then ends the program."""
+def listen(run: BoundRun, report: Report, monitor: StallMonitor) -> None:
+    """Returns early where the monitor is over, or the report has stopped: leaving the run then ends the program."""
     written = 0
     for line in run.lines():
         if line is None:
             now = run.bytes_written()
-            watch.moved(max(0, now - written) if now is not None else 0)
+            monitor.moved(max(0, now - written) if now is not None else 0)
             written = now or written
         elif sent := report.read(line):
-            watch.heard(sent)
-        if watch.over or report.stopped:
+            monitor.heard(sent)
+        if monitor.over or report.stopped:
             return

@@ -19,10 +19,10 @@ from pathlib import Path
 import orjson
 
 from imagehaul.child_process import bound
-from imagehaul.records import PART_SIZE, ObjectOptions, Sent, Upload
+from imagehaul.records import PART_SIZE, ObjectOptions, SendResult, Upload
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import classify, of_upload
-from imagehaul.store.retry import Watch, answer
+from imagehaul.store.retry import StallMonitor, answer
 from imagehaul.text import legible
 from imagehaul.transfer.local_file import source_fault
 from imagehaul.transfer.program_output import listen
@@ -48,18 +48,18 @@ class S5cmdSender:
     retries: int
     processors: int
 
-    def send(self, uploads: Sequence[Upload], scratch: Path, watch: Watch) -> dict[str, Sent]:
+    def send(self, uploads: Sequence[Upload], scratch: Path, monitor: StallMonitor) -> dict[str, SendResult]:
         """Answers by key, for some of the uploads. `scratch`: a folder for the links, where memory has no room."""
-        said: dict[str, Sent] = {}
+        said: dict[str, SendResult] = {}
         by_type = attrgetter("content_type")
         folder = None
         try:
             folder = _new_folder(scratch)
             for number, (content_type, group) in enumerate(groupby(sorted(uploads, key=by_type), by_type)):
-                if not watch.over:
+                if not monitor.over:
                     links = _Links(folder / str(number))
                     said.update(links.add(group))
-                    said.update(self._copy(links, content_type, watch))
+                    said.update(self._copy(links, content_type, monitor))
         except OSError as error:
             _LOG.warning("s5cmd could not be run, boto3 sends in its place: %s", legible(str(error)))
         finally:
@@ -67,14 +67,14 @@ class S5cmdSender:
                 shutil.rmtree(folder, ignore_errors=True)
         return said
 
-    def _copy(self, links: _Links, content_type: str, watch: Watch) -> dict[str, Sent]:
+    def _copy(self, links: _Links, content_type: str, monitor: StallMonitor) -> dict[str, SendResult]:
         if not links.keys:
             return {}
         report = _Report(links, self.bucket)
-        watch.begin()
+        monitor.begin()
         environment = {**self.store.environment(), **_LESS_COLLECTING, "GOMAXPROCS": str(self.processors)}
         with BoundRun(bound(self._command(links, content_type)), links.folder.parent, environment) as run:
-            listen(run, report, watch)
+            listen(run, report, monitor)
         if missing := len(links.keys) - len(report.said):
             _LOG.warning(
                 "s5cmd ended, or was ended, without a word on %d of %d objects: boto3 sends them. Its last words: %s",
@@ -135,7 +135,7 @@ class _Links:
         self.folder = folder
         self.keys: set[str] = set()
 
-    def add(self, uploads: Iterable[Upload]) -> Iterator[tuple[str, Sent]]:
+    def add(self, uploads: Iterable[Upload]) -> Iterator[tuple[str, SendResult]]:
         """Gives an answer for each file that is no longer as it was planned."""
         made: set[str] = set()
         root, here = str(self.folder), str(Path.cwd())
@@ -166,19 +166,19 @@ class _Report:
     """
 
     def __init__(self, links: _Links, bucket: str) -> None:
-        self.said: dict[str, Sent] = {}
+        self.said: dict[str, SendResult] = {}
         self.stopped = False
         self.noise = ""
         self._keys = links.keys
         self._target = f"s3://{bucket}/"
         self._commands = {f"cp {links.folder.name}/{key} {self._target}{key}": key for key in links.keys}
 
-    def read(self, line: bytes) -> Sent | None:
+    def read(self, line: bytes) -> SendResult | None:
         try:
             record = orjson.loads(line)
             error = record.get("error")
             if error is None:
-                sent = Sent(record["destination"].removeprefix(self._target), "sent")
+                sent = SendResult(record["destination"].removeprefix(self._target), "sent")
             else:
                 key = self._commands[record["command"]]
                 verdict = of_upload(classify(error), key)

@@ -17,7 +17,7 @@ from imagehaul.errors import StoreError
 from imagehaul.layout import Layout
 from imagehaul.ledger.plan import Wanted
 from imagehaul.mapping import Mapping
-from imagehaul.records import Box, Copy, PlannedImage, Present, RenderOptions, Sent, Upload
+from imagehaul.records import Box, Copy, ExistingObject, PlannedImage, RenderOptions, SendResult, Upload
 from imagehaul.rendering.pool import RenderPool
 from imagehaul.sources.filters import Selection
 from imagehaul.sources.folder import FolderSource
@@ -32,20 +32,20 @@ class AnyLane:
 
     name = "any"
 
-    def __init__(self, answer: Callable[[Upload], Sent]) -> None:
+    def __init__(self, answer: Callable[[Upload], SendResult]) -> None:
         self.answer = answer
         self.uploads: list[Upload] = []
 
-    def send(self, uploads: Sequence[Upload], scratch: Path) -> list[Sent]:
+    def send(self, uploads: Sequence[Upload], scratch: Path) -> list[SendResult]:
         self.uploads += uploads
         return [self.answer(upload) for upload in uploads]
 
-    def copy(self, copies: Sequence[Copy]) -> list[Sent]:
+    def copy(self, copies: Sequence[Copy]) -> list[SendResult]:
         return []
 
 
-def sent(upload: Upload) -> Sent:
-    return Sent(upload.key, "sent")
+def sent(upload: Upload) -> SendResult:
+    return SendResult(upload.key, "sent")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,9 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "source"
 
 
-def planned(source: Path, name: str = "a.jpg", boxes: tuple[Box, ...] = (), present: tuple[Present, ...] = ()) -> Any:
+def planned(
+    source: Path, name: str = "a.jpg", boxes: tuple[Box, ...] = (), present: tuple[ExistingObject, ...] = ()
+) -> Any:
     status = (source / name).stat()
     return PlannedImage(name, name, status.st_size, str(status.st_mtime_ns), boxes, present)
 
@@ -108,9 +110,9 @@ def test_a_box_in_fractions_is_written_down_in_pixels(source: Path, pool: Render
     assert [crop[f"box_{name}"] for name in ("x", "y", "width", "height")] == [80, 120, 160, 60]
 
 
-def present(source: Path, **more: Any) -> Present:
+def present(source: Path, **more: Any) -> ExistingObject:
     content = (source / "a.jpg").read_bytes()
-    given = Present("pre/set/images/a.jpg", len(content), hashlib.md5(content).hexdigest(), "", "", "", "")
+    given = ExistingObject("pre/set/images/a.jpg", len(content), hashlib.md5(content).hexdigest(), "", "", "", "")
     return replace(given, **more)
 
 
@@ -148,18 +150,20 @@ def test_rerun_all_sends_what_is_there_too(source: Path, pool: RenderPool) -> No
 @pytest.mark.parametrize(
     ("answer", "status", "code"),
     [
-        (Sent("", "unknown"), "failed", "NO_REPORT"),
-        (Sent("", "failed", "STORE_BUSY", "SlowDown"), "failed", "STORE_BUSY"),
-        (Sent("", "rejected", "KEY_TOO_LONG", "too long"), "rejected", "KEY_TOO_LONG"),
+        (SendResult("", "unknown"), "failed", "NO_REPORT"),
+        (SendResult("", "failed", "STORE_BUSY", "SlowDown"), "failed", "STORE_BUSY"),
+        (SendResult("", "rejected", "KEY_TOO_LONG", "too long"), "rejected", "KEY_TOO_LONG"),
     ],
 )
-def test_the_row_says_what_the_lane_said(answer: Sent, status: str, code: str, source: Path, pool: RenderPool) -> None:
+def test_the_row_says_what_the_lane_said(
+    answer: SendResult, status: str, code: str, source: Path, pool: RenderPool
+) -> None:
     _, rows = run(source, pool, AnyLane(lambda upload: replace(answer, key=upload.key)), planned(source))
     assert {(row["status"], row["code"]) for row in rows} == {(status, code)}
 
 
 def test_an_error_of_the_whole_store_is_handed_on_and_every_object_has_a_row(source: Path, pool: RenderPool) -> None:
-    def refuse(upload: Upload) -> Sent:
+    def refuse(upload: Upload) -> SendResult:
         raise StoreError("The store refuses these keys.", "ACCESS_DENIED")
 
     stopped, rows = run(source, pool, AnyLane(refuse), planned(source))

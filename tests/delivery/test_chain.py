@@ -275,11 +275,11 @@ def test_publish_partial_overrides_a_failure(source: Path, target: Target, monke
 
     def lossy(self: transfer.Lane, uploads: list, scratch: Path) -> list:  # type: ignore[type-arg]
         """Says that all was sent, and drops one: no real sender can be made to lie on demand."""
-        from imagehaul.records import Sent
+        from imagehaul.records import SendResult
 
         dropped = [item for item in uploads if item.key.endswith("images/f0/picture 0.jpg")]
         kept = [item for item in uploads if item not in dropped]
-        return original(self, kept, scratch) + [Sent(item.key, "sent") for item in dropped]
+        return original(self, kept, scratch) + [SendResult(item.key, "sent") for item in dropped]
 
     monkeypatch.setattr(transfer.Lane, "send", lossy)
     refused = target.deliver(source)

@@ -18,7 +18,7 @@ from imagehaul.ledger.inventory import load_source
 from imagehaul.ledger.matching import match_annotations
 from imagehaul.ledger.plan import Plan, make_plan, pack_batch
 from imagehaul.ledger.planned import planned_images
-from imagehaul.records import Present, Sent, SourceFile, StoredObject
+from imagehaul.records import ExistingObject, SendResult, SourceFile, StoredObject
 from tests.support.simulated import LAYOUT, MAPPING, WANTED, Site, box, ledger_of, md5, said
 
 
@@ -220,8 +220,8 @@ def test_an_image_that_became_unreadable_is_rejected_and_comes_back_unsent(site:
     assert (run.plan.planned, run.counts.unchanged, run.sent) == (2, 2, [])
 
 
-def failed(path: str) -> Sent:
-    return Sent(key("images", path), "failed", "STORE_BUSY", "SlowDown")
+def failed(path: str) -> SendResult:
+    return SendResult(key("images", path), "failed", "STORE_BUSY", "SlowDown")
 
 
 def test_rerun_failed_retries_what_failed_and_leaves_the_rest(site: Site) -> None:
@@ -278,7 +278,7 @@ def test_rerun_failed_completes_an_image_whose_rendition_is_no_longer_there(site
 
 def test_rerun_failed_tries_a_rendition_again_and_keeps_those_of_old_settings(site: Site) -> None:
     run = site.run()
-    run.work(misses=[Sent(CROP, "failed", "STORE_BUSY", "SlowDown")])
+    run.work(misses=[SendResult(CROP, "failed", "STORE_BUSY", "SlowDown")])
     run.prove()
     assert run.status["a.jpg"] == "failed RENDITION_FAILED"
     run.refuse()
@@ -439,9 +439,12 @@ def test_a_batch_knows_the_boxes_and_what_lies_in_the_store(site: Site) -> None:
     run = site.run()
     (image,) = planned_images(pack_batch(run.catalog, run.plan.batches[0]))
     assert image.boxes == (second, box())
-    sent = {row.key: Present(row.key, row.size, row.etag, row.md5, row.etag, row.recipe, row.run) for row in first.rows}
+    sent = {
+        row.key: ExistingObject(row.key, row.size, row.etag, row.md5, row.etag, row.recipe, row.run)
+        for row in first.rows
+    }
     present = {item.key: item for item in image.present}
-    assert present.pop(stray.key) == Present(stray.key, 3, "stray", "", "", "", "")
+    assert present.pop(stray.key) == ExistingObject(stray.key, 3, "stray", "", "", "", "")
     assert present == {name: item for name, item in sent.items() if "a.jpg" in name}
 
 

@@ -22,7 +22,7 @@ from imagehaul.ledger.matching import match_annotations
 from imagehaul.ledger.plan import make_plan
 from imagehaul.ledger.proof import collect_outcome, name_changed_sources, prove
 from imagehaul.ledger.rows import COLUMNS, LedgerRow, write_part
-from imagehaul.records import Sent, SourceFile, StoredObject
+from imagehaul.records import SendResult, SourceFile, StoredObject
 from imagehaul.store.endpoint import Store
 from imagehaul.store.listing import list_objects
 from tests.support.simulated import LAYOUT, MAPPING, WANTED, Site, box, md5, said, sha256
@@ -92,7 +92,7 @@ def test_what_the_sender_calls_sent_and_the_store_does_not_list_is_failed(site: 
 @pytest.mark.parametrize("code", ["STORE_BUSY", "NO_REPORT", "STORE_UNAVAILABLE", "CREDENTIALS_EXPIRED"])
 def test_what_the_sender_calls_failed_and_the_store_lists_rightly_is_delivered(code: str, site: Site) -> None:
     run = site.run()
-    run.work(misses=[Sent(IMAGE, "failed", code, "said the sender")])
+    run.work(misses=[SendResult(IMAGE, "failed", code, "said the sender")])
     run.prove(listed=[*site.store.values(), StoredObject(IMAGE, 5, md5("first"))])
     (row,) = (row for row in run.rows if row.key == IMAGE)
     assert (row.status, row.code, row.message, row.retryable) == ("delivered", "", "", False)
@@ -101,7 +101,7 @@ def test_what_the_sender_calls_failed_and_the_store_lists_rightly_is_delivered(c
 
 def test_what_the_sender_calls_failed_keeps_its_reason_where_the_store_agrees(site: Site) -> None:
     run = site.run()
-    run.work(misses=[Sent(IMAGE, "failed", "STORE_BUSY", "SlowDown")])
+    run.work(misses=[SendResult(IMAGE, "failed", "STORE_BUSY", "SlowDown")])
     run.prove()
     (row,) = (row for row in run.rows if row.key == IMAGE)
     assert (row.status, row.code, row.message, row.retryable) == ("failed", "STORE_BUSY", "SlowDown", True)
@@ -110,7 +110,7 @@ def test_what_the_sender_calls_failed_keeps_its_reason_where_the_store_agrees(si
 def test_a_failure_to_send_again_is_not_healed_by_what_lay_there_before(site: Site) -> None:
     site.deliver()
     run = site.run(rerun="all")
-    run.work(misses=[Sent(IMAGE, "failed", "STORE_BUSY", "SlowDown")])
+    run.work(misses=[SendResult(IMAGE, "failed", "STORE_BUSY", "SlowDown")])
     run.prove()
     assert run.status == {"a.jpg": "failed STORE_BUSY", "b.jpg": "delivered"}
 
@@ -126,7 +126,7 @@ def test_a_carried_object_that_vanished_before_the_last_listing_is_failed(site: 
 @pytest.mark.parametrize("rendition", [THUMBNAIL, CROP])
 def test_a_failed_rendition_makes_its_image_failed_and_is_named(rendition: str, site: Site) -> None:
     run = site.run()
-    run.work(misses=[Sent(rendition, "failed", "STORE_BUSY", "SlowDown")])
+    run.work(misses=[SendResult(rendition, "failed", "STORE_BUSY", "SlowDown")])
     run.prove()
     assert run.status == {"a.jpg": "failed RENDITION_FAILED", "b.jpg": "delivered"}
     (row,) = (row for row in run.rows if row.key == IMAGE)
@@ -136,7 +136,7 @@ def test_a_failed_rendition_makes_its_image_failed_and_is_named(rendition: str, 
 
 def test_a_rejected_rendition_leaves_its_image_delivered(site: Site) -> None:
     run = site.run()
-    run.work(misses=[Sent(CROP, "rejected", "KEY_TOO_LONG", "KeyTooLongError")])
+    run.work(misses=[SendResult(CROP, "rejected", "KEY_TOO_LONG", "KeyTooLongError")])
     run.prove()
     assert run.status["a.jpg"] == "delivered"
     assert [(row.status, row.code) for row in run.rows if row.key == CROP] == [("rejected", "KEY_TOO_LONG")]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from imagehaul.records import PART_SIZE
-from imagehaul.rendering.image_file import PictureFault, opened
+from imagehaul.rendering.image_file import PictureError, opened
 from tests.support.pictures import job
 
 
@@ -42,7 +42,7 @@ def test_a_file_of_several_parts_is_not_held_in_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seen", [{"size": 9}, {"size": 11}, {"version": "1700000000000000000"}])
 def test_a_file_that_is_not_the_planned_one_is_not_read(file: Path, seen: dict[str, object]) -> None:
-    with pytest.raises(PictureFault) as fault, opened(replace(job(file), **seen)):  # type: ignore[arg-type]
+    with pytest.raises(PictureError) as fault, opened(replace(job(file), **seen)):  # type: ignore[arg-type]
         pass
     assert fault.value.code == "SOURCE_CHANGED"
 
@@ -57,7 +57,7 @@ def test_a_file_that_is_written_to_while_it_is_read_is_named(file: Path) -> None
         file.write_bytes(b"9876543210")
         os.utime(file, ns=(1, 1))
 
-    with pytest.raises(PictureFault) as fault, opened(job(file)):
+    with pytest.raises(PictureError) as fault, opened(job(file)):
         write()
     assert fault.value.code == "SOURCE_CHANGED"
 
@@ -67,23 +67,23 @@ def test_a_file_that_another_takes_the_place_of_is_named(file: Path) -> None:
     other = file.with_name("other")
     other.write_bytes(b"9876543210")
     os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
-    with pytest.raises(PictureFault) as fault, opened(job(file)):
+    with pytest.raises(PictureError) as fault, opened(job(file)):
         other.rename(file)
     assert fault.value.code == "SOURCE_CHANGED"
 
 
 def test_a_file_that_goes_away_is_named(file: Path) -> None:
     planned = job(file)
-    with pytest.raises(PictureFault) as fault, opened(planned):
+    with pytest.raises(PictureError) as fault, opened(planned):
         file.unlink()
     assert fault.value.code == "SOURCE_GONE"
-    with pytest.raises(PictureFault) as fault, opened(planned):
+    with pytest.raises(PictureError) as fault, opened(planned):
         pass
     assert fault.value.code == "SOURCE_GONE"
 
 
 def test_what_cannot_be_read_carries_the_system_s_words(tmp_path: Path) -> None:
-    with pytest.raises(PictureFault, match="Is a directory") as fault, opened(job(tmp_path)):
+    with pytest.raises(PictureError, match="Is a directory") as fault, opened(job(tmp_path)):
         pass
     assert fault.value.code == "UNREADABLE"
 

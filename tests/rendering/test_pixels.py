@@ -8,7 +8,7 @@ from io import BytesIO
 import pytest
 from PIL import Image, ImageCms
 
-from imagehaul.rendering.image_file import PictureFault
+from imagehaul.rendering.image_file import PictureError
 from imagehaul.rendering.pixels import eight_bits, encoded, in_srgb, on_white
 from imagehaul.rendering.resizing import shrunk
 from tests.support.pictures import grey_tiff, levels, quadrants, seen, swapped_profile
@@ -145,7 +145,7 @@ def test_lab_is_shown_in_its_colours() -> None:
 
 
 def test_a_side_that_jpeg_cannot_hold_is_a_code() -> None:
-    with pytest.raises(PictureFault, match="65,500") as fault:
+    with pytest.raises(PictureError, match="65,500") as fault:
         encoded(Image.new("L", (65_501, 1)), "jpeg", 85)
     assert fault.value.code == "PIXEL_LIMIT"
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from imagehaul.records import Box
-from imagehaul.rendering.image_file import PictureFault
+from imagehaul.rendering.image_file import PictureError
 from imagehaul.rendering.pixels import upright
 from imagehaul.rendering.regions import region_of, turned, turned_back
 from tests.support.pictures import as_held
@@ -55,7 +55,7 @@ def test_the_margin_is_added_after_rounding_and_clipped_too() -> None:
     ],
 )
 def test_a_box_that_cuts_nothing_has_a_code_and_names_its_numbers(box: Box, code: str) -> None:
-    with pytest.raises(PictureFault, match=r"x .*, y .*, width .*, height") as fault:
+    with pytest.raises(PictureError, match=r"x .*, y .*, width .*, height") as fault:
         region_of(box, (100, 200), margin=3)
     assert fault.value.code == code
 
@@ -67,7 +67,7 @@ finite = st.floats(-1e6, 1e6)
 def test_a_region_lies_in_the_picture_and_has_area(box: Box, margin: int) -> None:
     try:
         left, top, right, bottom = region_of(box, (64, 48), margin)
-    except PictureFault:
+    except PictureError:
         return
     assert 0 <= left < right <= 64
     assert 0 <= top < bottom <= 48

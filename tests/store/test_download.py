@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from imagehaul.errors import StoreError
-from imagehaul.records import Sent
+from imagehaul.records import SendResult
 from imagehaul.store.download import Download, download
 from imagehaul.store.endpoint import Store
 from tests.support.answering import Answer
@@ -40,7 +40,7 @@ def wanted(folder: Path, key: str, number: int = 0, first_bytes: int = 0) -> Dow
     return Download(key, folder / str(number), etag_of(key), len(key.encode()), first_bytes)
 
 
-def fetch(store: Store, bucket: str, *items: Download) -> list[Sent]:
+def fetch(store: Store, bucket: str, *items: Download) -> list[SendResult]:
     return download(store, bucket, items, 8, QUICK)
 
 

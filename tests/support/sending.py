@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 
-from imagehaul.records import Sent, Upload
+from imagehaul.records import SendResult, Upload
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
 from imagehaul.store.retry import Patience
@@ -64,5 +64,5 @@ def content_of(upload: Upload) -> bytes:
     return Path(upload.file).read_bytes()
 
 
-def outcomes(answers: Sequence[Sent]) -> list[tuple[str, str]]:
+def outcomes(answers: Sequence[SendResult]) -> list[tuple[str, str]]:
     return [(sent.outcome, sent.code) for sent in answers]

@@ -34,7 +34,7 @@ from imagehaul.records import (
     Picture,
     PictureJob,
     Rendition,
-    Sent,
+    SendResult,
     SourceFile,
     StoredObject,
     Upload,
@@ -113,23 +113,23 @@ class Sender:
 
     store: dict[str, StoredObject]
     checksums: dict[str, str]
-    misses: dict[str, Sent]
+    misses: dict[str, SendResult]
     etag: Callable[[str], str]
     sent: list[str] = field(default_factory=list)
 
-    def send(self, uploads: Sequence[Upload], folder: Path) -> list[Sent]:
+    def send(self, uploads: Sequence[Upload], folder: Path) -> list[SendResult]:
         return [self._send(upload) for upload in uploads]
 
-    def copy(self, copies: Sequence[Copy]) -> list[Sent]:
+    def copy(self, copies: Sequence[Copy]) -> list[SendResult]:
         return []
 
-    def _send(self, upload: Upload) -> Sent:
+    def _send(self, upload: Upload) -> SendResult:
         if upload.key in self.misses:
             return self.misses[upload.key]
         self.sent.append(upload.key)
         self.store[upload.key] = StoredObject(upload.key, upload.size, self.etag(upload.md5))
         self.checksums[upload.key] = upload.sha256
-        return Sent(upload.key, "sent")
+        return SendResult(upload.key, "sent")
 
 
 @dataclass
@@ -218,7 +218,9 @@ class Run:
         rows = self.catalog.rows("SELECT path, decision, reason FROM plan")
         self.decisions = {path: reason if decision == "work" else decision for path, decision, reason in rows}
 
-    def work(self, batches: int | None = None, misses: Sequence[Sent] = (), etag: Callable[[str], str] = str) -> None:
+    def work(
+        self, batches: int | None = None, misses: Sequence[SendResult] = (), etag: Callable[[str], str] = str
+    ) -> None:
         """Works through the batches, or through the first of them."""
         sender = Sender(self.site.store, self.site.checksums, {item.key: item for item in misses}, etag)
         source = FolderSource(self.site.folder / "source", Selection(), False)

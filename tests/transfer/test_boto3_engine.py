@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from imagehaul.records import ObjectOptions, Sent, Upload
+from imagehaul.records import ObjectOptions, SendResult, Upload
 from imagehaul.store.endpoint import Store
-from imagehaul.store.retry import Watch
+from imagehaul.store.retry import StallMonitor
 from imagehaul.transfer import boto3_engine as transfer_boto3
 from imagehaul.transfer.boto3_engine import Boto3Sender
 from imagehaul.transfer.local_file import Slice
@@ -26,12 +26,12 @@ PLAIN = ObjectOptions()
 BAD_DIGEST = Answer(400, b"<Error><Code>BadDigest</Code><Message>Other bytes.</Message></Error>")
 
 
-def watch() -> Watch:
-    return Watch(threading.Event(), 10.0, refusals=8)
+def monitor() -> StallMonitor:
+    return StallMonitor(threading.Event(), 10.0, refusals=8)
 
 
-def send(store: Store, bucket: str, uploads: list[Upload], options: ObjectOptions = PLAIN) -> list[Sent]:
-    return Boto3Sender(store, bucket, options, 4).send(uploads, watch())
+def send(store: Store, bucket: str, uploads: list[Upload], options: ObjectOptions = PLAIN) -> list[SendResult]:
+    return Boto3Sender(store, bucket, options, 4).send(uploads, monitor())
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_one_silent_object_does_not_hold_up_the_others(tmp_path: Path) -> None:
 
     with Misbehaving(answer) as server:
         sender = Boto3Sender(server.store, "bucket", ObjectOptions(), 2)
-        sent = sender.send(uploads_of(tmp_path, list("0123456789")), Watch(threading.Event(), 1.0, refusals=8))
+        sent = sender.send(uploads_of(tmp_path, list("0123456789")), StallMonitor(threading.Event(), 1.0, refusals=8))
         over.set()
 
     assert [item.outcome for item in sent].count("sent") == 9

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from imagehaul.errors import StoreError
-from imagehaul.records import Copy, ObjectOptions, Sent
+from imagehaul.records import Copy, ObjectOptions, SendResult
 from imagehaul.store.endpoint import Store
-from imagehaul.store.retry import Watch
+from imagehaul.store.retry import StallMonitor
 from imagehaul.transfer.copier import Copier
 from imagehaul.transfer.engines import choose_lane
 from tests.support.answering import Answer
@@ -45,7 +45,7 @@ def copy_of(source: str, key: str) -> Copy:
     return Copy(f"set/images/{key}", source, key, etag_of(key), "image/jpeg", len(key.encode()))
 
 
-def copy(store: Store, bucket: str, copies: list[Copy], options: ObjectOptions = PLAIN) -> list[Sent]:
+def copy(store: Store, bucket: str, copies: list[Copy], options: ObjectOptions = PLAIN) -> list[SendResult]:
     return choose_lane(store, bucket, "boto3", 8, options, QUICK).copy(copies)
 
 
@@ -146,7 +146,7 @@ def test_an_object_too_large_for_one_request_is_copied_in_parts(store: Store, bu
     big = Copy("big", source, "big", etag, "image/tiff", len(content))
     copier = Copier(store, bucket, PLAIN, 2, largest=part, part=part)
 
-    assert outcomes(copier.copy([big], Watch(threading.Event(), 30.0, 8))) == [("sent", "")]
+    assert outcomes(copier.copy([big], StallMonitor(threading.Event(), 30.0, 8))) == [("sent", "")]
 
     head = plain_client(store).head_object(Bucket=bucket, Key="big")
     assert head["ContentType"] == "image/tiff"
@@ -160,7 +160,7 @@ def test_a_copy_that_the_store_calls_done_and_was_not_is_no_success(source: str)
     found = Answer(200, b"", {"ETag": f'"{etag_of("a.jpg")}"'})
     with Misbehaving(lambda request: found if request.method == "HEAD" else sorry) as server:
         copier = Copier(server.store, "bucket", PLAIN, 2)
-        sent = copier.copy([copy_of("source", "a.jpg")], Watch(threading.Event(), 30.0, 8))
+        sent = copier.copy([copy_of("source", "a.jpg")], StallMonitor(threading.Event(), 30.0, 8))
 
     assert outcomes(sent) == [("failed", "STORE_BUSY")]
 

@@ -287,7 +287,7 @@ def test_nothing_is_sent_while_the_data_set_is_not_ours(open_lane: Open, tmp_pat
             return False
 
         lane = open_lane(server.store, "bucket")
-        lane = replace(lane, rounds=replace(lane.rounds, may_send=may_send))
+        lane = replace(lane, retry=replace(lane.retry, may_send=may_send))
         sent = lane.send(uploads_of(tmp_path, ["a", "b"]), tmp_path)
 
     assert outcomes(sent) == [("sent", "")] * 2

@@ -21,10 +21,10 @@ import psutil
 import pytest
 import trustme
 
-from imagehaul.records import ObjectOptions, Sent, Upload
+from imagehaul.records import ObjectOptions, SendResult, Upload
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
-from imagehaul.store.retry import Watch
+from imagehaul.store.retry import StallMonitor
 from imagehaul.transfer import obstore_engine as transfer_obstore
 from imagehaul.transfer.engines import choose_lane
 from imagehaul.transfer.obstore_engine import Obstore, ObstoreSender, ObstoreUnusableError, find_obstore
@@ -36,8 +36,8 @@ from tests.support.sending import QUICK, content_of, outcomes, plain_client, sto
 AWS = Store(region="eu-west-1", credentials=AccessKey("key", "secret"))
 
 
-def watch(stall_seconds: float = 10.0) -> Watch:
-    return Watch(threading.Event(), stall_seconds, refusals=8)
+def monitor(stall_seconds: float = 10.0) -> StallMonitor:
+    return StallMonitor(threading.Event(), stall_seconds, refusals=8)
 
 
 def sender(
@@ -63,9 +63,9 @@ def silent_store() -> Iterator[Misbehaving]:
 def test_a_key_that_it_would_change_or_refuse_is_left_to_boto3(tmp_path: Path, key: str) -> None:
     good, other = uploads_of(tmp_path, ["good", "other"])
     with Misbehaving(lambda _: STORED) as server:
-        said = sender(server.store).send([replace(other, key=key), good], tmp_path, watch())
+        said = sender(server.store).send([replace(other, key=key), good], tmp_path, monitor())
 
-    assert said == {"good": Sent("good", "sent")}
+    assert said == {"good": SendResult("good", "sent")}
     assert [request.path for request in server.requests] == ["/bucket/good"]
 
 
@@ -73,7 +73,7 @@ def test_large_files_are_left_to_boto3_since_it_holds_them_in_memory(tmp_path: P
     with (tmp_path / "large").open("wb") as stream:
         stream.truncate(8 * 1024 * 1024 + 1)
     with Misbehaving(lambda _: STORED) as server:
-        assert sender(server.store).send([upload_of(tmp_path / "large", "large")], tmp_path, watch()) == {}
+        assert sender(server.store).send([upload_of(tmp_path / "large", "large")], tmp_path, monitor()) == {}
 
     assert server.requests == []
 
@@ -85,7 +85,7 @@ def test_a_file_that_was_changed_never_leaves_the_machine(tmp_path: Path) -> Non
     Path(cut.file).write_bytes(content_of(cut)[:-1])
     Path(gone.file).unlink()
     with Misbehaving(lambda _: STORED) as server:
-        said = sender(server.store).send(uploads, tmp_path, watch())
+        said = sender(server.store).send(uploads, tmp_path, monitor())
 
     assert list(said) == [good.key]
     assert [request.path for request in server.requests] == ["/bucket/good"]
@@ -116,17 +116,17 @@ def test_what_arrived_as_other_bytes_is_sent_again_where_the_store_does_not_comp
 def test_a_byte_that_flips_on_its_way_is_refused_by_the_store(store: Store, bucket: str, tmp_path: Path) -> None:
     uploads = uploads_of(tmp_path, ["a.jpg", "b.jpg"])
     with FaultProxy(store, lambda exchange: flips_on_the_way if exchange.key == "a.jpg" else None) as proxy:
-        said = sender(proxy.store, bucket).send(uploads, tmp_path, watch())
+        said = sender(proxy.store, bucket).send(uploads, tmp_path, monitor())
         proxy.store.renew()  # its clients go
 
-    assert said["b.jpg"] == Sent("b.jpg", "sent")
+    assert said["b.jpg"] == SendResult("b.jpg", "sent")
     assert (said["a.jpg"].outcome, said["a.jpg"].code) == ("failed", "STORE_BUSY")
     assert list(stored(store, bucket)) == ["b.jpg"]
 
 
 def test_a_store_whose_etags_are_no_md5s_is_left_to_the_proof(tmp_path: Path) -> None:
     with Misbehaving(lambda _: STORED) as server:
-        said = sender(server.store).send(uploads_of(tmp_path, ["a.jpg", "b.jpg"]), tmp_path, watch())
+        said = sender(server.store).send(uploads_of(tmp_path, ["a.jpg", "b.jpg"]), tmp_path, monitor())
 
     assert sorted(said) == ["a.jpg", "b.jpg"]
     assert len(server.requests) == 2
@@ -135,7 +135,7 @@ def test_a_store_whose_etags_are_no_md5s_is_left_to_the_proof(tmp_path: Path) ->
 def test_every_body_goes_with_its_checksum_which_is_the_proof_where_an_etag_is_none(tmp_path: Path) -> None:
     [upload] = uploads_of(tmp_path, ["a.jpg"])
     with Misbehaving(lambda _: STORED) as server:
-        sender(server.store).send([upload], tmp_path, watch())
+        sender(server.store).send([upload], tmp_path, monitor())
 
     headers = server.requests[0].headers
     assert base64.b64decode(headers["x-amz-checksum-sha256"]).hex() == upload.sha256
@@ -146,7 +146,7 @@ def test_every_body_goes_with_its_checksum_which_is_the_proof_where_an_etag_is_n
 def test_temporary_keys_are_sent_with_their_token(tmp_path: Path) -> None:
     with Misbehaving(lambda _: STORED) as server:
         store = replace(server.store, credentials=AccessKey("key", "secret", "the-token"))
-        sender(store).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path, watch())
+        sender(store).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path, monitor())
 
     assert server.requests[0].headers["x-amz-security-token"] == "the-token"
 
@@ -156,7 +156,7 @@ def test_a_store_cannot_send_it_on_to_another(tmp_path: Path, status: int) -> No
     with Misbehaving(lambda _: STORED) as other:
         on = Answer(status, b"", {"Location": f"{other.store.url}/bucket/a.jpg"})
         with Misbehaving(lambda _: on) as server:
-            assert sender(server.store).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path, watch()) == {}
+            assert sender(server.store).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path, monitor()) == {}
 
     assert other.requests == []
 
@@ -171,14 +171,14 @@ def test_where_it_does_follow_a_redirect_no_token_goes_out_in_the_clear(tmp_path
         with Answering(on, tls) as server:
             keys = AccessKey("key", "secret", "the-token")
             store = Store(url=server.url, credentials=keys, ca=authority.cert_pem.bytes().decode())
-            assert sender(store).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path, watch()) == {}
+            assert sender(store).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path, monitor()) == {}
 
     assert other.requests == []
 
 
 def test_a_store_that_cannot_be_reached_is_soon_left_alone(tmp_path: Path) -> None:
     with Misbehaving(lambda _: None) as server:
-        said = sender(server.store).send(uploads_of(tmp_path, [f"{n}" for n in range(200)]), tmp_path, watch())
+        said = sender(server.store).send(uploads_of(tmp_path, [f"{n}" for n in range(200)]), tmp_path, monitor())
 
     assert said == {}
     assert 8 <= len(server.requests) < 100
@@ -204,9 +204,9 @@ def test_no_variable_of_ours_reaches_it(
     monkeypatch.setenv("AWS_REGION", "nowhere")
     monkeypatch.setenv("AWS_SERVER_SIDE_ENCRYPTION", "aws:kms")
 
-    said = sender(store, bucket).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path, watch())
+    said = sender(store, bucket).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path, monitor())
 
-    assert said == {"a.jpg": Sent("a.jpg", "sent")}
+    assert said == {"a.jpg": SendResult("a.jpg", "sent")}
 
 
 def test_a_ca_is_trusted_where_the_store_names_it_and_nowhere_else(
@@ -220,8 +220,8 @@ def test_a_ca_is_trusted_where_the_store_names_it_and_nowhere_else(
     monkeypatch.setenv("AWS_CA_BUNDLE", str(right))
     monkeypatch.setenv("AWS_ALLOW_INVALID_CERTIFICATES", "true")
 
-    assert list(sender(tls_store, bucket).send(uploads, tmp_path, watch())) == ["a.jpg"]
-    assert sender(other, bucket).send(uploads, tmp_path, watch()) == {}
+    assert list(sender(tls_store, bucket).send(uploads, tmp_path, monitor())) == ["a.jpg"]
+    assert sender(other, bucket).send(uploads, tmp_path, monitor()) == {}
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_secrets_are_in_no_argument_and_not_in_its_orders(silent_store: Misbehav
     store = replace(silent_store.store, credentials=AccessKey("AKEXAMPLE", secret, token))
     uploads = uploads_of(tmp_path, ["a.jpg"])
     stop = threading.Event()
-    work = threading.Thread(target=sender(store).send, args=(uploads, tmp_path, Watch(stop, 60.0, refusals=8)))
+    work = threading.Thread(target=sender(store).send, args=(uploads, tmp_path, StallMonitor(stop, 60.0, refusals=8)))
     work.start()
     child = child_of(os.getpid())
     while not silent_store.requests:
@@ -326,7 +326,7 @@ def test_secrets_are_in_no_argument_and_not_in_its_orders(silent_store: Misbehav
 def test_a_silent_store_ends_it_with_the_watch(silent_store: Misbehaving, tmp_path: Path) -> None:
     began = time.monotonic()
 
-    assert sender(silent_store.store).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path, watch(1.0)) == {}
+    assert sender(silent_store.store).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path, monitor(1.0)) == {}
 
     assert time.monotonic() - began < 10
     assert not [child for child in psutil.Process().children() if "obstore_program" in " ".join(child.cmdline())]
@@ -369,7 +369,7 @@ def test_killed_alone_it_leaves_the_rest_to_boto3(tmp_path: Path) -> None:
 
     with Misbehaving(answer) as server:
         lane = choose_lane(server.store, "bucket", "obstore", 8, ObjectOptions(), QUICK)
-        answers: list[Sent] = []
+        answers: list[SendResult] = []
         work = threading.Thread(target=lambda: answers.extend(lane.send(uploads_of(tmp_path, ["a", "b"]), tmp_path)))
         work.start()
         child = child_of(os.getpid())
@@ -388,9 +388,9 @@ def test_what_it_claims_is_its_word_and_no_proof(
     (tmp_path / "sender.py").write_text("print('0 sent')")
     monkeypatch.setattr(transfer_obstore, "_SENDER", tmp_path / "sender.py")
 
-    said = sender(store, bucket).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path, watch())
+    said = sender(store, bucket).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path, monitor())
 
-    assert said == {"a.jpg": Sent("a.jpg", "sent")}
+    assert said == {"a.jpg": SendResult("a.jpg", "sent")}
     assert plain_client(store).list_objects_v2(Bucket=bucket)["KeyCount"] == 0
 
 

@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imagehaul.records import Sent
-from imagehaul.store.retry import Watch
+from imagehaul.records import SendResult
+from imagehaul.store.retry import StallMonitor
 from imagehaul.transfer.program_output import listen
 from imagehaul.transfer.program_run import BoundRun
 
@@ -22,18 +22,18 @@ class Words:
     lines: list[str] = field(default_factory=list)
     stopped: bool = False
 
-    def read(self, line: bytes) -> Sent | None:
+    def read(self, line: bytes) -> SendResult | None:
         word = line.decode()
         self.lines += [word] if word else []
         self.stopped = self.stopped or word == "stop"
-        return Sent(word, "sent") if word else None
+        return SendResult(word, "sent") if word else None
 
 
 def listened(script: str, folder: Path, stall_seconds: float = 10.0) -> tuple[list[str], float]:
     """What was heard of a program in Python, and how many seconds it took."""
     words, began = Words(), time.monotonic()
     with BoundRun([sys.executable, "-c", f"import time\n{script}"], folder, dict(os.environ)) as run:
-        listen(run, words, Watch(threading.Event(), stall_seconds, refusals=8))
+        listen(run, words, StallMonitor(threading.Event(), stall_seconds, refusals=8))
     return words.lines, time.monotonic() - began
 
 

@@ -17,10 +17,10 @@ from typing import Any
 import psutil
 import pytest
 
-from imagehaul.records import ObjectOptions, Sent
+from imagehaul.records import ObjectOptions, SendResult
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
-from imagehaul.store.retry import Watch
+from imagehaul.store.retry import StallMonitor
 from imagehaul.transfer import s5cmd_engine as transfer_s5cmd
 from imagehaul.transfer.engines import Lane, choose_lane
 from imagehaul.transfer.s5cmd_engine import S5cmdSender, remove_stale_links
@@ -50,8 +50,8 @@ def lane_with(binary: Path, store: Store, bucket: str) -> Lane:
     return replace(lane, fast=replace(lane.fast, binary=binary))
 
 
-def watch(stall_seconds: float = 5.0) -> Watch:
-    return Watch(threading.Event(), stall_seconds, refusals=8)
+def monitor(stall_seconds: float = 5.0) -> StallMonitor:
+    return StallMonitor(threading.Event(), stall_seconds, refusals=8)
 
 
 def sender(store: Store, bucket: str, binary: Path | None = None) -> S5cmdSender:
@@ -130,7 +130,7 @@ def test_one_that_hangs_is_ended_and_the_rest_sent(store: Store, bucket: str, tm
     pid = tmp_path / "pid"
     binary = fake(tmp_path, f"open({str(pid)!r}, 'w').write(str(os.getpid())); say_sent('a.jpg'); time.sleep(60)")
     lane = lane_with(binary, store, bucket)
-    lane = replace(lane, rounds=replace(lane.rounds, patience=replace(QUICK, stall_seconds=1.0)))
+    lane = replace(lane, retry=replace(lane.retry, patience=replace(QUICK, stall_seconds=1.0)))
 
     sent = lane.send(uploads_of(tmp_path, ["a.jpg", "b.jpg"]), tmp_path)
 
@@ -147,9 +147,9 @@ def test_one_that_is_slow_but_sends_is_left_to_work(tmp_path: Path, store: Store
                 line.write(bytes(2_000_000))
         say_sent("a.jpg")
     """
-    said = sender(store, "bucket", fake(tmp_path, script)).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path, watch(1.0))
+    said = sender(store, "bucket", fake(tmp_path, script)).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path, monitor(1.0))
 
-    assert said == {"a.jpg": Sent("a.jpg", "sent")}
+    assert said == {"a.jpg": SendResult("a.jpg", "sent")}
 
 
 def test_one_that_cannot_be_started_leaves_all_to_boto3(store: Store, bucket: str, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_killed_alone_it_leaves_the_rest_to_boto3(tmp_path: Path) -> None:
 
     with Misbehaving(answer) as server:
         lane = choose_lane(server.store, "bucket", "s5cmd", 8, ObjectOptions(), QUICK)
-        answers: list[Sent] = []
+        answers: list[SendResult] = []
         work = threading.Thread(target=lambda: answers.extend(lane.send(uploads_of(tmp_path, ["a", "b"]), tmp_path)))
         work.start()
         os.kill(child_of(os.getpid()).pid, signal.SIGKILL)
@@ -222,7 +222,7 @@ def test_secrets_are_in_no_argument_and_in_no_file(silent_store: Misbehaving, tm
     store = replace(silent_store.store, credentials=AccessKey("AKEXAMPLE", secret, token))
     uploads = uploads_of(tmp_path, ["a.jpg"])
     stop = threading.Event()
-    ended = Watch(stop, 60.0, refusals=8)
+    ended = StallMonitor(stop, 60.0, refusals=8)
     work = threading.Thread(target=sender(store, "bucket").send, args=(uploads, tmp_path, ended))
     work.start()
     s5cmd = child_of(os.getpid())
@@ -244,9 +244,9 @@ def test_no_variable_of_ours_redirects_it(
     for name in ("S3_ENDPOINT_URL", "AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_CA_BUNDLE", "AWS_REGION"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
 
-    said = sender(store, bucket).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path, watch())
+    said = sender(store, bucket).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path, monitor())
 
-    assert said == {"a.jpg": Sent("a.jpg", "sent")}
+    assert said == {"a.jpg": SendResult("a.jpg", "sent")}
 
 
 # -- the folder of links ---------------------------------------------------------------------------------------------
@@ -258,9 +258,9 @@ def test_no_variable_of_ours_redirects_it(
 def test_what_a_folder_cannot_hold_is_left_to_boto3(tmp_path: Path, in_memory: Path, key: str) -> None:
     first, other = uploads_of(tmp_path, ["taken", key])
     with Misbehaving(lambda _: STORED) as server:
-        said = sender(server.store, "bucket").send([first, other], tmp_path, watch())
+        said = sender(server.store, "bucket").send([first, other], tmp_path, monitor())
 
-    assert said == {"taken": Sent("taken", "sent")}
+    assert said == {"taken": SendResult("taken", "sent")}
     assert [request.path for request in server.requests] == ["/bucket/taken"]
 
 
@@ -268,7 +268,7 @@ def test_the_source_s_own_files_are_not_touched(store: Store, bucket: str, tmp_p
     [upload] = uploads_of(tmp_path, ["a.jpg"])
     before = Path(upload.file).stat()
 
-    sender(store, bucket).send([upload], tmp_path, watch())
+    sender(store, bucket).send([upload], tmp_path, monitor())
 
     after = Path(upload.file).stat()
     assert (after.st_ctime_ns, after.st_nlink) == (before.st_ctime_ns, before.st_nlink)
@@ -286,9 +286,9 @@ def test_links_are_made_where_there_is_room_and_are_removed(
     told = tmp_path / "told"
     binary = fake(tmp_path, f"open({str(told)!r}, 'w').write(os.getcwd()); say_sent(os.listdir(sys.argv[-2])[0])")
 
-    said = sender(store, "bucket", binary).send(uploads_of(tmp_path, ["a.jpg"]), scratch, watch())
+    said = sender(store, "bucket", binary).send(uploads_of(tmp_path, ["a.jpg"]), scratch, monitor())
 
-    assert said == {"a.jpg": Sent("a.jpg", "sent")}
+    assert said == {"a.jpg": SendResult("a.jpg", "sent")}
     assert Path(told.read_text()).parent == where
     assert list(where.iterdir()) == []
 
@@ -296,7 +296,7 @@ def test_links_are_made_where_there_is_room_and_are_removed(
 def test_no_room_for_links_at_all_leaves_everything_to_boto3(store: Store, tmp_path: Path, in_memory: Path) -> None:
     in_memory.rmdir()
 
-    assert sender(store, "bucket").send(uploads_of(tmp_path, ["a"]), tmp_path / "not there", watch()) == {}
+    assert sender(store, "bucket").send(uploads_of(tmp_path, ["a"]), tmp_path / "not there", monitor()) == {}
 
 
 def test_links_of_killed_runs_are_removed_and_those_of_others_kept(in_memory: Path) -> None:
