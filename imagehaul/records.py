@@ -24,10 +24,10 @@ ExportName = Literal[
 ]
 """What EXPORTS may ask for."""
 
-Engine = Literal["s5cmd", "boto3", "obstore"]
+EngineName = Literal["s5cmd", "boto3", "obstore"]
 
 PART_SIZE = 50 * 1024 * 1024
-"""Bytes in a part of a multipart upload, in every lane: larger objects have an ETag of their parts' MD5s."""
+"""Bytes in a part of a multipart upload, in every engine: larger objects have an ETag of their parts' MD5s."""
 WhenLocked = Literal["wait", "refuse"]
 
 
@@ -281,7 +281,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """What a lane says of one key. `sent` is the lane's word, not a proof; `unknown`: it ended without one."""
+    """What an engine says of one key. `sent` is the engine's word, not a proof; `unknown`: it ended without one."""
 
     key: str
     outcome: Literal["sent", "rejected", "failed", "unknown"]

@@ -24,7 +24,7 @@ from pydantic import (
 from imagehaul import settings_validators as checks
 from imagehaul.layout import Layout
 from imagehaul.mapping import Mapping
-from imagehaul.records import Engine, ExportName, ObjectOptions, RenderOptions, SourceOptions
+from imagehaul.records import EngineName, ExportName, ObjectOptions, RenderOptions, SourceOptions
 
 Text = Annotated[str, AfterValidator(checks.text)]
 Globs = Annotated[tuple[str, ...], BeforeValidator(checks.globs), AfterValidator(checks.without_blanks)]
@@ -233,7 +233,7 @@ class Settings(BaseModel):
         return self.save_thumbnails_method != "image"
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> EngineName:
         """The engine to try first. It is decided here alone: TRANSFER_ENGINE where it names one, else
         USE_S5CMD_WHEN_AVAILABLE. Where that engine does not work, boto3 takes its place (`transfer/engines.py`)."""
         if self.transfer_engine == "auto":

@@ -30,7 +30,7 @@ from imagehaul.store.clients import boto3_client
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
 from imagehaul.store.retry import Patience
-from imagehaul.transfer.engines import choose_lane
+from imagehaul.transfer.engines import choose_engine
 from tests.support.prefect_runs import Prefect, running_prefect
 
 ROOT = Path(__file__).parents[1]
@@ -199,7 +199,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds in place of minutes, so that a test sees the end of a store that never answers."""
     patience = Patience(stall_seconds=2.0, pauses=(0.1, 0.3, 0.5), retries=2, probe_seconds=4.0)
-    monkeypatch.setattr("imagehaul.delivery.worker.choose_lane", partial(choose_lane, patience=patience))
+    monkeypatch.setattr("imagehaul.delivery.worker.choose_engine", partial(choose_engine, patience=patience))
     quick = ClientPatience(connect=2, read=2, attempts=3)
     monkeypatch.setattr("imagehaul.store.endpoint.boto3_client", lambda store, keys, patience=quick: boto3_client(
         store, keys, patience

@@ -27,7 +27,7 @@ from imagehaul.records import (
 from imagehaul.rendering.pool import RenderPool
 from imagehaul.rendering.rendition_files import RenditionFiles
 from imagehaul.sources.source import Fetched, Source
-from imagehaul.transfer.engines import Lane
+from imagehaul.transfer.engines import Engine
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class BatchWork:
     mapping: Mapping
     wanted: Wanted
     pool: RenderPool
-    lane: Lane
+    engine: Engine
     run: str
     stop: threading.Event
 
@@ -213,8 +213,8 @@ class BatchWork:
     def _send(self, objects: list[_Object], folder: Path) -> list[SendResult]:
         if self.stop.is_set():
             raise StoreError("The run was stopped.", Code.NOT_ATTEMPTED)
-        sent = self.lane.send([item.upload for item in objects if item.upload], folder)
-        return sent + self.lane.copy([item.copy for item in objects if item.copy])
+        sent = self.engine.send([item.upload for item in objects if item.upload], folder)
+        return sent + self.engine.copy([item.copy for item in objects if item.copy])
 
 
 def lost_rows(images: Sequence[PlannedImage], mapping: Mapping, run: str, message: str) -> list[LedgerRow]:

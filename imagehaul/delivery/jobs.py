@@ -11,7 +11,7 @@ from imagehaul.errors import StoreError
 from imagehaul.ledger.fence import Fence
 from imagehaul.ledger.plan import Wanted
 from imagehaul.mapping import Mapping
-from imagehaul.records import Engine, ObjectOptions, PlannedImage, RenderOptions
+from imagehaul.records import EngineName, ObjectOptions, PlannedImage, RenderOptions
 from imagehaul.sources.source import SourceDescriptor
 from imagehaul.store.reference import StoreReference
 
@@ -34,7 +34,7 @@ class BatchContext:
     wanted: Wanted
     render: RenderOptions
     objects: ObjectOptions
-    engine: Engine
+    engine: EngineName
     transfer_workers: int
     renderers: int
     scratch: str

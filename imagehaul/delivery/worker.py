@@ -24,7 +24,7 @@ from imagehaul.store.endpoint import Store
 from imagehaul.store.explanations import explain
 from imagehaul.store.files import OwnFiles
 from imagehaul.store.reference import resolve_store
-from imagehaul.transfer.engines import Lane, choose_lane
+from imagehaul.transfer.engines import Engine, choose_engine
 from imagehaul.version import software
 
 
@@ -51,7 +51,7 @@ class Worker:
             if not context.scratch:
                 folder = self._tools.enter_context(tempfile.TemporaryDirectory(prefix="imagehaul-"))
             self._scratch = Path(context.scratch or folder)
-            self._lane = self._tools.enter_context(self._open_lane(may_send or self._look_at_lease()))
+            self._engine = self._tools.enter_context(self._open_engine(may_send or self._look_at_lease()))
             self._pool = self._tools.enter_context(RenderPool(context.render, context.renderers))
         except BaseException:
             self._tools.close()
@@ -59,7 +59,7 @@ class Worker:
         layout = context.mapping.layout
         source = open_source(context.source, SourceTools(store, context.transfer_workers, layout, self._scratch))
         self._work = BatchWork(
-            source, context.mapping, context.wanted, self._pool, self._lane, context.run, self._stopped
+            source, context.mapping, context.wanted, self._pool, self._engine, context.run, self._stopped
         )
 
     def run(self, job: BatchJob) -> BatchResult:
@@ -74,12 +74,14 @@ class Worker:
             warning = "" if stopped else self._keep_journal(job, part)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        return BatchResult(job.number, job.images, job.size, rows, self._lane.name, self._lane.reason, stopped, warning)
+        return BatchResult(
+            job.number, job.images, job.size, rows, self._engine.name, self._engine.reason, stopped, warning
+        )
 
     def stop(self) -> None:
         """Nothing more is sent: batches at work end with what they have, within a second."""
         self._stopped.set()
-        self._lane.close()
+        self._engine.close()
 
     def close(self) -> None:
         """Ends everything at once, also in the middle of a picture."""
@@ -90,9 +92,9 @@ class Worker:
         self.stop()
         self._on_end()
 
-    def _open_lane(self, may_send: Callable[[], bool]) -> Lane:
+    def _open_engine(self, may_send: Callable[[], bool]) -> Engine:
         context = self._context
-        return choose_lane(
+        return choose_engine(
             self._store,
             context.mapping.layout.bucket,
             context.engine,

@@ -165,10 +165,10 @@ def _settings(store: Store, connections: int, patience: Patience) -> dict[str, A
         "connect_timeout": patience.connect,
         "read_timeout": patience.read,
         "max_pool_connections": connections,
-        # The lanes retry by themselves, and longer.
+        # The engines retry by themselves, and longer.
         "retries": {"mode": "standard", "total_max_attempts": patience.attempts},
         "tcp_keepalive": True,
-        # Older stores keep the checksum's framing in the object, or refuse it; the lanes send MD5 instead.
+        # Older stores keep the checksum's framing in the object, or refuse it; the engines send MD5 instead.
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",
         "s3": {"addressing_style": store.addressing, "payload_signing_enabled": False},

@@ -1,4 +1,4 @@
-"""The lane that is always there: one `put_object` for each file, in threads, and parts for large ones."""
+"""The engine that is always there: one `put_object` for each file, in threads, and parts for large ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sending objects into the store: the choice of the lane, and what all lanes have in common."""
+"""Sending objects into the store: the choice of the engine, and what all engines have in common."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from imagehaul.records import Copy, Engine, ObjectOptions, SendResult, Upload
+from imagehaul.records import Copy, EngineName, ObjectOptions, SendResult, Upload
 from imagehaul.store.endpoint import Store
 from imagehaul.store.retry import PATIENCE, Patience, Retry, StallMonitor, within_file_limit
 from imagehaul.transfer.boto3_engine import Boto3Sender
@@ -24,13 +24,13 @@ _BATCHES_AT_A_TIME = 2
 
 
 @dataclass(frozen=True)
-class Lane:
+class Engine:
     """A way into one bucket, that the threads of a run share. `reason`: one sentence on why it is this one.
 
     `fast` goes first where there is one, and boto3 sends what it does not answer for.
     """
 
-    name: Engine
+    name: EngineName
     reason: str
     boto3: Boto3Sender
     copier: Copier
@@ -49,7 +49,7 @@ class Lane:
         self.retry.closed.set()
 
     def send(self, uploads: Sequence[Upload], scratch: Path) -> list[SendResult]:
-        """One answer for each upload, in their order. `scratch`: a folder for what the fast lane needs.
+        """One answer for each upload, in their order. `scratch`: a folder for what the fast engine needs.
 
         Raises StoreError for what stops the whole run, as soon as it is known.
         """
@@ -85,15 +85,15 @@ class Lane:
             self._slots.release()
 
 
-def choose_lane(
+def choose_engine(
     store: Store,
     bucket: str,
-    engine: Engine,
+    engine: EngineName,
     workers: int,
     options: ObjectOptions,
     patience: Patience = PATIENCE,
     may_send: Callable[[], bool] = lambda: True,
-) -> Lane:
+) -> Engine:
     """The engine that is asked for where a working one is found and can reach the store, else boto3.
 
     `workers`: objects that are on their way at the same time, over all batches. `may_send`: asked before each object.
@@ -105,18 +105,18 @@ def choose_lane(
     fast: S5cmdSender | ObstoreSender
     try:
         if engine == "boto3":
-            return Lane("boto3", "boto3 sends: the settings say so.", boto3, copier, retry)
+            return Engine("boto3", "boto3 sends: the settings say so.", boto3, copier, retry)
         if engine == "obstore":
             obstore = find_obstore()
             fast = ObstoreSender(obstore, store, bucket, options, at_a_time, patience.retries)
             fast.check()
-            return Lane(engine, f"obstore {obstore.version} sends.", boto3, copier, retry, fast)
+            return Engine(engine, f"obstore {obstore.version} sends.", boto3, copier, retry, fast)
         if obstacle := store.s5cmd_obstacle():
             raise S5cmdUnusableError(obstacle)
         found = find_s5cmd()
     except (S5cmdUnusableError, ObstoreUnusableError) as error:
-        return Lane("boto3", f"boto3 sends: {error}.", boto3, copier, retry)
+        return Engine("boto3", f"boto3 sends: {error}.", boto3, copier, retry)
     remove_stale_links()
     processors = max(1, (os.cpu_count() or 1) // _BATCHES_AT_A_TIME)
     fast = S5cmdSender(found.binary, store, bucket, options, at_a_time, patience.retries, processors)
-    return Lane(engine, f"s5cmd {found.version} sends: {found.binary}.", boto3, copier, retry, fast)
+    return Engine(engine, f"s5cmd {found.version} sends: {found.binary}.", boto3, copier, retry, fast)

@@ -1,4 +1,4 @@
-"""The lane through obstore (Rust's object_store): a process for each batch that puts its objects in threads.
+"""The engine through obstore (Rust's object_store): a process for each batch that puts its objects in threads.
 
 It answers only for what the store itself took or refused. All else the caller sends by boto3: names that obstore
 cannot carry, large files, files that have changed, and whatever befell a connection.

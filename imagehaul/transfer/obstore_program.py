@@ -1,4 +1,4 @@
-"""The program behind the lane through obstore: it reads its orders, and says a line for each object.
+"""The program behind the engine through obstore: it reads its orders, and says a line for each object.
 
 A process of its own, for obstore takes its CA from the environment of the process alone, and because a process
 can be ended when the store falls silent. It is started by `imagehaul.transfer.obstore_engine` without site-packages, so

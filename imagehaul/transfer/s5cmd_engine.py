@@ -1,4 +1,4 @@
-"""The fast lane: a folder of links whose paths are the keys, sent by one `s5cmd cp` for each content type.
+"""The fast engine: a folder of links whose paths are the keys, sent by one `s5cmd cp` for each content type.
 
 It answers only for what s5cmd itself reported, and the caller sends the rest by boto3: names that a folder
 cannot hold, and all that an s5cmd which dies, hangs or knows no way has left without a word.

@@ -2,7 +2,7 @@
 
 A kill falls at a numbered request, which a proxy sees; the same proxy counts what the rerun sends. The oracle is a
 plain boto3 client, and a delivery of the same source that nobody disturbed. `make attack` runs the campaign, with
-KILLS moments for each lane.
+KILLS moments for each engine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from imagehaul.records import Engine
+from imagehaul.records import EngineName
 from imagehaul.store.endpoint import Store
 from tests.support.delivering import Target, draw
 from tests.support.fault_proxy import Exchange, FaultProxy
@@ -33,7 +33,7 @@ from tests.support.sending import plain_client, stored
 
 KILLS = int(os.environ.get("KILLS", "25"))
 IMAGES = 60
-LANES = pytest.mark.parametrize("lane", get_args(Engine))
+ENGINES = pytest.mark.parametrize("engine", get_args(EngineName))
 OPTIONS = ("--batch-size", 10, "--workers", 2, "--save-thumbnails-method", "both")
 SETTINGS: dict[str, Any] = {"batch_size": 10, "workers": 2, "save_thumbnails_method": "both"}
 
@@ -139,16 +139,23 @@ class Scene:
             assert target.deliver(source, settings=SETTINGS).exit_status == 0
             self.undisturbed[source], self.etags[source] = state(target), etags(target)
 
-    def requests(self, target: Target, source: Path, lane: str, machine: Machine) -> int:
+    def requests(self, target: Target, source: Path, engine: str, machine: Machine) -> int:
         """Of a run that nobody disturbs."""
         with FaultProxy(self.store, Moment(machine, 0)) as proxy:
-            ended = machine.run(replace(target, store=proxy.store), source, lane, *OPTIONS)
+            ended = machine.run(replace(target, store=proxy.store), source, engine, *OPTIONS)
             assert ended.status == 0, ended.log
             assert isinstance(proxy.fault, Moment)
             return proxy.fault.requests
 
     def disturb(
-        self, target: Target, source: Path, lane: str, machine: Machine, number: int, how: signal.Signals, tally: Tally
+        self,
+        target: Target,
+        source: Path,
+        engine: str,
+        machine: Machine,
+        number: int,
+        how: signal.Signals,
+        tally: Tally,
     ) -> Ended | None:
         """Ends a run by a signal at that request, looks, and runs again. None where it had ended before."""
         before = target.current()["run"] if "current.json" in target.listed() else ""
@@ -160,7 +167,7 @@ class Scene:
             started[0].send_signal(how)
 
         with FaultProxy(self.store, Moment(machine, number, end)) as proxy:
-            started.append(machine.start(replace(target, store=proxy.store), source, lane, *OPTIONS))
+            started.append(machine.start(replace(target, store=proxy.store), source, engine, *OPTIONS))
             under_way.set()
             out, log = started[0].communicate(timeout=120)
             assert isinstance(proxy.fault, Moment)
@@ -171,7 +178,7 @@ class Scene:
             return None
         tally.killed += 1
         self._published_is_whole(target, source, before, tally)
-        self._is_made_whole_by_a_rerun(target, source, lane, tally)
+        self._is_made_whole_by_a_rerun(target, source, engine, tally)
         return ended
 
     def _published_is_whole(self, target: Target, source: Path, before: str, tally: Tally) -> None:
@@ -189,13 +196,13 @@ class Scene:
             uri = said["exports"]["parquet"].partition(target.root)[2]
             assert pq.read_table(io.BytesIO(target.read(uri))).num_rows >= IMAGES
 
-    def _is_made_whole_by_a_rerun(self, target: Target, source: Path, lane: str, tally: Tally) -> None:
+    def _is_made_whole_by_a_rerun(self, target: Target, source: Path, engine: str, tally: Tally) -> None:
         expected = self.etags[source]
         there = {key for key, etag in etags(target).items() if expected.get(key) == etag}
         wire = Wire(target.root)
         with FaultProxy(self.store, wire) as proxy:
             through = replace(target, store=proxy.store)
-            settings = {**SETTINGS, "transfer_engine": lane}
+            settings = {**SETTINGS, "transfer_engine": engine}
             summary = through.deliver(source, settings=settings)
             assert summary.exit_status == 0, (summary.reasons, through.lines)
             proxy.store.renew()
@@ -222,15 +229,15 @@ def scene(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Scene:
 
 @pytest.mark.attack
 @pytest.mark.timeout(7200)
-@LANES
+@ENGINES
 @pytest.mark.parametrize("over", ["nothing", "an older delivery"])
-def test_sigkill_at_any_moment(over: str, lane: str, scene: Scene, tmp_path: Path) -> None:
+def test_sigkill_at_any_moment(over: str, engine: str, scene: Scene, tmp_path: Path) -> None:
     machine, tally = Machine(tmp_path), Tally()
-    name = f"{lane}-{over[:2]}"
+    name = f"{engine}-{over[:2]}"
     target = scene.target(name)
     if over != "nothing":
         target.deliver(scene.first, settings=SETTINGS)
-    requests = scene.requests(target, scene.second, lane, machine)
+    requests = scene.requests(target, scene.second, engine, machine)
     source = scene.second
     for number in range(KILLS // 2 + (KILLS % 2 if over == "nothing" else 0)):
         if over == "nothing":
@@ -239,36 +246,36 @@ def test_sigkill_at_any_moment(over: str, lane: str, scene: Scene, tmp_path: Pat
             # What the last one left is the older delivery of the next.
             source = scene.first if source == scene.second else scene.second
         moment = round((number + 0.5) * requests / (KILLS / 2))
-        scene.disturb(target, source, lane, machine, moment, signal.SIGKILL, tally)
-    print(f"\n{lane}, over {over}: {tally}; {requests} requests a run")
+        scene.disturb(target, source, engine, machine, moment, signal.SIGKILL, tally)
+    print(f"\n{engine}, over {over}: {tally}; {requests} requests a run")
     assert tally.killed >= KILLS // 2 - 2
     assert tally.sent_twice == 0
-    assert ("s5cmd" in tally.seen) == (lane == "s5cmd"), "One was at work when the run was killed."
+    assert ("s5cmd" in tally.seen) == (engine == "s5cmd"), "One was at work when the run was killed."
 
 
 @pytest.mark.attack
 @pytest.mark.timeout(3600)
-@LANES
+@ENGINES
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
-def test_a_signal_at_any_moment(how: signal.Signals, lane: str, scene: Scene, tmp_path: Path) -> None:
+def test_a_signal_at_any_moment(how: signal.Signals, engine: str, scene: Scene, tmp_path: Path) -> None:
     machine, tally = Machine(tmp_path), Tally()
-    target = scene.target(f"{how.name}-{lane}")
+    target = scene.target(f"{how.name}-{engine}")
     target.deliver(scene.first, settings=SETTINGS)
-    requests = scene.requests(target, scene.second, lane, machine)
+    requests = scene.requests(target, scene.second, engine, machine)
     source = scene.second
     moments = max(4, KILLS // 4)
     for number in range(moments):
         source = scene.first if source == scene.second else scene.second
-        ended = scene.disturb(target, source, lane, machine, round((number + 0.5) * requests / moments), how, tally)
+        ended = scene.disturb(target, source, engine, machine, round((number + 0.5) * requests / moments), how, tally)
         if ended:
             assert ended.status == 1, ended.log
             assert "Interrupted" in ended.message
             assert "Traceback" not in ended.log
             assert list(machine.scratch.iterdir()) == []
-    print(f"\n{lane}, {how.name}: {tally}")
+    print(f"\n{engine}, {how.name}: {tally}")
     assert tally.killed >= moments - 2
     assert tally.sent_twice == 0
-    assert ("s5cmd" in tally.seen) == (lane == "s5cmd"), "One was at work when the run was ended."
+    assert ("s5cmd" in tally.seen) == (engine == "s5cmd"), "One was at work when the run was ended."
 
 
 @pytest.mark.attack
@@ -297,10 +304,10 @@ def test_an_s5cmd_that_is_killed_again_and_again(scene: Scene, tmp_path: Path) -
 
 @pytest.mark.attack
 @pytest.mark.timeout(900)
-@LANES
+@ENGINES
 @pytest.mark.parametrize("source", ["the same source", "another source"])
 def test_a_run_that_is_frozen_past_its_lease_and_thawed_spoils_nothing_of_its_successor(
-    source: str, lane: str, store: Store, bucket: str, tmp_path: Path
+    source: str, engine: str, store: Store, bucket: str, tmp_path: Path
 ) -> None:
     """Two machines. A plain client tells what the first one wrote over the second one's objects after it woke."""
     images = 300
@@ -321,13 +328,13 @@ def test_a_run_that_is_frozen_past_its_lease_and_thawed_spoils_nothing_of_its_su
 
     options = ("--batch-size", 150, "--workers", 1)
     with FaultProxy(store, choose) as proxy:
-        first = asleep.start(replace(target, store=proxy.store), old, lane, *options)
+        first = asleep.start(replace(target, store=proxy.store), old, engine, *options)
         try:
             deadline = time.monotonic() + 120
             while not frozen and time.monotonic() < deadline:
                 time.sleep(0.1)
-            assert ("s5cmd" in names(frozen)) == (lane == "s5cmd")
-            second = awake.run(target, new, lane, *options, "--allow-loss", "--json")
+            assert ("s5cmd" in names(frozen)) == (engine == "s5cmd")
+            second = awake.run(target, new, engine, *options, "--allow-loss", "--json")
         finally:
             thawed = True
             for process in frozen:
@@ -345,13 +352,13 @@ def test_a_run_that_is_frozen_past_its_lease_and_thawed_spoils_nothing_of_its_su
     expected = {f"{target.root}images/{file.name}": file.read_bytes() for file in new.iterdir()}
     there = stored(store, bucket)
     overwritten = {key for key, data in expected.items() if there[key] != data}
-    print(f"\n{lane}, {source}: {sends[True]} sent after it woke, {len(overwritten)} images overwritten")
+    print(f"\n{engine}, {source}: {sends[True]} sent after it woke, {len(overwritten)} images overwritten")
     assert sends[True] < 100, "Of some 560 that it had left to send."
     assert overwritten == set() or source == "another source"
     # No store fences a sleeper off: what it still wrote is found, and a rerun mends it.
     verified = awake.command(target, "verify")
     assert verified.status == (1 if overwritten else 0), verified.out
-    again = awake.run(target, new, lane, *options)
+    again = awake.run(target, new, engine, *options)
     assert again.status == 0, again.log
     there = stored(store, bucket)
     assert {key: there[key] for key in expected} == expected

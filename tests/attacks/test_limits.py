@@ -18,7 +18,7 @@ from tests.support.running import Ended, Machine
 from tests.support.sending import stored
 
 IMAGES = 60
-LANES = pytest.mark.parametrize("lane", ["s5cmd", "boto3"])
+ENGINES = pytest.mark.parametrize("engine", ["s5cmd", "boto3"])
 attack = pytest.mark.attack
 
 
@@ -75,22 +75,22 @@ def is_whole(target: Target, source: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "lane"),
+    ("size", "engine"),
     [
         (200, "boto3"),
         pytest.param(200, "s5cmd", marks=attack),
-        *(pytest.param(size, lane, marks=attack)
-          for size in (4, 32, 64, 100, 150, 300, 400, 600) for lane in ("s5cmd", "boto3")),
+        *(pytest.param(size, engine, marks=attack)
+          for size in (4, 32, 64, 100, 150, 300, 400, 600) for engine in ("s5cmd", "boto3")),
     ],
 )  # fmt: skip
 def test_a_scratch_disk_that_is_full(
-    size: int, lane: str, source: Path, target: Target, disk: Callable[[int], Path], tmp_path: Path
+    size: int, engine: str, source: Path, target: Target, disk: Callable[[int], Path], tmp_path: Path
 ) -> None:
     machine, scratch = Machine(tmp_path / "home"), disk(size)
     # All renditions of all images at a time, and large ones.
     options = ("--workers", 1, "--batch-size", IMAGES, "--thumbnail-size", 480, "--thumbnail-quality", 95)
-    ended = machine.run(target, source, lane, "--scratch", scratch, *options)
-    print(f"\n{lane}, {size} KiB of scratch: exit status {ended.status}. {ended.message[:200]}")
+    ended = machine.run(target, source, engine, "--scratch", scratch, *options)
+    print(f"\n{engine}, {size} KiB of scratch: exit status {ended.status}. {ended.message[:200]}")
     ended_in_words(ended, target, source)
     if ended.status:
         said = ended.message + ended.out + ended.log
@@ -98,21 +98,21 @@ def test_a_scratch_disk_that_is_full(
         assert "scratch" in said.lower(), "It says where room is to be made."
     assert list(scratch.iterdir()) == [], "What it wrote there is gone."
     assert size > 300 or ended.status == 1, "the disk was too large for this test to say anything"
-    again = machine.run(target, source, lane, *options)
+    again = machine.run(target, source, engine, *options)
     assert again.status == 0, again.log
     is_whole(target, source)
 
 
 @attack
-@LANES
+@ENGINES
 @pytest.mark.parametrize("files", [200, 64])
-def test_few_open_files(files: int, lane: str, source: Path, target: Target, tmp_path: Path) -> None:
+def test_few_open_files(files: int, engine: str, source: Path, target: Target, tmp_path: Path) -> None:
     machine = Machine(tmp_path / "home")
     shell = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh"]
-    ended = machine.run(target, source, lane, "--transfer-workers", 256, "--workers", 2, before=shell)
-    print(f"\n{lane}, {files} open files: exit status {ended.status}. {ended.message[:200]}")
+    ended = machine.run(target, source, engine, "--transfer-workers", 256, "--workers", 2, before=shell)
+    print(f"\n{engine}, {files} open files: exit status {ended.status}. {ended.message[:200]}")
     ended_in_words(ended, target, source)
     assert ended.status == 0 or files < 200, ended.log
     if ended.status:
-        assert machine.run(target, source, lane).status == 0
+        assert machine.run(target, source, engine).status == 0
     is_whole(target, source)

@@ -15,16 +15,16 @@ from typing import get_args
 
 import pytest
 
-from imagehaul.records import Engine
+from imagehaul.records import EngineName
 from imagehaul.store.endpoint import Store
 from tests.support.delivering import Target, draw
 from tests.support.sending import plain_client, stored
 
-LANES = pytest.mark.parametrize("lane", get_args(Engine))
+ENGINES = pytest.mark.parametrize("engine", get_args(EngineName))
 ONE_LANE = pytest.mark.parametrize(
-    "lane", ["s5cmd", *(pytest.param(lane, marks=pytest.mark.attack) for lane in get_args(Engine)[1:])]
+    "engine", ["s5cmd", *(pytest.param(engine, marks=pytest.mark.attack) for engine in get_args(EngineName)[1:])]
 )
-"""Where the lane plays a small part, or none: `make attack` has the others too."""
+"""Where the engine plays a small part, or none: `make attack` has the others too."""
 RCLONE = Path(sys.executable).with_name("rclone")
 
 _PUNCTUATION = "!\"#$%&'()*+,-;:<=>?@[]^_`{|}~."
@@ -79,13 +79,15 @@ def images(target: Target) -> dict[str, bytes]:
     return {key.removeprefix(root): data for key, data in there.items() if key.startswith(root)}
 
 
-@LANES
-def test_every_awkward_name_arrives_byte_for_byte_under_its_own_key(lane: str, target: Target, tmp_path: Path) -> None:
+@ENGINES
+def test_every_awkward_name_arrives_byte_for_byte_under_its_own_key(
+    engine: str, target: Target, tmp_path: Path
+) -> None:
     assert len(NAMES) >= 60
     made = make(tmp_path / "source", NAMES)
-    settings = {"transfer_engine": lane, "save_thumbnails_method": "both"}
+    settings = {"transfer_engine": engine, "save_thumbnails_method": "both"}
     summary = target.deliver(tmp_path / "source", settings=settings)
-    print(f"\n{lane}: {len(made)} names")
+    print(f"\n{engine}: {len(made)} names")
     assert images(target) == made
     assert (summary.counts.delivered, summary.exit_status) == (len(made), 0), summary.problems
     assert len(target.listed("thumbnails/")) == len(made)
@@ -94,8 +96,8 @@ def test_every_awkward_name_arrives_byte_for_byte_under_its_own_key(lane: str, t
     assert target.deliver(tmp_path / "source", settings=settings).nothing_changed
 
 
-@LANES
-def test_what_no_key_can_hold_is_rejected_with_its_code(lane: str, target: Target, tmp_path: Path) -> None:
+@ENGINES
+def test_what_no_key_can_hold_is_rejected_with_its_code(engine: str, target: Target, tmp_path: Path) -> None:
     source = tmp_path / "source"
     prefix = f"{target.root}images/"
     room = 1024 - len(prefix)
@@ -113,7 +115,7 @@ def test_what_no_key_can_hold_is_rejected_with_its_code(lane: str, target: Targe
     (source / os.fsdecode(b"\xff\xfe.jpg")).write_bytes(b"x")
     (source / os.fsdecode(b"\xae\x8a-")).mkdir()
     (source / os.fsdecode(b"\xae\x8a-/inside.jpg")).write_bytes(b"x")
-    settings = {"transfer_engine": lane}
+    settings = {"transfer_engine": engine}
     summary = target.deliver(source, settings=settings, allow_loss=True)
     rows = {row["source_path"]: row for row in target.ledger(summary.run) if row["kind"] == "image"}
     expected |= {"\\xff\\xfe.jpg": "NAME_NOT_UTF8", "\\xae\\x8a-/inside.jpg": "NAME_NOT_UTF8"}
@@ -134,14 +136,14 @@ def test_what_no_key_can_hold_is_rejected_with_its_code(lane: str, target: Targe
     assert summary.published
 
 
-@LANES
-def test_a_key_of_1024_bytes_and_one_more(lane: str, target: Target, tmp_path: Path) -> None:
+@ENGINES
+def test_a_key_of_1024_bytes_and_one_more(engine: str, target: Target, tmp_path: Path) -> None:
     """Without renditions, whose keys would be longer."""
     room = 1024 - len(f"{target.root}images/")
     deep = "/".join(["é" * 100] * 4) + "/"
     longest = deep + "k" * (room - len(deep.encode()) - 4)
     made = make(tmp_path / "source", ["a.jpg", f"{longest}.jpg", f"{longest}k.jpg"])
-    settings = {"transfer_engine": lane, "skip_image_thumbnail_generation": True}
+    settings = {"transfer_engine": engine, "skip_image_thumbnail_generation": True}
     summary = target.deliver(tmp_path / "source", settings=settings, allow_loss=True)
     rows = {row["source_path"]: row for row in target.ledger(summary.run)}
     assert rows[f"{longest}k.jpg"]["code"] == "KEY_TOO_LONG"
@@ -154,11 +156,11 @@ def test_a_key_of_1024_bytes_and_one_more(lane: str, target: Target, tmp_path: P
     assert all(there[name] == made[name] for name in there)
 
 
-@LANES
-def test_a_name_that_is_a_folder_among_the_thumbnails(lane: str, target: Target, tmp_path: Path) -> None:
+@ENGINES
+def test_a_name_that_is_a_folder_among_the_thumbnails(engine: str, target: Target, tmp_path: Path) -> None:
     """`thumbnails/a.jpg.jpg` is a thumbnail, and the folder of another. Some stores cannot hold both."""
     made = make(tmp_path / "source", ["a.jpg", "a.jpg.jpg/b.jpg", "c.jpg"])
-    settings = {"transfer_engine": lane}
+    settings = {"transfer_engine": engine}
     summary = target.deliver(tmp_path / "source", settings=settings, allow_loss=True)
     there = stored(target.store, target.bucket)
     for row in target.ledger(summary.run):
@@ -187,13 +189,13 @@ def test_keys_of_a_bucket_that_no_folder_could_have(target: Target, tmp_path: Pa
 
 
 @ONE_LANE
-def test_rclone_finds_no_difference(lane: str, target: Target, tmp_path: Path) -> None:
+def test_rclone_finds_no_difference(engine: str, target: Target, tmp_path: Path) -> None:
     # rclone itself takes these for others (https://rclone.org/overview/#encoding), or for each other.
     forms = Counter(unicodedata.normalize("NFC", name) for name in NAMES)
     strange = {*map(chr, range(32)), "\x7f", "\ufffd", "\uffff"}
     names = [name for name in NAMES if strange.isdisjoint(name) and forms[unicodedata.normalize("NFC", name)] == 1]
     make(tmp_path / "source", names)
-    target.deliver(tmp_path / "source", settings={"transfer_engine": lane})
+    target.deliver(tmp_path / "source", settings={"transfer_engine": engine})
     keys = target.store.keys()
     found = subprocess.run(
         [RCLONE, "check", "--download", "--combined", "-", tmp_path / "source",

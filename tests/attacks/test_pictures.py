@@ -32,9 +32,9 @@ register_heif_opener()
 
 SEED = 20261122
 MUTATIONS = int(os.environ.get("MUTATIONS", "4000"))
-LANES = pytest.mark.parametrize("lane", ["s5cmd", "boto3"])
-ONE_LANE = pytest.mark.parametrize("lane", ["s5cmd", pytest.param("boto3", marks=pytest.mark.attack)])
-"""Where the lane plays a small part, or none: `make attack` has the other too."""
+ENGINES = pytest.mark.parametrize("engine", ["s5cmd", "boto3"])
+ONE_LANE = pytest.mark.parametrize("engine", ["s5cmd", pytest.param("boto3", marks=pytest.mark.attack)])
+"""Where the engine plays a small part, or none: `make attack` has the other too."""
 MEMORY_LIMIT = 1024
 """MiB of address space that a rendering process may have."""
 
@@ -190,13 +190,13 @@ def watched() -> Iterator[list[int]]:
         thread.join()
 
 
-def deliver(target: Target, source: Path, lane: str, **settings: Any) -> dict[str, dict[str, Any]]:
+def deliver(target: Target, source: Path, engine: str, **settings: Any) -> dict[str, dict[str, Any]]:
     """Image rows by path, after all that must hold whatever the pictures are."""
     before = {str(file.relative_to(source)): file.read_bytes() for file in source.rglob("*") if file.is_file()}
     limits = {"picture_seconds": 20, "picture_memory": MEMORY_LIMIT, "workers": 2}
     with watched() as most:
         summary = target.deliver(
-            source, settings={**limits, "use_s5cmd_when_available": lane == "s5cmd", **settings}, allow_loss=True
+            source, settings={**limits, "use_s5cmd_when_available": engine == "s5cmd", **settings}, allow_loss=True
         )
     counts = summary.counts
     assert counts.planned == counts.delivered + counts.rejected == len(before)
@@ -230,10 +230,10 @@ def write(folder: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
-@LANES
-def test_odd_pictures_are_delivered_and_hostile_ones_are_named(lane: str, target: Target, tmp_path: Path) -> None:
+@ENGINES
+def test_odd_pictures_are_delivered_and_hostile_ones_are_named(engine: str, target: Target, tmp_path: Path) -> None:
     began = time.monotonic()
-    rows = deliver(target, write(tmp_path / "source", {**good(), **hostile()}), lane)
+    rows = deliver(target, write(tmp_path / "source", {**good(), **hostile()}), engine)
     assert time.monotonic() - began < 120
     refused = {path: rows[path]["code"] for path in good() if rows[path]["status"] != "delivered"}
     assert refused == {}
@@ -254,7 +254,7 @@ def test_a_picture_that_would_need_more_memory_than_a_process_may_have(target: T
 
 
 @ONE_LANE
-def test_pictures_that_break_off_or_have_flipped_bytes(lane: str, target: Target, tmp_path: Path) -> None:
+def test_pictures_that_break_off_or_have_flipped_bytes(engine: str, target: Target, tmp_path: Path) -> None:
     chance = random.Random(SEED)
     files: dict[str, bytes] = {}
     for name, data in seeds().items():
@@ -264,7 +264,7 @@ def test_pictures_that_break_off_or_have_flipped_bytes(lane: str, target: Target
             flipped = bytearray(data)
             flipped[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
             files[f"flipped/{stem} {tenth}.{suffix}"] = bytes(flipped)
-    rows = deliver(target, write(tmp_path / "source", files), lane)
+    rows = deliver(target, write(tmp_path / "source", files), engine)
     whole = [path for path, row in rows.items() if path.startswith("cut/") and row["status"] == "delivered"]
     assert whole == []
 
@@ -359,9 +359,9 @@ def mutants(count: int, seed: int) -> dict[str, bytes]:
     return files
 
 
-def fuzz(count: int, seed: int, lane: str, target: Target, folder: Path) -> None:
+def fuzz(count: int, seed: int, engine: str, target: Target, folder: Path) -> None:
     began = time.monotonic()
-    rows = deliver(target, write(folder, mutants(count, seed)), lane)
+    rows = deliver(target, write(folder, mutants(count, seed)), engine)
     codes = Counter(row["code"] or "delivered" for row in rows.values())
     print(f"\n{count} mutations, {time.monotonic() - began:.0f} s: {dict(codes.most_common())}")
     assert codes["delivered"] > count // 20
@@ -374,10 +374,10 @@ def test_some_mutated_pictures(target: Target, tmp_path: Path) -> None:
 
 @pytest.mark.attack
 @pytest.mark.timeout(3600)
-@LANES
-def test_thousands_of_mutated_pictures(lane: str, target: Target, tmp_path: Path) -> None:
-    """MUTATIONS says how many, for each lane; other ones in each."""
-    fuzz(MUTATIONS, SEED + sum(lane.encode()), lane, target, tmp_path / "source")
+@ENGINES
+def test_thousands_of_mutated_pictures(engine: str, target: Target, tmp_path: Path) -> None:
+    """MUTATIONS says how many, for each engine; other ones in each."""
+    fuzz(MUTATIONS, SEED + sum(engine.encode()), engine, target, tmp_path / "source")
 
 
 def test_pictures_that_a_browser_would_run_are_not_sent_as_a_page(target: Target, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ class Search:
 
 
 @pytest.mark.parametrize(
-    ("ending", "lane"),
+    ("ending", "engine"),
     [
         ("well", "s5cmd"),
         ("refused", "boto3"),
@@ -113,7 +113,7 @@ class Search:
     ],
 )
 def test_no_secret_is_left_anywhere_by_a_run_with_debug_logging(
-    ending: str, lane: str, temporary_keys: tuple[Store, AccessKey], tmp_path: Path
+    ending: str, engine: str, temporary_keys: tuple[Store, AccessKey], tmp_path: Path
 ) -> None:
     store, keys = temporary_keys
     search = Search.of(keys)
@@ -139,8 +139,8 @@ def test_no_secret_is_left_anywhere_by_a_run_with_debug_logging(
 
     with FaultProxy(store, choose) as proxy:
         process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, "deliver", tmp_path / "source", "--dataset", f"{lane}-{ending}", "--json",
-             "--use-s5cmd-when-available", str(lane == "s5cmd")],
+            [sys.executable, "-c", SCRIPT, "deliver", tmp_path / "source", "--dataset", f"{engine}-{ending}", "--json",
+             "--use-s5cmd-when-available", str(engine == "s5cmd")],
             env={
                 "PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(scratch), "BOTO_DEBUG": "1",
                 "OBJECT_STORE_URL": proxy.store.url, "REMOTE_SAVE": "s3://images/pre/",
@@ -159,11 +159,11 @@ def test_no_secret_is_left_anywhere_by_a_run_with_debug_logging(
     search.folder(tmp_path)
     for key, data in stored(store, "images").items():
         search.look(f"object {key}", data)
-    for row in Target(store, "images", dataset=f"{lane}-{ending}").ledger(json.loads(out.splitlines()[-1])["run"]):
+    for row in Target(store, "images", dataset=f"{engine}-{ending}").ledger(json.loads(out.splitlines()[-1])["run"]):
         search.look("ledger", json.dumps(row).encode())
     assert search.found == []
     assert search.looked > 60
-    assert (search.s5cmds > 0) == (lane == "s5cmd"), "It was looked at while it ran."
+    assert (search.s5cmds > 0) == (engine == "s5cmd"), "It was looked at while it ran."
     assert list(scratch.iterdir()) == []
 
 

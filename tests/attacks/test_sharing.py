@@ -15,8 +15,8 @@ from tests.support.delivering import Target, draw
 from tests.support.sending import plain_client, stored
 
 IMAGEHAUL = Path(sys.executable).with_name("imagehaul")
-ONE_LANE = pytest.mark.parametrize("lane", ["s5cmd", pytest.param("boto3", marks=pytest.mark.attack)])
-"""Where the lane plays a small part, or none: `make attack` has the other too."""
+ONE_LANE = pytest.mark.parametrize("engine", ["s5cmd", pytest.param("boto3", marks=pytest.mark.attack)])
+"""Where the engine plays a small part, or none: `make attack` has the other too."""
 
 
 def pictures(folder: Path, count: int, seed: int = 0) -> Path:
@@ -39,9 +39,9 @@ def start(source: Path, dataset: str, store: Store, bucket: str, home: Path, *mo
 
 
 @ONE_LANE
-def test_data_sets_whose_names_begin_alike(lane: str, store: Store, bucket: str, tmp_path: Path) -> None:
+def test_data_sets_whose_names_begin_alike(engine: str, store: Store, bucket: str, tmp_path: Path) -> None:
     """`cat`, `cat2` and `cat.2`, with the same file names and other bytes, and another prefix that begins alike."""
-    settings = {"use_s5cmd_when_available": lane == "s5cmd"}
+    settings = {"use_s5cmd_when_available": engine == "s5cmd"}
     targets = [
         Target(store, bucket, prefix=prefix, dataset=dataset)
         for prefix, dataset in [("pre/", "cat"), ("pre/", "cat2"), ("pre/", "cat.2"), ("pre2/", "cat"), ("", "pre")]
@@ -70,10 +70,10 @@ def test_data_sets_whose_names_begin_alike(lane: str, store: Store, bucket: str,
 @ONE_LANE
 @pytest.mark.parametrize("more", [1, pytest.param(2, marks=pytest.mark.attack)])
 def test_runs_of_one_data_set_at_the_same_time_take_turns(
-    more: int, lane: str, store: Store, bucket: str, tmp_path: Path
+    more: int, engine: str, store: Store, bucket: str, tmp_path: Path
 ) -> None:
     source = pictures(tmp_path / "source", 30)
-    option = f"--use-s5cmd-when-available={str(lane == 's5cmd').lower()}"
+    option = f"--use-s5cmd-when-available={str(engine == 's5cmd').lower()}"
     running = [start(source, "set", store, bucket, tmp_path, "--json", option) for _ in range(1 + more)]
     ended = [process.communicate(timeout=200) for process in running]
     assert [process.returncode for process in running] == [0] * len(running), ended

@@ -27,8 +27,8 @@ from tests.support.sending import plain_client, stored
 
 IMAGES = 24
 IMAGEHAUL = Path(sys.executable).with_name("imagehaul")
-ONE_LANE = pytest.mark.parametrize("lane", ["s5cmd", pytest.param("boto3", marks=pytest.mark.attack)])
-"""Where the lane plays a small part, or none: `make attack` has the other too."""
+ONE_LANE = pytest.mark.parametrize("engine", ["s5cmd", pytest.param("boto3", marks=pytest.mark.attack)])
+"""Where the engine plays a small part, or none: `make attack` has the other too."""
 
 
 @pytest.fixture
@@ -117,21 +117,21 @@ AT_EVERY_MOMENT = (rewritten, truncated, deleted)
 """The others have one moment each here, in turn, and all of them in `make attack`."""
 
 
-def expected_of(change: Callable[[Path], None], moment: str, lane: str) -> tuple[str, str]:
+def expected_of(change: Callable[[Path], None], moment: str, engine: str) -> tuple[str, str]:
     if change in (deleted, its_folder_gone):
         return "failed", "SOURCE_GONE"
     if change is turned_into_a_folder and moment == "after the plan":
         return "rejected", "UNREADABLE"
     if change is rewritten and moment == "after the plan":
         return "delivered", ""
-    if change is rewritten and lane == "s5cmd":
+    if change is rewritten and engine == "s5cmd":
         # Neither size nor time tells, and s5cmd reads the file for itself: the proof finds other bytes.
         return "failed", "NOT_PROVEN"
     return "failed", "SOURCE_CHANGED"
 
 
 @pytest.mark.parametrize(
-    ("change", "moment", "lane"),
+    ("change", "moment", "engine"),
     [
         pytest.param(
             change,
@@ -145,7 +145,7 @@ def expected_of(change: Callable[[Path], None], moment: str, lane: str) -> tuple
 def test_a_file_that_moves_under_the_run_is_named_and_never_delivered_in_a_mixture(
     change: Callable[[Path], None],
     moment: str,
-    lane: str,
+    engine: str,
     source: Path,
     target: Target,
     monkeypatch: pytest.MonkeyPatch,
@@ -153,7 +153,7 @@ def test_a_file_that_moves_under_the_run_is_named_and_never_delivered_in_a_mixtu
     victim = source / "f1" / "07.jpg"
     before = {str(file.relative_to(source)): file.read_bytes() for file in source.rglob("*.jpg")}
     at(moment, lambda: change(victim), monkeypatch)
-    settings = {"use_s5cmd_when_available": lane == "s5cmd"}
+    settings = {"use_s5cmd_when_available": engine == "s5cmd"}
     summary = target.deliver(source, settings=settings)
     monkeypatch.undo()
     after = {str(file.relative_to(source)): file.read_bytes() for file in source.rglob("*.jpg") if file.is_file()}
@@ -171,7 +171,7 @@ def test_a_file_that_moves_under_the_run_is_named_and_never_delivered_in_a_mixtu
         if each["status"] in ("delivered", "unchanged"):
             # One that had gone by the end was sent whole before.
             assert there[f"{target.root}images/{path}"] == before[path]
-    assert (row["status"], row["code"]) == expected_of(change, moment, lane), row
+    assert (row["status"], row["code"]) == expected_of(change, moment, engine), row
     assert summary.published == (summary.exit_status == 0) == (row["status"] != "failed")
 
 
@@ -260,14 +260,14 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 @ONE_LANE
 @pytest.mark.parametrize("closed", ["a folder", "30 % of the files", "one file"])
-def test_what_this_user_may_not_read(closed: str, lane: str, source: Path, target: Target, tmp_path: Path) -> None:
+def test_what_this_user_may_not_read(closed: str, engine: str, source: Path, target: Target, tmp_path: Path) -> None:
     files = sorted(source.rglob("*.jpg"))
     for path in {"a folder": [source / "f1"], "one file": files[:1]}.get(closed, files[:8]):
         path.chmod(0)
     keys = target.store.keys()
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_PRIVILEGES, IMAGEHAUL, "deliver", source, "--dataset", "set",
-         "--use-s5cmd-when-available", str(lane == "s5cmd")],
+         "--use-s5cmd-when-available", str(engine == "s5cmd")],
         env={
             "PATH": os.environ["PATH"], "HOME": str(tmp_path),
             "OBJECT_STORE_URL": target.store.url, "REMOTE_SAVE": f"s3://{target.bucket}/pre/",

@@ -20,7 +20,7 @@ import pytest
 from imagehaul.delivery.summary import Summary
 from imagehaul.errors import HaulError
 from imagehaul.local.embedded_store import EmbeddedStore
-from imagehaul.records import Engine
+from imagehaul.records import EngineName
 from imagehaul.store.credentials import AccessKey, ProfileKeys
 from imagehaul.store.endpoint import Store
 from tests.support.delivering import Target, draw
@@ -44,7 +44,7 @@ from tests.support.fault_proxy import (
 from tests.support.sending import plain_client, stored
 
 IMAGES = 30
-LANES = pytest.mark.parametrize("lane", get_args(Engine))
+ENGINES = pytest.mark.parametrize("engine", get_args(EngineName))
 Choose = Callable[[Exchange], Fault | None]
 
 
@@ -63,14 +63,14 @@ class Attack:
     target: Target
     direct: Target
     source: Path
-    lane: str
+    engine: str
 
     def deliver(self, fault: Choose, **settings: Any) -> Summary | HaulError:
         self.proxy.fault, self.proxy.hit = fault, 0
         try:
             return self.target.deliver(
                 self.source,
-                settings={"batch_size": 10, "workers": 2, "transfer_engine": self.lane, **settings},
+                settings={"batch_size": 10, "workers": 2, "transfer_engine": self.engine, **settings},
             )
         except HaulError as error:
             return error
@@ -117,9 +117,9 @@ class Attack:
         assert self.deliver(lambda _: None).nothing_changed  # type: ignore[union-attr]
 
 
-@LANES
+@ENGINES
 def test_keys_that_run_out_in_the_middle_are_read_anew_for_all_that_is_left(
-    lane: str, store: Store, bucket: str, source: Path, tmp_path: Path, identities: dict[str, AccessKey]
+    engine: str, store: Store, bucket: str, source: Path, tmp_path: Path, identities: dict[str, AccessKey]
 ) -> None:
     """Not for sending alone: journal, lease, proof and publication need them too."""
     file = tmp_path / "aws_credentials"
@@ -143,7 +143,7 @@ def test_keys_that_run_out_in_the_middle_are_read_anew_for_all_that_is_left(
 
     with FaultProxy(store) as proxy:
         renewable = replace(proxy.store, credentials=ProfileKeys("default", str(file)))
-        attack = Attack(proxy, Target(renewable, bucket), Target(store, bucket), source, lane)
+        attack = Attack(proxy, Target(renewable, bucket), Target(store, bucket), source, engine)
         outcome = attack.deliver(choose)
         attack.holds(outcome)
         assert isinstance(outcome, Summary), outcome
@@ -152,9 +152,9 @@ def test_keys_that_run_out_in_the_middle_are_read_anew_for_all_that_is_left(
 
 
 @pytest.fixture
-def attack(store: Store, bucket: str, source: Path, lane: str) -> Iterator[Attack]:
+def attack(store: Store, bucket: str, source: Path, engine: str) -> Iterator[Attack]:
     with FaultProxy(store) as proxy:
-        yield Attack(proxy, Target(proxy.store, bucket), Target(store, bucket), source, lane)
+        yield Attack(proxy, Target(proxy.store, bucket), Target(store, bucket), source, engine)
         proxy.store.renew()  # its clients go
 
 
@@ -202,7 +202,7 @@ PASSING: dict[str, tuple[Fault, int]] = {
 """Faults that a second attempt gets past, and how many objects meet one at their first: each so many'th."""
 
 
-@LANES
+@ENGINES
 @pytest.mark.usefixtures("impatient")
 def test_a_day_on_which_the_first_attempt_at_every_object_fails(attack: Attack) -> None:
     faults = [fault for fault, _ in PASSING.values() if fault is not silence]
@@ -220,7 +220,7 @@ def test_a_day_on_which_the_first_attempt_at_every_object_fails(attack: Attack) 
 
 
 @pytest.mark.attack
-@LANES
+@ENGINES
 @pytest.mark.parametrize("name", PASSING)
 @pytest.mark.usefixtures("impatient")
 def test_what_passes_by_costs_nothing_but_time(name: str, attack: Attack) -> None:
@@ -278,7 +278,7 @@ def lasts(name: str, attack: Attack) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "lane"),
+    ("name", "engine"),
     [
         ("the key is withdrawn", "s5cmd"),
         ("the key is withdrawn", "boto3"),
@@ -293,7 +293,7 @@ def test_what_lasts_is_named_and_nothing_is_published(name: str, attack: Attack)
 
 
 @pytest.mark.attack
-@LANES
+@ENGINES
 @pytest.mark.parametrize("name", LASTING)
 @pytest.mark.usefixtures("impatient")
 def test_what_lasted_is_made_good_by_a_rerun(name: str, attack: Attack) -> None:
@@ -301,7 +301,7 @@ def test_what_lasted_is_made_good_by_a_rerun(name: str, attack: Attack) -> None:
     attack.is_made_whole_by_a_rerun()
 
 
-@LANES
+@ENGINES
 @pytest.mark.usefixtures("impatient")
 def test_one_request_of_any_kind_in_five_fails(attack: Attack) -> None:
     """The lock, the listings, the journal, the ledger and the pointer too."""
@@ -322,7 +322,7 @@ def policy(bucket: str, denied: str) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [deny]})
 
 
-@LANES
+@ENGINES
 def test_a_policy_that_denies_one_prefix_costs_the_rest_nothing(attack: Attack) -> None:
     """The sender's word on what was denied, and a plain client's on what lies there."""
     direct = attack.direct
@@ -352,7 +352,7 @@ def test_a_policy_that_denies_one_prefix_costs_the_rest_nothing(attack: Attack) 
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("lane", ["s5cmd"])
+@pytest.mark.parametrize("engine", ["s5cmd"])
 @pytest.mark.parametrize("what", ["current.json", ".parquet", ".jpg"])
 def test_downloads_that_break_off_spoil_nothing(what: str, attack: Attack) -> None:
     """Of the pointer, of the ledger, and of what is read back as a proof: each at its first reading."""
@@ -399,7 +399,7 @@ LISTINGS = {
 }
 
 
-@pytest.mark.parametrize("lane", ["s5cmd"])
+@pytest.mark.parametrize("engine", ["s5cmd"])
 @pytest.mark.parametrize(
     "name",
     [
@@ -435,7 +435,7 @@ def test_what_a_listing_does_not_show_is_not_delivered(name: str, attack: Attack
     attack.is_made_whole_by_a_rerun()
 
 
-@pytest.mark.parametrize("lane", ["s5cmd"])
+@pytest.mark.parametrize("engine", ["s5cmd"])
 @pytest.mark.usefixtures("impatient")
 def test_a_run_that_has_switched_the_pointer_does_not_say_that_it_has_not(attack: Attack) -> None:
     """Whatever fails behind it: marks that stay, and a report that is missing, are not the delivery."""
@@ -457,7 +457,7 @@ def test_a_run_that_has_switched_the_pointer_does_not_say_that_it_has_not(attack
     assert any("report" in line for line in attack.target.lines.warned)
 
 
-@pytest.mark.parametrize(("seconds", "lane"), [(600, "s5cmd"), (-600, "boto3")])
+@pytest.mark.parametrize(("seconds", "engine"), [(600, "s5cmd"), (-600, "boto3")])
 def test_a_clock_that_is_ten_minutes_off(seconds: float, attack: Attack) -> None:
     def choose(_: Exchange) -> Fault:
         return clock_off(seconds)
@@ -476,12 +476,12 @@ def test_a_clock_that_is_ten_minutes_off(seconds: float, attack: Attack) -> None
     assert attack.direct.current()["run"] == third.run > outcome.run
 
 
-def killed_for(seconds: float, lane: str, tmp_path: Path, source: Path) -> None:
+def killed_for(seconds: float, engine: str, tmp_path: Path, source: Path) -> None:
     with EmbeddedStore(tmp_path / "server") as server:
         server.make_bucket("bucket")
         direct = Target(server.store(), "bucket")
         with FaultProxy(direct.store) as proxy:
-            attack = Attack(proxy, Target(proxy.store, "bucket"), direct, source, lane)
+            attack = Attack(proxy, Target(proxy.store, "bucket"), direct, source, engine)
             killed: list[threading.Timer] = []
             requests = 0
 
@@ -500,7 +500,7 @@ def killed_for(seconds: float, lane: str, tmp_path: Path, source: Path) -> None:
             killed[0].join()
             attack.holds(outcome)
             assert isinstance(outcome, Summary), outcome
-            print(f"\n{lane}: dead for {seconds:g} s, {took:.0f} s in all, {outcome.counts.delivered} delivered")
+            print(f"\n{engine}: dead for {seconds:g} s, {took:.0f} s in all, {outcome.counts.delivered} delivered")
             assert took < seconds + 120
             assert (outcome.counts.delivered, outcome.exit_status) == (IMAGES, 0), (outcome, attack.target.lines)
             attack.is_made_whole_by_a_rerun()
@@ -508,26 +508,26 @@ def killed_for(seconds: float, lane: str, tmp_path: Path, source: Path) -> None:
         direct.store.renew()
 
 
-@pytest.mark.parametrize("lane", ["s5cmd"])
-def test_a_store_that_dies_for_three_seconds(lane: str, tmp_path: Path, source: Path) -> None:
-    killed_for(3, lane, tmp_path, source)
+@pytest.mark.parametrize("engine", ["s5cmd"])
+def test_a_store_that_dies_for_three_seconds(engine: str, tmp_path: Path, source: Path) -> None:
+    killed_for(3, engine, tmp_path, source)
 
 
 @pytest.mark.attack
-@LANES
-def test_a_store_that_dies_for_thirty_seconds(lane: str, tmp_path: Path, source: Path) -> None:
-    killed_for(30, lane, tmp_path, source)
+@ENGINES
+def test_a_store_that_dies_for_thirty_seconds(engine: str, tmp_path: Path, source: Path) -> None:
+    killed_for(30, engine, tmp_path, source)
 
 
 @pytest.mark.attack
 @pytest.mark.timeout(1800)
-@LANES
+@ENGINES
 def test_a_store_that_falls_silent_is_given_up_in_the_stated_time(attack: Attack) -> None:
-    """With the patience that users have: four attempts of a minute, for each lane, and the pauses between."""
+    """With the patience that users have: four attempts of a minute, for each engine, and the pauses between."""
     began = time.monotonic()
     outcome = attack.deliver(sent(silence, after=10))
     took = time.monotonic() - began
-    print(f"\n{attack.lane}: {took:.0f} s until a silent store was given up")
+    print(f"\n{attack.engine}: {took:.0f} s until a silent store was given up")
     attack.holds(outcome)
     assert isinstance(outcome, Summary), outcome
     assert outcome.exit_status == 1

@@ -44,7 +44,7 @@ from tests.support.running import IMAGEHAUL, run_watched
 from tests.support.sending import plain_client, stored
 
 IMAGES = 12
-LANES = pytest.mark.parametrize("lane", ["s5cmd", "boto3"])
+ENGINES = pytest.mark.parametrize("engine", ["s5cmd", "boto3"])
 RUN = "20261122T101500Z-1f3a9c"
 
 
@@ -63,16 +63,16 @@ def target(store: Store, bucket: str, source: Path) -> Target:
 
 
 def verified(
-    target: Target, content: bool = False, repair: Path | str = "", lane: str = "s5cmd"
+    target: Target, content: bool = False, repair: Path | str = "", engine: str = "s5cmd"
 ) -> tuple[Verification, Summary | None]:
     settings = Settings(
-        remote_save=f"s3://{target.bucket}/{target.prefix}", workers=1, use_s5cmd_when_available=lane == "s5cmd"
+        remote_save=f"s3://{target.bucket}/{target.prefix}", workers=1, use_s5cmd_when_available=engine == "s5cmd"
     )
     return verify_and_repair(target.dataset, settings, target.store, Lines(), in_threads, content, str(repair))
 
 
-@pytest.mark.parametrize("lane", ["s5cmd", pytest.param("boto3", marks=pytest.mark.attack)])
-def test_rot_behind_an_unchanged_etag_is_found_and_sent_again(lane: str, target: Target, source: Path) -> None:
+@pytest.mark.parametrize("engine", ["s5cmd", pytest.param("boto3", marks=pytest.mark.attack)])
+def test_rot_behind_an_unchanged_etag_is_found_and_sent_again(engine: str, target: Target, source: Path) -> None:
     rotten = {f"{target.root}images/03.jpg", f"{target.root}thumbnails/07.jpg.jpg"}
     sent: Counter[str] = Counter()
 
@@ -87,7 +87,7 @@ def test_rot_behind_an_unchanged_etag_is_found_and_sent_again(lane: str, target:
         found, _ = verified(through, content=True)
         assert (found.changed, found.proven, found.exit_status) == (2, 2 * IMAGES - 2, 1)
         assert {item.key for item in found.examples} == rotten
-        after, summary = verified(through, content=True, repair=source, lane=lane)
+        after, summary = verified(through, content=True, repair=source, engine=engine)
         proxy.store.renew()
     assert (after.proven, after.exit_status) == (2 * IMAGES, 0)
     assert summary
@@ -96,9 +96,9 @@ def test_rot_behind_an_unchanged_etag_is_found_and_sent_again(lane: str, target:
 
 
 @pytest.mark.attack
-@LANES
+@ENGINES
 def test_a_repair_from_a_part_of_the_source_says_what_it_could_not_repair(
-    lane: str, target: Target, source: Path
+    engine: str, target: Target, source: Path
 ) -> None:
     run, before = target.current()["run"], stored(target.store, target.bucket)
     lost = [f"{target.root}images/{number:02d}.jpg" for number in range(4)]
@@ -106,7 +106,7 @@ def test_a_repair_from_a_part_of_the_source_says_what_it_could_not_repair(
         plain_client(target.store).delete_object(Bucket=target.bucket, Key=key)
     for number in (2, 3, 4, 5, 6, 7, 8, 9):
         (source / f"{number:02d}.jpg").unlink()
-    after, _ = verified(target, repair=source, lane=lane)
+    after, _ = verified(target, repair=source, engine=engine)
     there = stored(target.store, target.bucket)
     assert {key: there.get(key) for key in lost} == {
         **dict.fromkeys(lost),

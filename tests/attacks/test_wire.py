@@ -15,14 +15,14 @@ from typing import get_args
 
 import pytest
 
-from imagehaul.records import PART_SIZE, Engine
+from imagehaul.records import PART_SIZE, EngineName
 from imagehaul.store.endpoint import Store
 from tests.support.delivering import Target, draw
 from tests.support.fault_proxy import Exchange, Fault, FaultProxy, flipped, flips_on_the_way
 from tests.support.sending import plain_client, stored
 
 IMAGES = 12
-LANES = pytest.mark.parametrize("lane", get_args(Engine))
+ENGINES = pytest.mark.parametrize("engine", get_args(EngineName))
 Choose = Callable[[Exchange], Fault | None]
 
 
@@ -53,8 +53,8 @@ def sha256_in_store(target: Target, key: str) -> str:
     return digest.hexdigest()
 
 
-@pytest.mark.parametrize("lane", ["s5cmd", pytest.param("boto3", marks=pytest.mark.attack)])
-def test_a_bit_that_flips_on_the_way_once_costs_an_attempt(lane: str, target: Target, source: Path) -> None:
+@pytest.mark.parametrize("engine", ["s5cmd", pytest.param("boto3", marks=pytest.mark.attack)])
+def test_a_bit_that_flips_on_the_way_once_costs_an_attempt(engine: str, target: Target, source: Path) -> None:
     """At the first attempt of every third object."""
     attempts: Counter[str] = Counter()
 
@@ -63,7 +63,7 @@ def test_a_bit_that_flips_on_the_way_once_costs_an_attempt(lane: str, target: Ta
         return flips_on_the_way if attempts[exchange.key] == 1 and len(attempts) % 3 == 0 and exchange.sends else None
 
     with FaultProxy(target.store, choose) as proxy:
-        summary = replace(target, store=proxy.store).deliver(source, settings={"transfer_engine": lane})
+        summary = replace(target, store=proxy.store).deliver(source, settings={"transfer_engine": engine})
         assert proxy.hit >= IMAGES // 3
         proxy.store.renew()
     assert (summary.counts.delivered, summary.exit_status) == (IMAGES, 0)
@@ -73,14 +73,14 @@ def test_a_bit_that_flips_on_the_way_once_costs_an_attempt(lane: str, target: Ta
 
 
 @pytest.mark.attack
-@LANES
+@ENGINES
 @pytest.mark.usefixtures("impatient")
-def test_bits_of_one_object_that_flip_at_every_attempt(lane: str, target: Target, source: Path) -> None:
+def test_bits_of_one_object_that_flip_at_every_attempt(engine: str, target: Target, source: Path) -> None:
     def choose(exchange: Exchange) -> Fault | None:
         return flips_on_the_way if exchange.sends and exchange.key.endswith("images/03.jpg") else None
 
     with FaultProxy(target.store, choose) as proxy:
-        summary = replace(target, store=proxy.store).deliver(source, settings={"transfer_engine": lane})
+        summary = replace(target, store=proxy.store).deliver(source, settings={"transfer_engine": engine})
         assert proxy.hit > 1
         proxy.store.renew()
     assert (summary.counts.failed, summary.published, summary.exit_status) == (1, False, 1)
@@ -89,8 +89,8 @@ def test_bits_of_one_object_that_flip_at_every_attempt(lane: str, target: Target
 
 
 @pytest.mark.attack
-@LANES
-def test_a_store_that_keeps_other_bytes_than_it_was_given_is_found(lane: str, target: Target, source: Path) -> None:
+@ENGINES
+def test_a_store_that_keeps_other_bytes_than_it_was_given_is_found(engine: str, target: Target, source: Path) -> None:
     """It takes the object, says that all is well, and has another one: no sender can know."""
     client = plain_client(target.store)
 
@@ -102,7 +102,7 @@ def test_a_store_that_keeps_other_bytes_than_it_was_given_is_found(lane: str, ta
     def choose(exchange: Exchange) -> Fault | None:
         return spoils if exchange.sends and exchange.key.endswith(("images/03.jpg", "thumbnails/05.jpg.jpg")) else None
 
-    settings = {"transfer_engine": lane}
+    settings = {"transfer_engine": engine}
     with FaultProxy(target.store, choose) as proxy:
         summary = replace(target, store=proxy.store).deliver(source, settings=settings)
         assert proxy.hit >= 2
@@ -118,8 +118,8 @@ def test_a_store_that_keeps_other_bytes_than_it_was_given_is_found(lane: str, ta
 
 
 @pytest.mark.attack
-@LANES
-def test_large_files_arrive_byte_for_byte(lane: str, target: Target, tmp_path: Path) -> None:
+@ENGINES
+def test_large_files_arrive_byte_for_byte(engine: str, target: Target, tmp_path: Path) -> None:
     """Around the size of a part, around twice that, and 130 MB; in one of them a bit flips on the way in one part."""
     sizes = (PART_SIZE - 1, PART_SIZE, PART_SIZE + 1, 2 * PART_SIZE, 2 * PART_SIZE + 1, 130_000_000)
     expected = {f"{size}.jpg": with_a_tail(tmp_path / "source" / f"{size}.jpg", size) for size in sizes}
@@ -132,7 +132,7 @@ def test_large_files_arrive_byte_for_byte(lane: str, target: Target, tmp_path: P
             return flips_on_the_way
         return None
 
-    settings = {"transfer_engine": lane, "workers": 1}
+    settings = {"transfer_engine": engine, "workers": 1}
     with FaultProxy(target.store, choose) as proxy:
         summary = replace(target, store=proxy.store).deliver(tmp_path / "source", settings=settings)
         proxy.store.renew()

@@ -245,10 +245,10 @@ def test_an_error_with_json_is_a_json_line_too(environment: dict[str, str], tmp_
 
 
 @pytest.mark.parametrize(
-    ("number", "lane"), [(signal.SIGINT, "s5cmd"), (signal.SIGTERM, "s5cmd"), (signal.SIGTERM, "boto3")]
+    ("number", "engine"), [(signal.SIGINT, "s5cmd"), (signal.SIGTERM, "s5cmd"), (signal.SIGTERM, "boto3")]
 )
 def test_a_signal_ends_the_run_without_a_traceback_and_leaves_no_child(
-    number: signal.Signals, lane: str, environment: dict[str, str], tmp_path: Path
+    number: signal.Signals, engine: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
     picture = draw(tmp_path / "many" / "0.jpg", size=(1600, 1200))
     for image in range(1, 400):
@@ -257,7 +257,7 @@ def test_a_signal_ends_the_run_without_a_traceback_and_leaves_no_child(
     scratch.mkdir()
     process = subprocess.Popen(
         [IMAGEHAUL, "deliver", tmp_path / "many", "--dataset", "cli", "--scratch", str(scratch)],
-        env={**environment, "USE_S5CMD_WHEN_AVAILABLE": str(lane == "s5cmd")},
+        env={**environment, "USE_S5CMD_WHEN_AVAILABLE": str(engine == "s5cmd")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -274,7 +274,7 @@ def test_a_signal_ends_the_run_without_a_traceback_and_leaves_no_child(
     run = psutil.Process(process.pid)
     deadline = time.monotonic() + 20
     children = run.children(recursive=True)
-    wanted = "s5cmd" if lane == "s5cmd" else "python"
+    wanted = "s5cmd" if engine == "s5cmd" else "python"
     while not any(child.name().startswith(wanted) for child in children):
         assert time.monotonic() < deadline, f"no {wanted} was seen"
         time.sleep(0.005)

@@ -21,14 +21,14 @@ from imagehaul.records import Box, Copy, ExistingObject, PlannedImage, RenderOpt
 from imagehaul.rendering.pool import RenderPool
 from imagehaul.sources.filters import Selection
 from imagehaul.sources.folder import FolderSource
-from imagehaul.transfer.engines import Lane
+from imagehaul.transfer.engines import Engine
 from tests.support.delivering import draw
 
 WANTED = Wanted("changed", True, True, "i", "t", "c", 10**9, False, False, "upright")
 
 
-class AnyLane:
-    """A lane that answers as the test wants: no real one can be made to fail on demand."""
+class AnyEngine:
+    """An engine that answers as the test wants: no real one can be made to fail on demand."""
 
     name = "any"
 
@@ -68,14 +68,20 @@ def planned(
 
 
 def run(
-    source: Path, pool: RenderPool, lane: AnyLane, *images: PlannedImage, wanted: Wanted = WANTED
+    source: Path, pool: RenderPool, engine: AnyEngine, *images: PlannedImage, wanted: Wanted = WANTED
 ) -> tuple[StoreError | None, list[dict[str, Any]]]:
     scratch = source.parent / "scratch"
     folder = scratch / "batch"
     folder.mkdir(parents=True)
     mapping = Mapping(Layout("bucket", "pre/", "set"))
     work = BatchWork(
-        FolderSource(source, Selection(), False), mapping, wanted, pool, cast(Lane, lane), "run-1", threading.Event()
+        FolderSource(source, Selection(), False),
+        mapping,
+        wanted,
+        pool,
+        cast(Engine, engine),
+        "run-1",
+        threading.Event(),
     )
     stopped = work(images, folder, scratch / "part.parquet")
     return stopped, pq.read_table(scratch / "part.parquet").to_pylist()
@@ -87,9 +93,9 @@ def by_kind(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def test_image_thumbnail_and_crop_are_sent_under_their_keys(source: Path, pool: RenderPool) -> None:
     box = Box(1, 2, 30, 40, "thing")
-    lane = AnyLane(sent)
-    _, rows = run(source, pool, lane, planned(source, boxes=(box,)))
-    assert {upload.key for upload in lane.uploads} == {
+    engine = AnyEngine(sent)
+    _, rows = run(source, pool, engine, planned(source, boxes=(box,)))
+    assert {upload.key for upload in engine.uploads} == {
         "pre/set/images/a.jpg",
         "pre/set/thumbnails/a.jpg.jpg",
         f"pre/set/crops/a.jpg/{box.id}.jpg",
@@ -105,7 +111,7 @@ def test_image_thumbnail_and_crop_are_sent_under_their_keys(source: Path, pool: 
 
 def test_a_box_in_fractions_is_written_down_in_pixels(source: Path, pool: RenderPool) -> None:
     box = Box(0.25, 0.5, 0.5, 0.25, "part", fraction=True)
-    _, rows = run(source, pool, AnyLane(sent), planned(source, boxes=(box,)))
+    _, rows = run(source, pool, AnyEngine(sent), planned(source, boxes=(box,)))
     crop = by_kind(rows)["crop"]
     assert [crop[f"box_{name}"] for name in ("x", "y", "width", "height")] == [80, 120, 160, 60]
 
@@ -117,18 +123,18 @@ def present(source: Path, **more: Any) -> ExistingObject:
 
 
 def test_bytes_that_the_listing_shows_are_not_sent_again(source: Path, pool: RenderPool) -> None:
-    lane = AnyLane(sent)
-    _, rows = run(source, pool, lane, planned(source, present=(present(source),)))
-    assert [upload.key for upload in lane.uploads] == ["pre/set/thumbnails/a.jpg.jpg"]
+    engine = AnyEngine(sent)
+    _, rows = run(source, pool, engine, planned(source, present=(present(source),)))
+    assert [upload.key for upload in engine.uploads] == ["pre/set/thumbnails/a.jpg.jpg"]
     assert by_kind(rows)["image"]["status"] == "present"
 
 
 def test_an_opaque_etag_counts_where_the_ledger_knows_it(source: Path, pool: RenderPool) -> None:
     md5 = hashlib.md5((source / "a.jpg").read_bytes()).hexdigest()
     known = present(source, etag="opaque", known_etag="opaque", md5=md5, recipe="i", run="run-0")
-    lane = AnyLane(sent)
-    _, rows = run(source, pool, lane, planned(source, present=(known,)))
-    assert "pre/set/images/a.jpg" not in {upload.key for upload in lane.uploads}
+    engine = AnyEngine(sent)
+    _, rows = run(source, pool, engine, planned(source, present=(known,)))
+    assert "pre/set/images/a.jpg" not in {upload.key for upload in engine.uploads}
     assert (by_kind(rows)["image"]["etag"], by_kind(rows)["image"]["run"]) == ("opaque", "run-0")
 
 
@@ -136,15 +142,15 @@ def test_an_opaque_etag_counts_where_the_ledger_knows_it(source: Path, pool: Ren
     "other", [{"etag": "f" * 32}, {"size": 1}, {"recipe": "another recipe"}, {"etag": "opaque", "known_etag": "older"}]
 )
 def test_anything_else_that_lies_there_is_sent_over(other: dict[str, Any], source: Path, pool: RenderPool) -> None:
-    lane = AnyLane(sent)
-    run(source, pool, lane, planned(source, present=(present(source, **other),)))
-    assert "pre/set/images/a.jpg" in {upload.key for upload in lane.uploads}
+    engine = AnyEngine(sent)
+    run(source, pool, engine, planned(source, present=(present(source, **other),)))
+    assert "pre/set/images/a.jpg" in {upload.key for upload in engine.uploads}
 
 
 def test_rerun_all_sends_what_is_there_too(source: Path, pool: RenderPool) -> None:
-    lane = AnyLane(sent)
-    run(source, pool, lane, planned(source, present=(present(source),)), wanted=replace(WANTED, rerun="all"))
-    assert len(lane.uploads) == 2
+    engine = AnyEngine(sent)
+    run(source, pool, engine, planned(source, present=(present(source),)), wanted=replace(WANTED, rerun="all"))
+    assert len(engine.uploads) == 2
 
 
 @pytest.mark.parametrize(
@@ -155,10 +161,10 @@ def test_rerun_all_sends_what_is_there_too(source: Path, pool: RenderPool) -> No
         (SendResult("", "rejected", "KEY_TOO_LONG", "too long"), "rejected", "KEY_TOO_LONG"),
     ],
 )
-def test_the_row_says_what_the_lane_said(
+def test_the_row_says_what_the_engine_said(
     answer: SendResult, status: str, code: str, source: Path, pool: RenderPool
 ) -> None:
-    _, rows = run(source, pool, AnyLane(lambda upload: replace(answer, key=upload.key)), planned(source))
+    _, rows = run(source, pool, AnyEngine(lambda upload: replace(answer, key=upload.key)), planned(source))
     assert {(row["status"], row["code"]) for row in rows} == {(status, code)}
 
 
@@ -166,7 +172,7 @@ def test_an_error_of_the_whole_store_is_handed_on_and_every_object_has_a_row(sou
     def refuse(upload: Upload) -> SendResult:
         raise StoreError("The store refuses these keys.", "ACCESS_DENIED")
 
-    stopped, rows = run(source, pool, AnyLane(refuse), planned(source))
+    stopped, rows = run(source, pool, AnyEngine(refuse), planned(source))
     assert stopped
     assert {(row["kind"], row["status"], row["code"]) for row in rows} == {
         ("image", "failed", "ACCESS_DENIED"),
@@ -177,17 +183,17 @@ def test_an_error_of_the_whole_store_is_handed_on_and_every_object_has_a_row(sou
 def test_a_file_that_changed_or_went_since_the_plan_is_failed_and_not_sent(source: Path, pool: RenderPool) -> None:
     changed, gone = planned(source), replace(planned(source), path="gone.jpg", name="gone.jpg")
     draw(source / "a.jpg", seed=9)
-    lane = AnyLane(sent)
-    _, rows = run(source, pool, lane, changed, gone)
+    engine = AnyEngine(sent)
+    _, rows = run(source, pool, engine, changed, gone)
     assert {row["source_path"]: (row["status"], row["code"]) for row in rows} == {
         "a.jpg": ("failed", "SOURCE_CHANGED"),
         "gone.jpg": ("failed", "SOURCE_GONE"),
     }
-    assert lane.uploads == []
+    assert engine.uploads == []
 
 
 def test_a_broken_picture_is_rejected_and_the_others_go_on(source: Path, pool: RenderPool) -> None:
     (source / "bad.jpg").write_bytes(b"\xff\xd8\xff no picture")
-    _, rows = run(source, pool, AnyLane(sent), planned(source, "bad.jpg"), planned(source))
+    _, rows = run(source, pool, AnyEngine(sent), planned(source, "bad.jpg"), planned(source))
     images = {row["source_path"]: row["status"] for row in rows if row["kind"] == "image"}
     assert images == {"bad.jpg": "rejected", "a.jpg": "sent"}

@@ -50,7 +50,7 @@ def test_every_image_arrives_byte_for_byte_under_its_own_path(s5cmd: bool, sourc
         assert target.read(f"images/{file.relative_to(source)}") == file.read_bytes()
 
 
-def test_both_lanes_leave_the_same_ledger(source: Path, target: Target) -> None:
+def test_both_engines_leave_the_same_ledger(source: Path, target: Target) -> None:
     ledgers = []
     for s5cmd in (True, False):
         target.dataset = "same"
@@ -271,9 +271,9 @@ def test_a_box_without_area_is_a_rejected_crop_and_the_image_is_delivered(source
 def test_publish_partial_overrides_a_failure(source: Path, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     from imagehaul.transfer import engines as transfer
 
-    original = transfer.Lane.send
+    original = transfer.Engine.send
 
-    def lossy(self: transfer.Lane, uploads: list, scratch: Path) -> list:  # type: ignore[type-arg]
+    def lossy(self: transfer.Engine, uploads: list, scratch: Path) -> list:  # type: ignore[type-arg]
         """Says that all was sent, and drops one: no real sender can be made to lie on demand."""
         from imagehaul.records import SendResult
 
@@ -281,7 +281,7 @@ def test_publish_partial_overrides_a_failure(source: Path, target: Target, monke
         kept = [item for item in uploads if item not in dropped]
         return original(self, kept, scratch) + [SendResult(item.key, "sent") for item in dropped]
 
-    monkeypatch.setattr(transfer.Lane, "send", lossy)
+    monkeypatch.setattr(transfer.Engine, "send", lossy)
     refused = target.deliver(source)
     assert (refused.counts.failed, refused.published, refused.exit_status) == (1, False, 1)
     assert [reason.code for reason in refused.reasons] == ["NOT_PROVEN"]

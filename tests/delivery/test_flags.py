@@ -121,7 +121,7 @@ def test_crops_without_annotations_are_warned_about(source: Path, target: Target
     ("s5cmd", "wanted", "engine"),
     [(True, "auto", "s5cmd"), (False, "auto", "boto3"), (False, "s5cmd", "s5cmd"), (True, "obstore", "obstore")],
 )
-def test_the_lane_is_the_one_that_is_asked_for(
+def test_the_engine_is_the_one_that_is_asked_for(
     s5cmd: bool, wanted: str, engine: str, source: Path, target: Target
 ) -> None:
     settings = {"use_s5cmd_when_available": s5cmd, "transfer_engine": wanted}

@@ -227,7 +227,7 @@ def test_keys_that_stay_expired_stop_the_run(monkeypatch: pytest.MonkeyPatch) ->
         Retry(NOWHERE, "bucket", QUICK).run(things(2), attempt)
 
 
-def test_a_closed_lane_begins_nothing() -> None:
+def test_a_closed_engine_begins_nothing() -> None:
     retry = Retry(NOWHERE, "bucket", QUICK)
     retry.closed.set()
 

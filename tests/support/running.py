@@ -47,12 +47,18 @@ class Machine:
         }  # fmt: skip
 
     def start(
-        self, target: Target, source: Path | str, lane: str, *more: object, before: list[str] | None = None, **env: str
+        self,
+        target: Target,
+        source: Path | str,
+        engine: str,
+        *more: object,
+        before: list[str] | None = None,
+        **env: str,
     ) -> subprocess.Popen[str]:
         """`before`: a command that becomes ours, such as a shell with limits."""
         command = [IMAGEHAUL, "deliver", source, "--dataset", target.dataset]
         return subprocess.Popen(
-            [*(before or []), *map(str, [*command, "--transfer-engine", lane, *more])],
+            [*(before or []), *map(str, [*command, "--transfer-engine", engine, *more])],
             cwd=self.home,
             env={**self.environment(target), **env},
             stdout=subprocess.PIPE,
@@ -62,8 +68,8 @@ class Machine:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
-    def run(self, target: Target, source: Path | str, lane: str, *more: object, **options: Any) -> Ended:
-        process = self.start(target, source, lane, *more, **options)
+    def run(self, target: Target, source: Path | str, engine: str, *more: object, **options: Any) -> Ended:
+        process = self.start(target, source, engine, *more, **options)
         out, log = process.communicate(timeout=280)
         return Ended(process.returncode, out, log)
 

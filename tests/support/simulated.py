@@ -43,7 +43,7 @@ from imagehaul.rendering.pool import RenderPool
 from imagehaul.sources.filters import Selection
 from imagehaul.sources.folder import FolderSource
 from imagehaul.sources.source import sha256_of
-from imagehaul.transfer.engines import Lane
+from imagehaul.transfer.engines import Engine
 
 LAYOUT = Layout("bucket", "save/", "birds")
 MAPPING = Mapping(LAYOUT)
@@ -106,7 +106,7 @@ class Drawer:
 
 @dataclass
 class Sender:
-    """In the lane's place. `misses`: keys it does not send, with its word on them.
+    """In the engine's place. `misses`: keys it does not send, with its word on them.
 
     `etag`: what the store makes of an MD5; `checksums`: the SHA-256 that it keeps beside each object.
     """
@@ -225,8 +225,8 @@ class Run:
         sender = Sender(self.site.store, self.site.checksums, {item.key: item for item in misses}, etag)
         source = FolderSource(self.site.folder / "source", Selection(), False)
         drawer = Drawer(self.wanted)
-        pool, lane = cast(RenderPool, drawer), cast(Lane, sender)
-        work = BatchWork(source, self.site.mapping, self.wanted, pool, lane, self.name, threading.Event())
+        pool, engine = cast(RenderPool, drawer), cast(Engine, sender)
+        work = BatchWork(source, self.site.mapping, self.wanted, pool, engine, self.name, threading.Event())
         for reference in self.plan.batches[:batches]:
             folder = self.scratch / f"batch-{reference.number}"
             folder.mkdir()

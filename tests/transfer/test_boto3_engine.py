@@ -1,4 +1,4 @@
-"""The lane through boto3: bodies, parts, and files that change under its hands."""
+"""The engine through boto3: bodies, parts, and files that change under its hands."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from imagehaul.records import Copy, ObjectOptions, SendResult
 from imagehaul.store.endpoint import Store
 from imagehaul.store.retry import StallMonitor
 from imagehaul.transfer.copier import Copier
-from imagehaul.transfer.engines import choose_lane
+from imagehaul.transfer.engines import choose_engine
 from tests.support.answering import Answer
 from tests.support.conditions import fresh_store
 from tests.support.misbehaving import Misbehaving
@@ -46,7 +46,7 @@ def copy_of(source: str, key: str) -> Copy:
 
 
 def copy(store: Store, bucket: str, copies: list[Copy], options: ObjectOptions = PLAIN) -> list[SendResult]:
-    return choose_lane(store, bucket, "boto3", 8, options, QUICK).copy(copies)
+    return choose_engine(store, bucket, "boto3", 8, options, QUICK).copy(copies)
 
 
 # -- copies ----------------------------------------------------------------------------------------------------------

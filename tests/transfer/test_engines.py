@@ -1,4 +1,4 @@
-"""All lanes: what they promise, and that they give the same."""
+"""All engines: what they promise, and that they give the same."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from typing import Any, get_args
 import pytest
 
 from imagehaul.errors import StoreError
-from imagehaul.records import PART_SIZE, Engine, ObjectOptions
+from imagehaul.records import PART_SIZE, EngineName, ObjectOptions
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
 from imagehaul.store.retry import PATIENCE, Patience
-from imagehaul.transfer.engines import Lane, choose_lane
+from imagehaul.transfer.engines import Engine, choose_engine
 from tests.support.answering import Answer
 from tests.support.misbehaving import BUSY, STORED, Misbehaving, silent_until
 from tests.support.sending import NOWHERE, QUICK, content_of, outcomes, plain_client, stored, upload_of, uploads_of
 
-Open = Callable[..., Lane]
+Open = Callable[..., Engine]
 PLAIN = ObjectOptions()
 DENIED = Answer(403, b"<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>")
 
@@ -56,28 +56,28 @@ AWKWARD = [f"a{character}b.jpg" for character in " \"'*?[]{}$#%&+=;:,<>|~!^@`()_
 ]
 
 
-@pytest.fixture(params=get_args(Engine))
-def lane_name(request: pytest.FixtureRequest) -> Engine:
-    engine: Engine = request.param
+@pytest.fixture(params=get_args(EngineName))
+def engine_name(request: pytest.FixtureRequest) -> EngineName:
+    engine: EngineName = request.param
     return engine
 
 
 @pytest.fixture
-def open_lane(lane_name: Engine) -> Open:
-    def open_one(store: Store, bucket: str, options: ObjectOptions = PLAIN, patience: Patience = QUICK) -> Lane:
-        lane = choose_lane(store, bucket, lane_name, 8, options, patience)
-        assert lane.name == lane_name
-        return lane
+def open_engine(engine_name: EngineName) -> Open:
+    def open_one(store: Store, bucket: str, options: ObjectOptions = PLAIN, patience: Patience = QUICK) -> Engine:
+        engine = choose_engine(store, bucket, engine_name, 8, options, patience)
+        assert engine.name == engine_name
+        return engine
 
     return open_one
 
 
 def test_awkward_names_arrive_byte_for_byte_under_their_own_keys(
-    open_lane: Open, store: Store, bucket: str, tmp_path: Path
+    open_engine: Open, store: Store, bucket: str, tmp_path: Path
 ) -> None:
     uploads = uploads_of(tmp_path, [f"set/images/{name}" for name in AWKWARD])
 
-    sent = open_lane(store, bucket).send(uploads, tmp_path)
+    sent = open_engine(store, bucket).send(uploads, tmp_path)
 
     assert len(AWKWARD) >= 80
     assert {item.outcome for item in sent} == {"sent"}
@@ -86,17 +86,17 @@ def test_awkward_names_arrive_byte_for_byte_under_their_own_keys(
 
 @pytest.mark.parametrize("name", ["x" * 256, "k" * 250 + "/" + "m" * 1024])
 def test_a_name_that_the_store_cannot_hold_is_rejected_and_the_rest_sent(
-    open_lane: Open, store: Store, bucket: str, tmp_path: Path, name: str
+    open_engine: Open, store: Store, bucket: str, tmp_path: Path, name: str
 ) -> None:
     uploads = uploads_of(tmp_path, ["before.jpg", name, "later.jpg"])
 
-    sent = open_lane(store, bucket).send(uploads, tmp_path)
+    sent = open_engine(store, bucket).send(uploads, tmp_path)
 
     assert outcomes(sent) == [("sent", ""), ("rejected", "KEY_TOO_LONG"), ("sent", "")]
 
 
 def test_answers_come_in_the_order_of_the_uploads_whatever_their_types(
-    open_lane: Open, store: Store, bucket: str, tmp_path: Path
+    open_engine: Open, store: Store, bucket: str, tmp_path: Path
 ) -> None:
     types = ["image/webp", "image/jpeg", "image/png", "image/gif"]
     uploads = [
@@ -104,7 +104,7 @@ def test_answers_come_in_the_order_of_the_uploads_whatever_their_types(
         for number, upload in enumerate(uploads_of(tmp_path, [f"{number}.jpg" for number in range(12)]))
     ]
 
-    sent = open_lane(store, bucket).send(uploads, tmp_path)
+    sent = open_engine(store, bucket).send(uploads, tmp_path)
 
     assert [item.key for item in sent] == [upload.key for upload in uploads]
     client = plain_client(store)
@@ -112,20 +112,20 @@ def test_answers_come_in_the_order_of_the_uploads_whatever_their_types(
         assert client.head_object(Bucket=bucket, Key=upload.key)["ContentType"] == upload.content_type
 
 
-def test_nothing_to_send_is_no_error(open_lane: Open, store: Store, bucket: str, tmp_path: Path) -> None:
-    assert open_lane(store, bucket).send([], tmp_path) == []
+def test_nothing_to_send_is_no_error(open_engine: Open, store: Store, bucket: str, tmp_path: Path) -> None:
+    assert open_engine(store, bucket).send([], tmp_path) == []
 
 
 @pytest.mark.parametrize("size", [0, 1, 1024 * 1024, 1024 * 1024 + 1, PART_SIZE - 1, PART_SIZE, PART_SIZE + 1])
 def test_every_size_arrives_whole_with_the_etag_that_was_foretold(
-    open_lane: Open, store: Store, bucket: str, tmp_path: Path, size: int
+    open_engine: Open, store: Store, bucket: str, tmp_path: Path, size: int
 ) -> None:
     file = tmp_path / "file"
     with file.open("wb") as stream:
         stream.truncate(size)
     upload = upload_of(file, "file.jpg")
 
-    assert outcomes(open_lane(store, bucket).send([upload], tmp_path)) == [("sent", "")]
+    assert outcomes(open_engine(store, bucket).send([upload], tmp_path)) == [("sent", "")]
 
     head = plain_client(store).head_object(Bucket=bucket, Key="file.jpg")
     assert head["ContentLength"] == size
@@ -134,12 +134,12 @@ def test_every_size_arrives_whole_with_the_etag_that_was_foretold(
     assert etag.endswith("-2") if size > PART_SIZE else etag == upload.md5
 
 
-def test_all_lanes_describe_an_object_in_the_same_way(store: Store, bucket: str, tmp_path: Path) -> None:
+def test_all_engines_describe_an_object_in_the_same_way(store: Store, bucket: str, tmp_path: Path) -> None:
     options = ObjectOptions(cache_control="public, max-age=60", storage_class="STANDARD_IA")
     seen: list[dict[str, Any]] = []
-    for engine in get_args(Engine):
+    for engine in get_args(EngineName):
         uploads = uploads_of(tmp_path, ["object.png"])
-        choose_lane(store, bucket, engine, 4, options).send(uploads, tmp_path)
+        choose_engine(store, bucket, engine, 4, options).send(uploads, tmp_path)
         head = dict(plain_client(store).head_object(Bucket=bucket, Key="object.png"))
         seen.append({key: value for key, value in head.items() if key not in ("ResponseMetadata", "LastModified")})
 
@@ -148,10 +148,10 @@ def test_all_lanes_describe_an_object_in_the_same_way(store: Store, bucket: str,
     assert seen[0]["StorageClass"] == "STANDARD_IA"
 
 
-def test_encryption_is_asked_for_in_the_store_s_own_words(open_lane: Open, tmp_path: Path) -> None:
+def test_encryption_is_asked_for_in_the_store_s_own_words(open_engine: Open, tmp_path: Path) -> None:
     options = ObjectOptions(sse="aws:kms", sse_kms_key_id="key-1")
     with Misbehaving(lambda _: STORED) as server:
-        sent = open_lane(server.store, "bucket", options).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path)
+        sent = open_engine(server.store, "bucket", options).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path)
 
     assert outcomes(sent) == [("sent", "")]
     [request] = server.requests
@@ -159,11 +159,11 @@ def test_encryption_is_asked_for_in_the_store_s_own_words(open_lane: Open, tmp_p
     assert request.headers["x-amz-server-side-encryption-aws-kms-key-id"] == "key-1"
 
 
-def test_every_body_is_sent_with_its_digest(open_lane: Open, tmp_path: Path) -> None:
+def test_every_body_is_sent_with_its_digest(open_engine: Open, tmp_path: Path) -> None:
     """So that a store refuses what was damaged on its way."""
     [upload] = uploads_of(tmp_path, ["a.jpg"])
     with Misbehaving(lambda _: STORED) as server:
-        open_lane(server.store, "bucket").send([upload], tmp_path)
+        open_engine(server.store, "bucket").send([upload], tmp_path)
 
     headers = server.requests[0].headers
     md5, sha256 = headers.get("content-md5", ""), headers["x-amz-content-sha256"]
@@ -173,42 +173,42 @@ def test_every_body_is_sent_with_its_digest(open_lane: Open, tmp_path: Path) -> 
 # -- the whole run ---------------------------------------------------------------------------------------------------
 
 
-def test_wrong_keys_stop_the_run(open_lane: Open, store: Store, bucket: str, tmp_path: Path) -> None:
+def test_wrong_keys_stop_the_run(open_engine: Open, store: Store, bucket: str, tmp_path: Path) -> None:
     assert isinstance(store.credentials, AccessKey)
     wrong = replace(store, credentials=AccessKey(store.credentials.access_key, "not-the-secret"))
 
     with pytest.raises(StoreError, match="secret key") as caught:
-        open_lane(wrong, bucket, patience=PATIENCE).send(uploads_of(tmp_path, ["a.jpg", "b.jpg"]), tmp_path)
+        open_engine(wrong, bucket, patience=PATIENCE).send(uploads_of(tmp_path, ["a.jpg", "b.jpg"]), tmp_path)
 
     assert caught.value.code == "ACCESS_DENIED"
 
 
-def test_a_bucket_that_is_not_there_stops_the_run(open_lane: Open, store: Store, tmp_path: Path) -> None:
+def test_a_bucket_that_is_not_there_stops_the_run(open_engine: Open, store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
-        open_lane(store, "no-such-bucket", patience=PATIENCE).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path)
+        open_engine(store, "no-such-bucket", patience=PATIENCE).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path)
 
     assert caught.value.code == "BUCKET_MISSING"
 
 
 def test_keys_that_are_denied_one_object_after_another_stop_the_run(
-    open_lane: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    open_engine: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("imagehaul.store.retry.MOST_DENIED", 40)
     with Misbehaving(lambda _: DENIED) as server:
-        lane = open_lane(server.store, "bucket", patience=PATIENCE)
+        engine = open_engine(server.store, "bucket", patience=PATIENCE)
         # Each batch has fewer: what is counted is counted over all of them.
-        lane.send(uploads_of(tmp_path, [f"first/{number}" for number in range(30)]), tmp_path)
+        engine.send(uploads_of(tmp_path, [f"first/{number}" for number in range(30)]), tmp_path)
         with pytest.raises(StoreError, match="denied these keys 40 objects in a row") as caught:
-            lane.send(uploads_of(tmp_path, [f"second/{number}" for number in range(200)]), tmp_path)
+            engine.send(uploads_of(tmp_path, [f"second/{number}" for number in range(200)]), tmp_path)
 
     assert caught.value.code == "ACCESS_DENIED"
     assert len(server.requests) < 100
 
 
-def test_what_a_policy_denies_is_named_and_the_rest_is_sent(open_lane: Open, tmp_path: Path) -> None:
+def test_what_a_policy_denies_is_named_and_the_rest_is_sent(open_engine: Open, tmp_path: Path) -> None:
     keys = [f"{'open' if number % 3 == 0 else 'closed'}/{number}" for number in range(90)]
     with Misbehaving(lambda request: DENIED if "/closed/" in request.path else STORED) as server:
-        sent = open_lane(server.store, "bucket").send(uploads_of(tmp_path, keys), tmp_path)
+        sent = open_engine(server.store, "bucket").send(uploads_of(tmp_path, keys), tmp_path)
 
     assert {(item.key.partition("/")[0], item.outcome, item.code) for item in sent} == {
         ("open", "sent", ""),
@@ -218,64 +218,64 @@ def test_what_a_policy_denies_is_named_and_the_rest_is_sent(open_lane: Open, tmp
 
 
 def test_a_certificate_that_is_not_trusted_stops_the_run(
-    open_lane: Open, tls_store: Store, bucket: str, tmp_path: Path
+    open_engine: Open, tls_store: Store, bucket: str, tmp_path: Path
 ) -> None:
     with pytest.raises(StoreError, match="not trusted") as caught:
-        open_lane(replace(tls_store, ca=""), bucket, patience=PATIENCE).send(uploads_of(tmp_path, ["a"]), tmp_path)
+        open_engine(replace(tls_store, ca=""), bucket, patience=PATIENCE).send(uploads_of(tmp_path, ["a"]), tmp_path)
 
     assert caught.value.code == "CERTIFICATE"
 
 
 def test_a_private_ca_is_trusted_where_it_is_given(
-    open_lane: Open, tls_store: Store, bucket: str, tmp_path: Path
+    open_engine: Open, tls_store: Store, bucket: str, tmp_path: Path
 ) -> None:
-    assert outcomes(open_lane(tls_store, bucket).send(uploads_of(tmp_path, ["a"]), tmp_path)) == [("sent", "")]
+    assert outcomes(open_engine(tls_store, bucket).send(uploads_of(tmp_path, ["a"]), tmp_path)) == [("sent", "")]
 
 
-def test_a_store_that_is_not_there_and_does_not_come_back_stops_the_run(open_lane: Open, tmp_path: Path) -> None:
+def test_a_store_that_is_not_there_and_does_not_come_back_stops_the_run(open_engine: Open, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot be reached") as caught:
-        open_lane(NOWHERE, "bucket").send(uploads_of(tmp_path, [f"{n}" for n in range(50)]), tmp_path)
+        open_engine(NOWHERE, "bucket").send(uploads_of(tmp_path, [f"{n}" for n in range(50)]), tmp_path)
 
     assert caught.value.code == "STORE_UNAVAILABLE"
 
 
-def test_a_store_that_comes_back_in_time_gets_everything(open_lane: Open, tmp_path: Path) -> None:
+def test_a_store_that_comes_back_in_time_gets_everything(open_engine: Open, tmp_path: Path) -> None:
     back_at = time.monotonic() + 2.0
     patience = replace(QUICK, pauses=(0.2, 3.0, 3.0))
     with Misbehaving(lambda _: STORED if time.monotonic() > back_at else None) as server:
-        sent = open_lane(server.store, "bucket", patience=patience).send(uploads_of(tmp_path, ["a", "b"]), tmp_path)
+        sent = open_engine(server.store, "bucket", patience=patience).send(uploads_of(tmp_path, ["a", "b"]), tmp_path)
 
     assert outcomes(sent) == [("sent", "")] * 2
 
 
-def test_a_silent_store_ends_the_run_within_its_time(open_lane: Open, tmp_path: Path) -> None:
+def test_a_silent_store_ends_the_run_within_its_time(open_engine: Open, tmp_path: Path) -> None:
     silence = threading.Event()
     patience = replace(QUICK, stall_seconds=1.0, probe_seconds=1.0)
     began = time.monotonic()
     with Misbehaving(silent_until(silence)) as server:
         with pytest.raises(StoreError) as caught:
-            open_lane(server.store, "bucket", patience=patience).send(uploads_of(tmp_path, ["a", "b"]), tmp_path)
+            open_engine(server.store, "bucket", patience=patience).send(uploads_of(tmp_path, ["a", "b"]), tmp_path)
         silence.set()
 
     assert caught.value.code == "STORE_UNAVAILABLE"
     assert time.monotonic() - began < 20
 
 
-def test_closing_the_lane_ends_what_is_under_way(open_lane: Open, tmp_path: Path) -> None:
+def test_closing_the_engine_ends_what_is_under_way(open_engine: Open, tmp_path: Path) -> None:
     silence = threading.Event()
     with Misbehaving(silent_until(silence)) as server:
-        lane = open_lane(server.store, "bucket", patience=PATIENCE)
-        threading.Timer(0.5, lane.close).start()
+        engine = open_engine(server.store, "bucket", patience=PATIENCE)
+        threading.Timer(0.5, engine.close).start()
         began = time.monotonic()
         with pytest.raises(StoreError) as caught:
-            lane.send(uploads_of(tmp_path, ["a", "b"]), tmp_path)
+            engine.send(uploads_of(tmp_path, ["a", "b"]), tmp_path)
         silence.set()
 
     assert caught.value.code == "NOT_ATTEMPTED"
     assert time.monotonic() - began < 5
 
 
-def test_nothing_is_sent_while_the_data_set_is_not_ours(open_lane: Open, tmp_path: Path) -> None:
+def test_nothing_is_sent_while_the_data_set_is_not_ours(open_engine: Open, tmp_path: Path) -> None:
     refusals = iter(range(3))
     requests: list[int] = []
     with Misbehaving(lambda _: STORED) as server:
@@ -286,9 +286,9 @@ def test_nothing_is_sent_while_the_data_set_is_not_ours(open_lane: Open, tmp_pat
             requests.append(len(server.requests))
             return False
 
-        lane = open_lane(server.store, "bucket")
-        lane = replace(lane, retry=replace(lane.retry, may_send=may_send))
-        sent = lane.send(uploads_of(tmp_path, ["a", "b"]), tmp_path)
+        engine = open_engine(server.store, "bucket")
+        engine = replace(engine, retry=replace(engine.retry, may_send=may_send))
+        sent = engine.send(uploads_of(tmp_path, ["a", "b"]), tmp_path)
 
     assert outcomes(sent) == [("sent", "")] * 2
     assert requests[:2] == [0, 0]
@@ -297,27 +297,27 @@ def test_nothing_is_sent_while_the_data_set_is_not_ours(open_lane: Open, tmp_pat
 # -- one object ------------------------------------------------------------------------------------------------------
 
 
-def test_one_request_in_three_refused_as_busy_leaves_nothing_behind(open_lane: Open, tmp_path: Path) -> None:
+def test_one_request_in_three_refused_as_busy_leaves_nothing_behind(open_engine: Open, tmp_path: Path) -> None:
     numbers = itertools.count()
     with Misbehaving(lambda _: BUSY if next(numbers) % 3 == 0 else STORED) as server:
-        sent = open_lane(server.store, "bucket").send(uploads_of(tmp_path, [f"{n}" for n in range(12)]), tmp_path)
+        sent = open_engine(server.store, "bucket").send(uploads_of(tmp_path, [f"{n}" for n in range(12)]), tmp_path)
 
     assert outcomes(sent) == [("sent", "")] * 12
 
 
-def test_what_stays_busy_is_named_after_all_attempts(open_lane: Open, tmp_path: Path) -> None:
+def test_what_stays_busy_is_named_after_all_attempts(open_engine: Open, tmp_path: Path) -> None:
     with Misbehaving(lambda request: BUSY if request.path.endswith("/bad") else STORED) as server:
-        sent = open_lane(server.store, "bucket").send(uploads_of(tmp_path, ["good", "bad"]), tmp_path)
+        sent = open_engine(server.store, "bucket").send(uploads_of(tmp_path, ["good", "bad"]), tmp_path)
 
     assert outcomes(sent) == [("sent", ""), ("failed", "STORE_BUSY")]
     assert "SlowDown" in sent[1].message
     assert len([request for request in server.requests if request.path.endswith("/bad")]) >= 4
 
 
-def test_what_the_store_refuses_for_good_is_not_tried_again(open_lane: Open, tmp_path: Path) -> None:
+def test_what_the_store_refuses_for_good_is_not_tried_again(open_engine: Open, tmp_path: Path) -> None:
     refusal = Answer(400, b"<Error><Code>InvalidArgument</Code><Message>No such class.</Message></Error>")
     with Misbehaving(lambda _: refusal) as server:
-        sent = open_lane(server.store, "bucket").send(uploads_of(tmp_path, ["a"]), tmp_path)
+        sent = open_engine(server.store, "bucket").send(uploads_of(tmp_path, ["a"]), tmp_path)
 
     assert outcomes(sent) == [("failed", "STORE_REFUSED")]
     assert "No such class." in sent[0].message
@@ -325,14 +325,14 @@ def test_what_the_store_refuses_for_good_is_not_tried_again(open_lane: Open, tmp
 
 
 def test_a_file_that_went_away_or_has_another_size_is_named_and_not_sent(
-    open_lane: Open, store: Store, bucket: str, tmp_path: Path
+    open_engine: Open, store: Store, bucket: str, tmp_path: Path
 ) -> None:
     gone, grown, emptied, _ = uploads = uploads_of(tmp_path, ["gone", "grown", "emptied", "whole"])
     Path(gone.file).unlink()
     Path(grown.file).write_bytes(content_of(grown) + b"more")
     Path(emptied.file).write_bytes(b"")
 
-    sent = open_lane(store, bucket).send(uploads, tmp_path)
+    sent = open_engine(store, bucket).send(uploads, tmp_path)
 
     assert outcomes(sent) == [
         ("failed", "SOURCE_GONE"),
@@ -343,22 +343,22 @@ def test_a_file_that_went_away_or_has_another_size_is_named_and_not_sent(
     assert list(stored(store, bucket)) == ["whole"]
 
 
-def test_a_file_that_cannot_be_read_is_rejected(open_lane: Open, store: Store, bucket: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_rejected(open_engine: Open, store: Store, bucket: str, tmp_path: Path) -> None:
     """A folder in the file's place, since the tests may run as root, who may read everything."""
     [upload] = uploads_of(tmp_path, ["a.jpg"])
     Path(upload.file).unlink()
     Path(upload.file).mkdir()
     upload = replace(upload, size=Path(upload.file).stat().st_size)
 
-    sent = open_lane(store, bucket).send([upload], tmp_path)
+    sent = open_engine(store, bucket).send([upload], tmp_path)
 
     assert outcomes(sent) == [("rejected", "UNREADABLE")]
 
 
-def test_a_key_that_is_no_utf8_is_rejected(open_lane: Open, store: Store, bucket: str, tmp_path: Path) -> None:
+def test_a_key_that_is_no_utf8_is_rejected(open_engine: Open, store: Store, bucket: str, tmp_path: Path) -> None:
     bad, good = uploads_of(tmp_path, ["bad", "good"])
 
-    sent = open_lane(store, bucket).send([replace(bad, key="b\udcffd.jpg"), good], tmp_path)
+    sent = open_engine(store, bucket).send([replace(bad, key="b\udcffd.jpg"), good], tmp_path)
 
     assert outcomes(sent) == [("rejected", "NAME_NOT_UTF8"), ("sent", "")]
 
@@ -367,61 +367,61 @@ def test_a_key_that_is_no_utf8_is_rejected(open_lane: Open, store: Store, bucket
 
 
 def test_s5cmd_sends_where_it_is_found_and_the_reason_names_it(store: Store) -> None:
-    lane = choose_lane(store, "bucket", "s5cmd", 8, ObjectOptions())
+    engine = choose_engine(store, "bucket", "s5cmd", 8, ObjectOptions())
 
-    assert lane.name == "s5cmd"
-    assert re.fullmatch(r"s5cmd v2\.\d+\.\d\S* sends: /.*/s5cmd/bin/s5cmd\.", lane.reason)
+    assert engine.name == "s5cmd"
+    assert re.fullmatch(r"s5cmd v2\.\d+\.\d\S* sends: /.*/s5cmd/bin/s5cmd\.", engine.reason)
 
 
 def test_boto3_sends_where_the_settings_say_so(store: Store) -> None:
-    lane = choose_lane(store, "bucket", "boto3", 8, ObjectOptions())
+    engine = choose_engine(store, "bucket", "boto3", 8, ObjectOptions())
 
-    assert (lane.name, lane.reason) == ("boto3", "boto3 sends: the settings say so.")
+    assert (engine.name, engine.reason) == ("boto3", "boto3 sends: the settings say so.")
 
 
 def test_boto3_sends_where_s5cmd_cannot_reach_the_store(store: Store) -> None:
-    lane = choose_lane(replace(store, addressing="virtual"), "bucket", "s5cmd", 8, ObjectOptions())
+    engine = choose_engine(replace(store, addressing="virtual"), "bucket", "s5cmd", 8, ObjectOptions())
 
-    assert lane.name == "boto3"
-    assert "virtual-host addressing" in lane.reason
+    assert engine.name == "boto3"
+    assert "virtual-host addressing" in engine.reason
 
 
 def test_boto3_sends_where_no_s5cmd_is_found(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr("imagehaul.transfer.s5cmd_program.files", lambda _: [])
-    lane = choose_lane(store, "bucket", "s5cmd", 8, ObjectOptions())
+    engine = choose_engine(store, "bucket", "s5cmd", 8, ObjectOptions())
 
-    assert (lane.name, lane.reason) == ("boto3", "boto3 sends: no s5cmd is installed.")
+    assert (engine.name, engine.reason) == ("boto3", "boto3 sends: no s5cmd is installed.")
 
 
 # -- many batches, few means -----------------------------------------------------------------------------------------
 
 
-def test_batches_side_by_side_share_one_lane(open_lane: Open, store: Store, bucket: str, tmp_path: Path) -> None:
+def test_batches_side_by_side_share_one_engine(open_engine: Open, store: Store, bucket: str, tmp_path: Path) -> None:
     uploads = uploads_of(tmp_path, [f"{number}.jpg" for number in range(120)])
-    lane = open_lane(store, bucket)
+    engine = open_engine(store, bucket)
 
     with ThreadPoolExecutor(6) as batches:
-        sent = list(batches.map(lambda start: lane.send(uploads[start : start + 20], tmp_path), range(0, 120, 20)))
+        sent = list(batches.map(lambda start: engine.send(uploads[start : start + 20], tmp_path), range(0, 120, 20)))
 
     assert {item.outcome for batch in sent for item in batch} == {"sent"}
     assert len(stored(store, bucket)) == 120
 
 
-def test_200_open_files_are_enough(store: Store, bucket: str, lane_name: Engine, tmp_path: Path) -> None:
+def test_200_open_files_are_enough(store: Store, bucket: str, engine_name: EngineName, tmp_path: Path) -> None:
     uploads = uploads_of(tmp_path, [f"{number}.jpg" for number in range(300)])
     script = """
         import pickle, sys
         from pathlib import Path
         from imagehaul.records import ObjectOptions
-        from imagehaul.transfer.engines import choose_lane
+        from imagehaul.transfer.engines import choose_engine
         store, bucket, engine, uploads = pickle.load(sys.stdin.buffer)
-        sent = choose_lane(store, bucket, engine, 256, ObjectOptions()).send(uploads, Path(sys.argv[1]))
+        sent = choose_engine(store, bucket, engine, 256, ObjectOptions()).send(uploads, Path(sys.argv[1]))
         print({(item.outcome, item.code) for item in sent})
     """
     done = subprocess.run(
         ["sh", "-c", 'ulimit -n 200; exec "$@"', "sh", sys.executable, "-c", textwrap.dedent(script), str(tmp_path)],
-        input=pickle.dumps((store, bucket, lane_name, uploads)),
+        input=pickle.dumps((store, bucket, engine_name, uploads)),
         capture_output=True,
         check=True,
     )

@@ -1,4 +1,4 @@
-"""The lane through obstore: what it never sends, what a sender that lies, dies or hangs can do, and its walls."""
+"""The engine through obstore: what it never sends, what a sender that lies, dies or hangs can do, and its walls."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
 from imagehaul.store.retry import StallMonitor
 from imagehaul.transfer import obstore_engine as transfer_obstore
-from imagehaul.transfer.engines import choose_lane
+from imagehaul.transfer.engines import choose_engine
 from imagehaul.transfer.obstore_engine import Obstore, ObstoreSender, ObstoreUnusableError, find_obstore
 from tests.support.answering import Answer, Answering
 from tests.support.fault_proxy import FaultProxy, flips_on_the_way
@@ -79,7 +79,7 @@ def test_large_files_are_left_to_boto3_since_it_holds_them_in_memory(tmp_path: P
 
 
 def test_a_file_that_was_changed_never_leaves_the_machine(tmp_path: Path) -> None:
-    """Of the same size too; the other two lanes have the store refuse it."""
+    """Of the same size too; the other two engines have the store refuse it."""
     changed, cut, gone, good = uploads = uploads_of(tmp_path, ["changed", "cut", "gone", "good"])
     Path(changed.file).write_bytes(content_of(changed)[::-1])
     Path(cut.file).write_bytes(content_of(cut)[:-1])
@@ -107,7 +107,7 @@ class Careless:
 def test_what_arrived_as_other_bytes_is_sent_again_where_the_store_does_not_compare(tmp_path: Path) -> None:
     uploads = uploads_of(tmp_path, ["a.jpg", "b.jpg"])
     with Misbehaving(Careless(uploads, "a.jpg")) as server:
-        sent = choose_lane(server.store, "bucket", "obstore", 8, ObjectOptions(), QUICK).send(uploads, tmp_path)
+        sent = choose_engine(server.store, "bucket", "obstore", 8, ObjectOptions(), QUICK).send(uploads, tmp_path)
 
     assert outcomes(sent) == [("sent", "")] * 2
     assert sorted(request.path for request in server.requests) == ["/bucket/a.jpg", "/bucket/a.jpg", "/bucket/b.jpg"]
@@ -280,12 +280,12 @@ def test_no_sender_outlives_a_run_that_is_killed(silent_store: Misbehaving, tmp_
         from imagehaul.store.credentials import AccessKey
         from imagehaul.records import ObjectOptions
         from imagehaul.store.endpoint import Store
-        from imagehaul.transfer.engines import choose_lane
+        from imagehaul.transfer.engines import choose_engine
         store = Store(url=sys.argv[1], credentials=AccessKey("key", "secret"))
         folder = Path(sys.argv[2])
-        lane = choose_lane(store, "bucket", "obstore", 8, ObjectOptions())
+        engine = choose_engine(store, "bucket", "obstore", 8, ObjectOptions())
         print("ready", flush=True)
-        lane.send([upload_of(folder / "file 0", "a.jpg")], folder)
+        engine.send([upload_of(folder / "file 0", "a.jpg")], folder)
     """
     tests = str(Path(__file__).parents[2])
     command = [sys.executable, "-c", textwrap.dedent(script), silent_store.store.url, str(tmp_path), tests]
@@ -352,11 +352,11 @@ def test_what_it_does_not_answer_for_is_sent_all_the_same(
     store: Store, bucket: str, tmp_path: Path, script: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uploads = uploads_of(tmp_path, ["a.jpg", "b/c.jpg"])
-    lane = choose_lane(store, bucket, "obstore", 8, ObjectOptions(), QUICK)
+    engine = choose_engine(store, bucket, "obstore", 8, ObjectOptions(), QUICK)
     (tmp_path / "sender.py").write_text(script)
     monkeypatch.setattr(transfer_obstore, "_SENDER", tmp_path / "sender.py")
 
-    assert outcomes(lane.send(uploads, tmp_path)) == [("sent", "")] * 2
+    assert outcomes(engine.send(uploads, tmp_path)) == [("sent", "")] * 2
     assert stored(store, bucket) == {upload.key: content_of(upload) for upload in uploads}
 
 
@@ -368,9 +368,9 @@ def test_killed_alone_it_leaves_the_rest_to_boto3(tmp_path: Path) -> None:
         return STORED
 
     with Misbehaving(answer) as server:
-        lane = choose_lane(server.store, "bucket", "obstore", 8, ObjectOptions(), QUICK)
+        engine = choose_engine(server.store, "bucket", "obstore", 8, ObjectOptions(), QUICK)
         answers: list[SendResult] = []
-        work = threading.Thread(target=lambda: answers.extend(lane.send(uploads_of(tmp_path, ["a", "b"]), tmp_path)))
+        work = threading.Thread(target=lambda: answers.extend(engine.send(uploads_of(tmp_path, ["a", "b"]), tmp_path)))
         work.start()
         child = child_of(os.getpid())
         while not server.requests:
@@ -398,32 +398,32 @@ def test_what_it_claims_is_its_word_and_no_proof(
 
 
 def test_it_sends_where_it_is_asked_for_and_the_reason_names_it(store: Store, bucket: str) -> None:
-    lane = choose_lane(store, bucket, "obstore", 8, ObjectOptions())
+    engine = choose_engine(store, bucket, "obstore", 8, ObjectOptions())
 
-    assert lane.name == "obstore"
-    assert lane.reason.startswith("obstore 0.")
+    assert engine.name == "obstore"
+    assert engine.reason.startswith("obstore 0.")
 
 
 def test_boto3_sends_where_it_is_not_installed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer_obstore, "find_spec", lambda _: None)
-    lane = choose_lane(store, "bucket", "obstore", 8, ObjectOptions())
+    engine = choose_engine(store, "bucket", "obstore", 8, ObjectOptions())
 
-    assert lane.name == "boto3"
-    assert lane.reason == "boto3 sends: obstore is not installed (pip install 'imagehaul[obstore]')."
+    assert engine.name == "boto3"
+    assert engine.reason == "boto3 sends: obstore is not installed (pip install 'imagehaul[obstore]')."
 
 
 def test_boto3_sends_where_it_is_too_old(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer_obstore, "version", lambda _: "0.9.1")
-    lane = choose_lane(store, "bucket", "obstore", 8, ObjectOptions())
+    engine = choose_engine(store, "bucket", "obstore", 8, ObjectOptions())
 
-    assert (lane.name, lane.reason) == ("boto3", "boto3 sends: obstore is 0.9.1, and 0.12 or newer is needed.")
+    assert (engine.name, engine.reason) == ("boto3", "boto3 sends: obstore is 0.9.1, and 0.12 or newer is needed.")
 
 
 def test_boto3_sends_where_the_package_is_broken(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "obstore").mkdir()
     (tmp_path / "obstore/__init__.py").write_text("raise ImportError('GLIBC_2.99 not found')")
     monkeypatch.setattr("imagehaul.transfer.engines.find_obstore", lambda: Obstore(tmp_path, "0.12.1"))
-    lane = choose_lane(store, "bucket", "obstore", 8, ObjectOptions())
+    engine = choose_engine(store, "bucket", "obstore", 8, ObjectOptions())
 
-    assert lane.name == "boto3"
-    assert "GLIBC_2.99 not found" in lane.reason
+    assert engine.name == "boto3"
+    assert "GLIBC_2.99 not found" in engine.reason

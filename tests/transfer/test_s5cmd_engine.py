@@ -1,4 +1,4 @@
-"""The lane through s5cmd: what an s5cmd that lies, dies or hangs can do, and what it must never see."""
+"""The engine through s5cmd: what an s5cmd that lies, dies or hangs can do, and what it must never see."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
 from imagehaul.store.retry import StallMonitor
 from imagehaul.transfer import s5cmd_engine as transfer_s5cmd
-from imagehaul.transfer.engines import Lane, choose_lane
+from imagehaul.transfer.engines import Engine, choose_engine
 from imagehaul.transfer.s5cmd_engine import S5cmdSender, remove_stale_links
 from imagehaul.transfer.s5cmd_program import find_s5cmd
 from tests.support.answering import Answer
@@ -44,10 +44,10 @@ def fake(folder: Path, script: str) -> Path:
     return file
 
 
-def lane_with(binary: Path, store: Store, bucket: str) -> Lane:
-    lane = choose_lane(store, bucket, "s5cmd", 8, ObjectOptions(), QUICK)
-    assert isinstance(lane.fast, S5cmdSender)
-    return replace(lane, fast=replace(lane.fast, binary=binary))
+def engine_with(binary: Path, store: Store, bucket: str) -> Engine:
+    engine = choose_engine(store, bucket, "s5cmd", 8, ObjectOptions(), QUICK)
+    assert isinstance(engine.fast, S5cmdSender)
+    return replace(engine, fast=replace(engine.fast, binary=binary))
 
 
 def monitor(stall_seconds: float = 5.0) -> StallMonitor:
@@ -99,7 +99,7 @@ def test_what_s5cmd_does_not_answer_for_is_sent_all_the_same(
 ) -> None:
     uploads = uploads_of(tmp_path, ["a.jpg", "b/c.jpg"])
 
-    sent = lane_with(fake(tmp_path, script), store, bucket).send(uploads, tmp_path)
+    sent = engine_with(fake(tmp_path, script), store, bucket).send(uploads, tmp_path)
 
     assert outcomes(sent) == [("sent", "")] * 2
     assert stored(store, bucket) == {upload.key: content_of(upload) for upload in uploads}
@@ -107,9 +107,9 @@ def test_what_s5cmd_does_not_answer_for_is_sent_all_the_same(
 
 
 def test_what_it_claims_is_its_word_and_no_proof(store: Store, bucket: str, tmp_path: Path) -> None:
-    lane = lane_with(fake(tmp_path, "say_sent('a.jpg')"), store, bucket)
+    engine = engine_with(fake(tmp_path, "say_sent('a.jpg')"), store, bucket)
 
-    assert outcomes(lane.send(uploads_of(tmp_path, ["a.jpg"]), tmp_path)) == [("sent", "")]
+    assert outcomes(engine.send(uploads_of(tmp_path, ["a.jpg"]), tmp_path)) == [("sent", "")]
     assert stored(store, bucket) == {}
 
 
@@ -121,7 +121,7 @@ def test_the_two_that_run_at_a_time_share_the_processors(
     told = tmp_path / "told"
     binary = fake(tmp_path, f"open({str(told)!r}, 'w').write(os.environ['GOMAXPROCS']); say_sent('a.jpg')")
 
-    lane_with(binary, store, bucket).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path)
+    engine_with(binary, store, bucket).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path)
 
     assert told.read_text() == share
 
@@ -129,10 +129,10 @@ def test_the_two_that_run_at_a_time_share_the_processors(
 def test_one_that_hangs_is_ended_and_the_rest_sent(store: Store, bucket: str, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     binary = fake(tmp_path, f"open({str(pid)!r}, 'w').write(str(os.getpid())); say_sent('a.jpg'); time.sleep(60)")
-    lane = lane_with(binary, store, bucket)
-    lane = replace(lane, retry=replace(lane.retry, patience=replace(QUICK, stall_seconds=1.0)))
+    engine = engine_with(binary, store, bucket)
+    engine = replace(engine, retry=replace(engine.retry, patience=replace(QUICK, stall_seconds=1.0)))
 
-    sent = lane.send(uploads_of(tmp_path, ["a.jpg", "b.jpg"]), tmp_path)
+    sent = engine.send(uploads_of(tmp_path, ["a.jpg", "b.jpg"]), tmp_path)
 
     assert outcomes(sent) == [("sent", "")] * 2
     assert list(stored(store, bucket)) == ["b.jpg"]
@@ -153,9 +153,9 @@ def test_one_that_is_slow_but_sends_is_left_to_work(tmp_path: Path, store: Store
 
 
 def test_one_that_cannot_be_started_leaves_all_to_boto3(store: Store, bucket: str, tmp_path: Path) -> None:
-    lane = lane_with(tmp_path / "nothing", store, bucket)
+    engine = engine_with(tmp_path / "nothing", store, bucket)
 
-    assert outcomes(lane.send(uploads_of(tmp_path, ["a.jpg"]), tmp_path)) == [("sent", "")]
+    assert outcomes(engine.send(uploads_of(tmp_path, ["a.jpg"]), tmp_path)) == [("sent", "")]
     assert list(stored(store, bucket)) == ["a.jpg"]
 
 
@@ -167,9 +167,9 @@ def test_killed_alone_it_leaves_the_rest_to_boto3(tmp_path: Path) -> None:
         return STORED
 
     with Misbehaving(answer) as server:
-        lane = choose_lane(server.store, "bucket", "s5cmd", 8, ObjectOptions(), QUICK)
+        engine = choose_engine(server.store, "bucket", "s5cmd", 8, ObjectOptions(), QUICK)
         answers: list[SendResult] = []
-        work = threading.Thread(target=lambda: answers.extend(lane.send(uploads_of(tmp_path, ["a", "b"]), tmp_path)))
+        work = threading.Thread(target=lambda: answers.extend(engine.send(uploads_of(tmp_path, ["a", "b"]), tmp_path)))
         work.start()
         os.kill(child_of(os.getpid()).pid, signal.SIGKILL)
         calm.set()
@@ -202,10 +202,11 @@ def test_no_s5cmd_outlives_a_run_that_is_killed(silent_store: Misbehaving, tmp_p
         from imagehaul.store.credentials import AccessKey
         from imagehaul.records import ObjectOptions
         from imagehaul.store.endpoint import Store
-        from imagehaul.transfer.engines import choose_lane
+        from imagehaul.transfer.engines import choose_engine
         store = Store(url=sys.argv[1], credentials=AccessKey("key", "secret"))
         folder = Path(sys.argv[2])
-        choose_lane(store, "bucket", "s5cmd", 8, ObjectOptions()).send([upload_of(folder / "file 0", "a.jpg")], folder)
+        engine = choose_engine(store, "bucket", "s5cmd", 8, ObjectOptions())
+        engine.send([upload_of(folder / "file 0", "a.jpg")], folder)
     """
     tests = str(Path(__file__).parents[2])
     command = [sys.executable, "-c", textwrap.dedent(script), silent_store.store.url, str(tmp_path), tests]
@@ -325,7 +326,7 @@ def test_a_file_that_vanishes_as_s5cmd_walks_costs_the_others_nothing(
         return command(self, *rest)
 
     monkeypatch.setattr(S5cmdSender, "_command", late)
-    sent = lane_with(find_s5cmd().binary, store, bucket).send(uploads, tmp_path)
+    sent = engine_with(find_s5cmd().binary, store, bucket).send(uploads, tmp_path)
 
     assert outcomes(sent) == [("failed", "SOURCE_GONE"), ("sent", ""), ("sent", "")]
     assert sorted(stored(store, bucket)) == ["b.jpg", "c.jpg"]
