@@ -30,11 +30,12 @@ from imagehaul.ledger.inventory import (
     refuse_collisions,
 )
 from imagehaul.ledger.ledger_file import write_ledger
-from imagehaul.ledger.matching import load_annotations, match_annotations
+from imagehaul.ledger.matching import match_annotations
 from imagehaul.ledger.plan import Wanted, make_plan, pack_batch
 from imagehaul.ledger.planned import planned_images
 from imagehaul.ledger.proof import collect_outcome, prove
 from imagehaul.ledger.rows import LedgerRow, write_part
+from imagehaul.ledger.statements import load_annotations
 from imagehaul.mapping import Mapping
 from imagehaul.records import Annotation, Box, SourceFile, StoredObject
 
@@ -106,7 +107,7 @@ def listed(count: int, after: bool) -> Iterator[StoredObject]:
 
 def statements(count: int) -> Iterator[Annotation]:
     for number in range(0, count, 2):
-        yield Annotation(path_of(number), "path", "box", BOX.label, "object_annotations.csv", "", BOX)
+        yield Annotation(path_of(number), "path", "box", BOX.label, "object_annotations.csv", ("",), BOX)
 
 
 def rerun(count: int, folder: Path) -> dict[str, float]:

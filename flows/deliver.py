@@ -29,7 +29,7 @@ from imagehaul.flows.parameters import (
 from imagehaul.flows.publication_event import tell_others
 from imagehaul.flows.run_labels import named, tag_run
 from imagehaul.flows.stage_tasks import as_task
-from imagehaul.records import Request, Rerun, WhenLocked
+from imagehaul.records import Request, Rerun, WhenLocked, locations
 
 
 class DeliveryError(HaulError):
@@ -52,7 +52,7 @@ def deliver(
     dry_run: bool = False,
     approve: bool = False,
     allow_loss: bool = False,
-    annotations: str = "",
+    annotations: str | list[str] = "",
     when_locked: WhenLocked = "wait",
     source_type: str = "",
     column: str = "",
@@ -73,7 +73,7 @@ def deliver(
         dry_run: Shows the plan and sends nothing.
         approve: Shows the plan, and waits until somebody accepts it here.
         allow_loss: Publishes in spite of MAX_REJECTED and MAX_VANISHED.
-        annotations: A file, a folder or an s3:// URI. Empty: beside the images.
+        annotations: A file, a folder or an s3:// URI, or several. Empty: beside the images.
         when_locked: What to do while another run works on the data set.
         source_type: Forces a kind of source: list, archive, prefix or folder. Empty: by its form.
         column: Which column of a list names the pictures. Empty: by its name.
@@ -85,7 +85,7 @@ def deliver(
         request = Request(
             dataset,
             source,
-            annotations,
+            locations(annotations),
             rerun,
             dry_run,
             allow_loss,

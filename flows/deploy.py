@@ -141,8 +141,10 @@ class Deployer:
             )
         found = {key: _by_id(value, client) for key, value in given.items()}
         for key in ("source", "annotations"):
-            if (place := found.get(key)) and "://" not in place:
-                found[key] = str((self.file.parent / place).absolute())
+            if place := found.get(key):
+                found[key] = (
+                    [self._absolute(one) for one in place] if isinstance(place, list) else self._absolute(place)
+                )
         if "settings" in takes:
             settings, warnings = resolve_settings(
                 found.get("settings") or {}, self.config, self.environ, self.file.parent
@@ -150,6 +152,9 @@ class Deployer:
             self.warnings += [warning for warning in warnings if warning not in self.warnings]
             found["settings"] = form_of(settings)
         return found
+
+    def _absolute(self, place: str) -> str:
+        return place if "://" in place else str((self.file.parent / place).absolute())
 
 
 def _apply(entry: dict[str, Any], flow: Flow[Any, Any]) -> None:

@@ -16,6 +16,7 @@ from imagehaul.flows.flow_progress import progress_of_run
 from imagehaul.flows.parameters import DatasetName, SettingsForm, StoreBlock, settings_of_run
 from imagehaul.flows.run_labels import named, tag_run
 from imagehaul.progress import human_bytes
+from imagehaul.records import locations
 
 
 @flow(name="verify", flow_run_name=named("verify", "dataset"))
@@ -24,7 +25,7 @@ def verify(
     store: StoreBlock,
     content: bool = False,
     repair_from: str = "",
-    annotations: str = "",
+    annotations: str | list[str] = "",
     *,
     settings: SettingsForm,
 ) -> State[Any]:
@@ -35,7 +36,7 @@ def verify(
         store: The object store. It alone decides URL, region, keys and CA.
         content: Reads every byte back and compares SHA-256.
         repair_from: A folder or s3://bucket/prefix, to send again what is missing or changed. Empty: only looks.
-        annotations: For a repair: a file, a folder or an s3:// URI. Empty: beside the images.
+        annotations: For a repair: a file, a folder or an s3:// URI, or several. Empty: beside the images.
         settings: As the delivery had them.
     """
     tag_run(dataset)
@@ -48,7 +49,7 @@ def verify(
             as_tasks(dataset),
             content,
             repair_from,
-            annotations,
+            locations(annotations),
         )
     except HaulError as error:
         return failed(error)

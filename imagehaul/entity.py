@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from imagehaul.layout import Layout
 from imagehaul.mapping import url_of
@@ -35,7 +36,10 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One annotation of one image: its box in pixels, and key and URL of its crop, "" where there is none."""
+    """One annotation of one image: its box in pixels, and key and URL of its crop, "" where there is none.
+
+    `metadata`: of a box, by the columns' names in the index.
+    """
 
     kind: str
     text: str
@@ -43,6 +47,7 @@ class Statement:
     crop_id: str
     crop: str
     crop_url: str
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ class Entity:
 
     `url` is what a UX shows: the thumbnail, or the image itself. `width`, `height`: pixels of the upright picture, 0
     where nobody could decode it; `box_width`, `box_height`: of the picture that the boxes lie in, as BOX_SPACE says.
-    `split`: `train`, `val` and the like, "" where the data set is not split.
+    `split`: the part of the data set that it belongs to, such as train, "" where nothing says so. `metadata`: as above.
     """
 
     path: str
@@ -80,6 +85,7 @@ class Entity:
     thumbnail_url: str
     statements: tuple[Statement, ...]
     split: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
 
     @property
     def boxes(self) -> list[Statement]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -83,23 +84,26 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What one line of an annotation file says about one image.
+    """What one line of an annotation file says about one image, or about all images of a folder.
 
-    `reference` names the image: by its `path` (relative to the annotation file's folder, or to the source)
-    or by its `stem` (the same without a suffix; else the base name where one image alone has it).
-    `text` is the label or the caption. `image_width`, `image_height`: pixels, as the file says; 0 = it does not.
-    `folder`: the annotation file's folder relative to the source, "" for the source itself, None = outside it.
+    `reference` names the image by its `path` or by its `stem` (the same without a suffix), or the `folder` of images,
+    as seen from one of `places`, best first: folders relative to the source, "" for the source itself. Where no
+    image has that stem, the only one with its base name is meant, if `apart` are folders of its path too.
+    `text`: the label, the caption or the name of the split. `metadata`: as a `MetadataReader` gave it, of a box or,
+    with the kind of that name, of the image. `image_width`, `image_height`: pixels, as the file says; 0 = it does not.
     """
 
     reference: str
-    match: Literal["path", "stem"]
-    kind: Literal["box", "label", "caption"]
+    match: Literal["path", "stem", "folder"]
+    kind: Literal["box", "label", "caption", "split", "metadata"]
     text: str
     origin: str
-    folder: str | None
+    places: tuple[str, ...] = ("",)
     box: Box | None = None
     image_width: int = 0
     image_height: int = 0
+    apart: tuple[str, ...] = ()
+    metadata: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,7 +346,7 @@ class BatchReference:
 class Request:
     """What one delivery is asked to do; how it does it stands in the settings.
 
-    `source`: a folder or `s3://bucket/prefix`. `annotations`: a file, a folder or an `s3://` URI; "" looks beside
+    `source`: a folder or `s3://bucket/prefix`. `annotations`: files, folders or `s3://` URIs; none looks beside
     the images. `broken`: a Parquet file of objects (`problem`, `key`) that a verification found not to be as the
     ledger says; they count as not being in the store.
     `source_type`: a name in the registry of sources, "" = by the source's form. `column`: of a list, "" = by its name.
@@ -351,7 +355,7 @@ class Request:
 
     dataset: str
     source: str
-    annotations: str = ""
+    annotations: tuple[str, ...] = ()
     rerun: Rerun = "changed"
     dry_run: bool = False
     allow_loss: bool = False
@@ -360,3 +364,8 @@ class Request:
     source_type: str = ""
     column: str = ""
     source_store: str = ""
+
+
+def locations(said: str | Iterable[str] | None) -> tuple[str, ...]:
+    """One place or several, as a form or the command line gives them; "" is none."""
+    return tuple(filter(None, (said,) if isinstance(said, str) else said or ()))

@@ -135,6 +135,10 @@ class Settings(BaseModel):
     source_ca_bundle: Annotated[Text, AfterValidator(checks.folder)] = Field(
         default="", description="PEM file with the CA of the source's store or web servers. Not set: the system's."
     )
+    ignore_case: bool = Field(
+        default=False,
+        description="Annotations may write an image's name in another case, where it is then the name of one alone.",
+    )
     thumbnail_size: int = Field(
         default=256, ge=16, le=4096, description="Longest side of a thumbnail, in pixels. Nothing is enlarged."
     )

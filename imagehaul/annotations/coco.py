@@ -11,27 +11,29 @@ import math
 import posixpath
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from imagehaul.annotations.boxes import NO_BOX, coordinate, hull, pixels
+from imagehaul.annotations.boxes import NO_BOX, hull, pixels
+from imagehaul.annotations.coco_objects import EXPECTED, OTHER, coco_objects
+from imagehaul.annotations.format import AnnotationFormat, Found, Items, Location
 from imagehaul.annotations.json_events import json_events
+from imagehaul.annotations.place import Place, below
+from imagehaul.annotations.rle import Mask, box_of
 from imagehaul.cells import text
 from imagehaul.errors import AnnotationError
 from imagehaul.records import Annotation, AnnotationProblem, Box
+from imagehaul.splits import LAYOUT_FOLDERS, split_in_name, split_of_folder
 from imagehaul.text import legible
 
-_ARRAYS = ("images", "categories", "annotations")
-_EXPECTED = "A COCO file is one object with the lists images, categories and annotations."
-_OTHER = object()
-"""Stands for a map or list that is not looked into."""
-
-_BEGINNINGS = frozenset({"start_map", "start_array"})
-_ENDS = frozenset({"end_map", "end_array"})
-_MAX_DEPTH = 64
+_INSTANCES = "instances_"
+_IN_A_FOLDER = "_annotations.coco.json"
+"""As Roboflow exports it, one for each split."""
+_FOLDERS = 100
+"""A place with more folders than this is asked for the file in those alone that have a split's name."""
 
 _TABLES = """
     CREATE TABLE image (id TEXT PRIMARY KEY, file TEXT, width INTEGER, height INTEGER) WITHOUT ROWID;
@@ -57,8 +59,31 @@ _JOIN = """
 """
 
 
-def read_coco(path: Path, shown: str, folder: str | None, scratch: Path) -> Iterator[Annotation | AnnotationProblem]:
+_SAME_FILE = "SELECT file, count(*) FROM image WHERE file <> '' GROUP BY file HAVING count(*) > 1"
+
+
+def find(place: Place) -> list[Found]:
+    """`annotations.json`; `annotations/instances_*.json`, as COCO is laid out; a file in each split's folder."""
+    found = [Found("annotations.json", documented=True)] if place.is_file("annotations.json") else []
+    found += [
+        Found(f"annotations/{name}")
+        for name in place.files("annotations")
+        if name.startswith(_INSTANCES) and name.endswith(".json")
+    ]
+    folders = place.folders("")
+    if len(folders) > _FOLDERS:
+        folders = list(filter(split_of_folder, folders))
+    files = [_IN_A_FOLDER, *(f"{folder}/{_IN_A_FOLDER}" for folder in folders)]
+    return found + [Found(file) for file in files if place.is_file(file)]
+
+
+def read(location: Location) -> tuple[str, Items]:
+    return "COCO", _read(location)
+
+
+def _read(location: Location) -> Items:
     """Raises AnnotationError, with line and byte, where the file is no JSON; and where it is no COCO."""
+    path, shown, scratch = location.path, location.shown, location.scratch
     try:
         with (
             tempfile.TemporaryDirectory(dir=scratch, prefix="coco-") as room,
@@ -66,7 +91,14 @@ def read_coco(path: Path, shown: str, folder: str | None, scratch: Path) -> Iter
         ):
             database.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {_TABLES}")
             yield from _load(database, path, shown)
-            yield from _joined(database, shown, folder)
+            split, places = _split(location)
+            for file, count in database.execute(_SAME_FILE):
+                reason = "Several ids of images have one file_name: what is said of each is said of that picture"
+                yield AnnotationProblem(reason, f"{shown}: {count} ids of {file}", used=True)
+            if split:
+                for (file,) in database.execute("SELECT DISTINCT file FROM image WHERE file <> ''"):
+                    yield Annotation(posixpath.normpath(file), "path", "split", split, shown, places)
+            yield from _joined(database, shown, places)
     except OSError as error:
         raise AnnotationError(f"{shown}: cannot be read: {error.strerror}: {error.filename or path}.") from error
     except sqlite3.Error as error:
@@ -76,7 +108,32 @@ def read_coco(path: Path, shown: str, folder: str | None, scratch: Path) -> Iter
         ) from error
 
 
-def _joined(database: sqlite3.Connection, shown: str, folder: str | None) -> Iterator[Annotation | AnnotationProblem]:
+def _split(location: Location) -> tuple[str, tuple[str, ...]]:
+    """The split that the file is about, "" for none, and the folders in which its pictures may lie.
+
+    `instances_train2017.json` is about the pictures in `train2017` or `images/train2017`, seen from the folder that
+    holds `annotations`; a file in a folder `train` is about those beside it.
+    """
+    stem, around = posixpath.splitext(posixpath.basename(location.shown))[0], posixpath.basename(location.root)
+    word = stem.removeprefix(_INSTANCES) if stem.startswith(_INSTANCES) else split_in_name(stem)
+    split = split_of_folder(word) or ("" if word == "default" else word) or split_of_folder(around)
+    beside = location.folder or ""
+    above = posixpath.dirname(beside) if posixpath.basename(beside) in LAYOUT_FOLDERS else beside
+    others = []
+    for folder in dict.fromkeys((above, "")):
+        for name in dict.fromkeys(filter(None, (word, split_of_folder(word)))):
+            others += [below(folder, name), below(folder, "images", name), below(folder, name, "images")]
+        if around in LAYOUT_FOLDERS:
+            others.append(below(folder, "images"))
+    places = location.places(*others)
+    source = split_of_folder(location.source_name)
+    if split and source not in ("", split) and location.folder != "":
+        # The source is the folder of another split: a picture of the same name in it is another picture.
+        places = tuple(place for place in places if place)
+    return split, places
+
+
+def _joined(database: sqlite3.Connection, shown: str, places: tuple[str, ...]) -> Items:
     for row in database.execute(_JOIN):
         identity, image, category, caption, boxed, *bounds, known, file, width, height, name = row
         origin = f"{shown}: annotation {identity}"
@@ -106,7 +163,7 @@ def _joined(database: sqlite3.Connection, shown: str, folder: str | None) -> Ite
             reference=posixpath.normpath(file),
             match="path",
             origin=origin,
-            folder=folder,
+            places=places,
             image_width=width,
             image_height=height,
         )
@@ -125,7 +182,7 @@ def _load(database: sqlite3.Connection, path: Path, shown: str) -> Iterator[Anno
     found: set[str] = set()
     numbers = itertools.count(1)
     with json_events(path, shown) as events:
-        for array, fields in _objects(events, found, shown):
+        for array, fields in coco_objects(events, found, shown):
             if array == "annotations":
                 problem = _add_annotation(database, next(numbers), fields, shown)
             else:
@@ -134,7 +191,7 @@ def _load(database: sqlite3.Connection, path: Path, shown: str) -> Iterator[Anno
                 yield problem
     if missing := {"images", "annotations"} - found:
         listed = legible(", ".join(sorted(found)[:10])) or "nothing"
-        raise AnnotationError(f"{shown}: no {' and no '.join(sorted(missing))} in it, but {listed}.\n{_EXPECTED}")
+        raise AnnotationError(f"{shown}: no {' and no '.join(sorted(missing))} in it, but {listed}.\n{EXPECTED}")
 
 
 def _add_annotation(
@@ -143,10 +200,9 @@ def _add_annotation(
     identity, bounds = _identity(fields.get("id")) or f"number {number}", _bounds(fields)
     joined = _identity(fields.get("image_id")), _identity(fields.get("category_id"))
     caption, boxed = text(fields.get("caption")), bounds is not None
+    if not boxed and not caption and fields.get("keypoints") is OTHER:
+        return AnnotationProblem("Keypoints without a box: left out", f"{shown}: annotation {identity}")
     database.execute(_ADD_ANNOTATION, (number, identity, *joined, caption, boxed, *(bounds or NO_BOX)))
-    if not boxed and fields.get("segmentation") is _OTHER:
-        reason = "A mask without a bbox: its category is read as a label of the whole image"
-        return AnnotationProblem(reason, f"{shown}: annotation {identity}", used=True)
     return None
 
 
@@ -174,55 +230,11 @@ def _bounds(fields: dict[str, Any]) -> tuple[float, ...] | None:
     bbox, polygons = fields.get("bbox"), fields.get("segmentation")
     if bbox is not None:
         return tuple(bbox) if isinstance(bbox, list) and len(bbox) == 4 else NO_BOX
+    if isinstance(polygons, Mask):
+        return box_of(polygons)
     return hull(polygons) if isinstance(polygons, list) and polygons else None
 
 
-def _objects(events: Iterable[tuple[str, Any]], found: set[str], shown: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each object of the three arrays, with its plain values and the numbers of its `bbox` and `segmentation`.
-
-    Depth 1 is the file's object, 2 an array in it, 3 an object in that, 4 and 5 the lists of numbers.
-    `found` gets the names at depth 1.
-    """
-    depth, array, key = 0, "", ""
-    fields: dict[str, Any] = {}
-    numbers: list[float] | None = None
-    for event, value in events:
-        if event == "map_key":
-            if depth == 3:
-                key = value
-            elif depth == 1:
-                found.add(value)
-                array = value if value in _ARRAYS else ""
-        elif event in _BEGINNINGS:
-            depth += 1
-            if depth < 4 and (array or depth == 1) and event != ("start_array" if depth == 2 else "start_map"):
-                raise _misshapen(shown, depth, array)
-            if depth > _MAX_DEPTH:
-                raise AnnotationError(f"{shown}: nested more than {_MAX_DEPTH} deep.\n{_EXPECTED}")
-            if depth == 3:
-                fields = {}
-            elif depth == 4 and array:
-                numbers = [] if event == "start_array" and key in ("bbox", "segmentation") else None
-                fields[key] = _OTHER if numbers is None else numbers
-            elif numbers is not None and (key == "bbox" or depth > 5 or event == "start_map"):
-                numbers.append(math.nan)
-        elif event in _ENDS:
-            if depth == 3 and array:
-                yield array, fields
-            elif depth == 4:
-                numbers = None
-            elif depth == 5 and numbers is not None and len(numbers) % 2:
-                numbers.append(math.nan)
-            depth -= 1
-        elif numbers is not None:
-            numbers.append(value if event == "number" else coordinate(value))
-        elif depth == 3:
-            if array:
-                fields[key] = value
-        elif depth < 3 and (array or depth == 0):
-            raise _misshapen(shown, depth + 1, array)
-
-
-def _misshapen(shown: str, depth: int, array: str) -> AnnotationError:
-    wrong = {1: "its top is no object", 2: f"{array} is no list", 3: f"something in {array} is no object"}
-    return AnnotationError(f"{shown}: {wrong[depth]}.\n{_EXPECTED}")
+FORMAT = AnnotationFormat(
+    name="COCO's annotations.json (or a .json file under any name)", suffixes=(".json",), read=read, find=find
+)

@@ -30,18 +30,17 @@ def header(path: Path, shown: str) -> list[str]:
     return names
 
 
-def rows(path: Path, shown: str, columns: Sequence[str]) -> Iterator[tuple[str, Sequence[str]] | AnnotationProblem]:
-    """The cells of these columns in each row, and where the row begins."""
+def rows(path: Path, shown: str, places: Sequence[int]) -> Iterator[tuple[str, Sequence[str]] | AnnotationProblem]:
+    """The cells of these columns, by their place in the header from 0, in each row, and where the row begins."""
     records = _records(path, shown)
-    names = [name.strip() for name in next(records)[1]]
-    places = [names.index(name) for name in columns]
+    columns = len(next(records)[1])
     for line, cells in records:
         if not any(cells):
             continue
-        if len(cells) < len(names) or any(cells[len(names) :]):
+        if len(cells) < columns or any(cells[columns:]):
             yield AnnotationProblem(
                 "A row with more or fewer cells than the header: left out",
-                f"{shown}:{line}: {len(cells)} cells, not {len(names)}",
+                f"{shown}:{line}: {len(cells)} cells, not {columns}",
             )
             continue
         yield f"{shown}:{line}", [cells[place] for place in places]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagehaul.errors import AnnotationError
-from imagehaul.records import AnnotationProblem
+from imagehaul.records import Annotation, AnnotationProblem
+from imagehaul.splits import folder_of_split, split_of_folder, told_apart
 
 MAX_BYTES = 64 * 2**20
 """A label file tells of one image; what is larger than this is something else."""
@@ -32,12 +33,12 @@ class LabelFile:
         return posixpath.splitext(self.path)[0]
 
 
-def label_files(root: Path, shown: str) -> Iterator[LabelFile | AnnotationProblem]:
-    """All files below `root`, in no order and never all in memory; links to folders are not followed.
+def label_files(root: Path, shown: str, folders: Iterable[str] = ("",)) -> Iterator[LabelFile | AnnotationProblem]:
+    """All files below these folders of `root`, in no order and never all in memory; links to folders are not followed.
 
     Raises AnnotationError where a folder cannot be read whole.
     """
-    waiting = [""]
+    waiting = [f"{folder}/" if folder else "" for folder in folders]
     while waiting:
         prefix = waiting.pop()
         try:
@@ -84,15 +85,35 @@ def content(label_file: LabelFile) -> bytes:
     return data
 
 
-def image_of(stem: str, folder: str | None, labels: str, images: str) -> tuple[str, str | None]:
-    """The stem of the image that a label file is about, and the folder which that is relative to.
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Whose a label file is: the stem of an image's path, where it is looked for, and what no guess may cross."""
+
+    reference: str
+    places: tuple[str, ...]
+    apart: tuple[str, ...]
+
+
+def image_of(stem: str, folder: str | None, root: str, labels: str, images: str) -> Image:
+    """The image that a label file is about.
 
     Where the last folder called `labels` stands in the path, its image lies in one called `images`:
-    `labels/train/a.txt` is about `images/train/a.jpg`. Elsewhere both have the same relative path.
+    `labels/train/a.txt` is about `images/train/a.jpg`. Elsewhere both have the same relative path. `folder`: what
+    holds the label files, relative to the source, None = outside; `root`: the same folder as messages name it.
     """
+    apart = told_apart(posixpath.dirname(stem), root if folder is None else folder)
     parts = (f"{folder}/{stem}" if folder else stem).split("/")
     for index in range(len(parts) - 2, -1, -1):
         if parts[index] == labels:
             parts[index] = images
-            return "/".join(parts), "" if folder is not None else None
-    return stem, folder
+            return Image("/".join(parts), ("",), apart)
+    return Image(stem, tuple(dict.fromkeys((folder or "", ""))), apart)
+
+
+def split_folders(folders: Iterable[str], folder: str | None, labels: str, images: str) -> Iterator[Annotation]:
+    """Of the folders that hold label files those that have a split's name, as folders of images."""
+    for split_folder in sorted(set(filter(None, map(folder_of_split, folders)))):
+        image = image_of(f"{split_folder}/any", folder, "", labels, images)
+        reference = posixpath.dirname(image.reference)
+        split = split_of_folder(posixpath.basename(split_folder))
+        yield Annotation(reference, "folder", "split", split, f"the folder {reference}", image.places)

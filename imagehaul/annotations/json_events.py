@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ def json_events(path: Path, shown: str) -> Iterator[Iterator[tuple[str, Any]]]:
     import ijson
 
     with path.open("rb") as file:
-        counted = _Counted(file)
+        counted = CountedFile(file)
         try:
             yield ijson.basic_parse(counted, use_float=True, buf_size=_BLOCK)
         except (ijson.JSONError, UnicodeDecodeError) as error:
@@ -32,20 +33,56 @@ def json_events(path: Path, shown: str) -> Iterator[Iterator[tuple[str, Any]]]:
             raise AnnotationError(_not_json(shown, position, line, file.read(9), str(error))) from error
 
 
-class _Counted:
-    """A file that knows how far it was read, without its byte order mark; one byte at a time after `careful`."""
+_NO_NUMBER = (b"NaN", b"Infinity", b"-Infinity")
+_MAY_GO_ON = {bytes([sign]) for sign in b"-InfityNa\\"}
+_ESCAPED = re.compile(rb"\\.", re.DOTALL)
+_TEXT_OR_NO_NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|$)|NaN|-?Infinity', re.DOTALL)
+
+
+class CountedFile:
+    """A file that knows how far it was read, without its byte order mark; one byte at a time after `careful`.
+
+    NaN and Infinity, which Python writes and JSON does not know, are given as an empty text of the same length: that
+    is no number to whoever reads the field, and costs nothing where nobody does.
+    """
 
     def __init__(self, file: BinaryIO, careful: float = math.inf) -> None:
         self._file = file
         self._careful = careful
+        self._in_text = False
         self.position = 3 if file.read(3) == b"\xef\xbb\xbf" else file.seek(0)
         self.lines = 1
 
     def read(self, size: int) -> bytes:
         data = self._file.read(min(size, 1) if self.position >= self._careful else size)
+        # Neither a word nor a sign behind a backslash is cut in two.
+        while data and (_is_cut(data)) and (more := self._file.read(1)):
+            data += more
         self.position += len(data)
         self.lines += data.count(b"\n")
+        begins_in_text = self._in_text
+        quotes = _ESCAPED.sub(b"", data) if b"\\" in data else data
+        self._in_text ^= bool(quotes.count(b'"') % 2)
+        if b"NaN" in data or b"Infinity" in data:
+            whole = b'"' + data if begins_in_text else data
+            data = _TEXT_OR_NO_NUMBER.sub(_as_empty, whole)[begins_in_text:]
         return data
+
+
+def _is_cut(data: bytes) -> bool:
+    """Whether one of the words, or a sign behind a backslash, may go on behind the data."""
+    if data[-1:] not in _MAY_GO_ON:
+        return False
+    end = data[-len(b"-Infinity") :]
+    slashes = len(data) - len(data.rstrip(b"\\"))
+    return bool(slashes % 2) or any(
+        end.endswith(word[:length]) for word in _NO_NUMBER for length in range(1, len(word))
+    )
+
+
+def _as_empty(found: re.Match[bytes]) -> bytes:
+    word = found[0]
+    return word if word.startswith(b'"') else b'""'.ljust(len(word))
 
 
 def _position(path: Path, careful: int) -> tuple[int, int]:
@@ -53,7 +90,7 @@ def _position(path: Path, careful: int) -> tuple[int, int]:
     import ijson
 
     with path.open("rb") as file:
-        counted = _Counted(file, careful)
+        counted = CountedFile(file, careful)
         try:
             for _event in ijson.basic_parse(counted, use_float=True, buf_size=_BLOCK):
                 pass
@@ -66,8 +103,6 @@ def _not_json(shown: str, position: int, line: int, there: bytes, reason: str) -
     where = f"{shown}, line {line} (byte {position:,})"
     if position == 0:
         return f"{shown}: the file is empty."
-    if there.lstrip(b"-").startswith((b"NaN", b"Inf")):
-        return f"{where}: NaN and Infinity are no JSON.\nWrite null, or leave the annotation out."
     if not there or "premature EOF" in reason or "Incomplete" in reason:
         return f"{where}: the JSON ends too early: the file seems to be cut off."
     plain = reason.removeprefix("b'").splitlines()[0].split("\\n")[0]

@@ -19,13 +19,29 @@ def header(path: Path, shown: str) -> list[str]:
         return list(file.schema_arrow.names)
 
 
-def rows(path: Path, shown: str, columns: Sequence[str]) -> Iterator[tuple[str, Sequence[Any]]]:
-    """The cells of these columns in each row, and the row's number from 1."""
+def without_text(path: Path, shown: str) -> dict[str, str]:
+    """The columns whose type no plain value or list of them has, with that type: pictures in bytes, structs."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def is_plain(kind: pa.DataType) -> bool:
+        return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+    with _named(shown), pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+    kinds = {field.name: field.type for field in schema}
+    items = {name: kind.value_type if hasattr(kind, "value_type") else kind for name, kind in kinds.items()}
+    return {name: str(kinds[name]) for name, item in items.items() if not is_plain(item)}
+
+
+def rows(path: Path, shown: str, places: Sequence[int]) -> Iterator[tuple[str, Sequence[Any]]]:
+    """The cells of these columns, by their place in the header from 0, in each row, and the row's number from 1."""
     import pyarrow.parquet as pq
 
     number = 0
     with _named(shown), pq.ParquetFile(path, buffer_size=2**16, pre_buffer=False) as file:
-        for batch in file.iter_batches(batch_size=_ROWS, columns=list(columns), use_threads=False):
+        columns = [file.schema_arrow.names[place] for place in places]
+        for batch in file.iter_batches(batch_size=_ROWS, columns=columns, use_threads=False):
             cells = [batch.column(name).to_pylist() for name in columns]
             for row in zip(*cells, strict=True):
                 number += 1

@@ -1,96 +1,45 @@
-"""What is known about the images already: boxes, labels and captions, whatever format they come in.
+"""The formats of annotations, and what a place holds of them.
 
-A new format is a module that yields `Annotation` and `AnnotationProblem`, and its place in `_open` below.
+A new format is a module with an `AnnotationFormat`, and its line in `FORMATS`.
 """
 
 from __future__ import annotations
 
-import itertools
-import os
 import posixpath
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-from imagehaul.annotations.coco import read_coco
-from imagehaul.annotations.folder import LabelFile, label_files
-from imagehaul.annotations.tables import read_table
-from imagehaul.annotations.voc import read_voc, read_voc_file
-from imagehaul.annotations.yolo import NAME_FILES, read_yolo, read_yolo_file, starts_as_label
+from imagehaul.annotations import coco, tables, voc, yolo
+from imagehaul.annotations.folder import label_files
+from imagehaul.annotations.format import AnnotationFormat, Found, Location
+from imagehaul.annotations.place import FolderPlace, Place, below
+from imagehaul.annotations.reading import Reading
 from imagehaul.errors import AnnotationError
-from imagehaul.records import Annotation, AnnotationProblem
-from imagehaul.text import legible
+from imagehaul.records import AnnotationProblem
 
-EXAMPLES = 3
+FORMATS: tuple[AnnotationFormat, ...] = (tables.FORMAT, coco.FORMAT, voc.FORMAT, yolo.FORMAT)
 
-_BOX_FILES = ("object_annotations.csv", "object_annotations.parquet", "annotations.json")
-_LABEL_FILES = ("image_annotations.csv", "image_annotations.parquet")
-DOCUMENTED_NAMES = _BOX_FILES + _LABEL_FILES
-"""What lies beside the images: https://docs.visual-layer.com/docs/Creating-Datasets/importing-annotations"""
+BESIDE = tuple(dict.fromkeys(name for known in FORMATS for name in known.beside))
+"""Names of files that may have to be read with a folder of label files, and may lie in the folder above it."""
 
-_SUFFIXES = {".csv", ".parquet", ".json", ".xml", ".txt", *(posixpath.splitext(name)[1] for name in NAME_FILES)}
-
-_KNOWN = (
-    f"Known are {', '.join(DOCUMENTED_NAMES)} (or a .csv, .parquet or .json file under any name), "
-    "a folder of Pascal VOC XML files and one of YOLO text files."
-)
-
-_Items = Iterator[Annotation | AnnotationProblem]
+_CLAIMS = {known.name: known.claims for known in FORMATS if known.claims}
+_WHOLE = {suffix for known in FORMATS if not known.claims for suffix in known.suffixes}
+_SUFFIXES = {suffix for known in FORMATS for suffix in known.suffixes} | {
+    posixpath.splitext(name)[1] for name in BESIDE
+}
 
 
-@dataclass(slots=True)
-class ProblemCount:
-    count: int = 0
-    used: bool = False
-    examples: list[str] = field(default_factory=list)
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is read of a place, and a line on what is not. `found` may be empty."""
+
+    found: tuple[Found, ...]
+    lines: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class Reading:
-    """The annotations of one file or folder, to be iterated once; the counts are whole when that is done.
-
-    `problems` by their reason. Iterating raises AnnotationError where the file is broken further on.
-    """
-
-    format: str
-    shown: str
-    items: _Items = field(repr=False)
-    counts: Counter[str] = field(default_factory=Counter)
-    problems: dict[str, ProblemCount] = field(default_factory=dict)
-
-    def __iter__(self) -> Iterator[Annotation]:
-        for item in self.items:
-            if isinstance(item, Annotation):
-                self.counts[item.kind] += 1
-                yield item
-            else:
-                problem = self.problems.setdefault(item.reason, ProblemCount(used=item.used))
-                problem.count += 1
-                if len(problem.examples) < EXAMPLES:
-                    problem.examples.append(legible(item.where))
-
-    def summary(self) -> str:
-        """`boxes.csv (object table): 3 boxes, 1 label`."""
-        plurals = {"box": "boxes", "label": "labels", "caption": "captions"}
-        counted = [
-            f"{count:,} {kind if count == 1 else plurals[kind]}" for kind in plurals if (count := self.counts[kind])
-        ]
-        return f"{self.shown} ({self.format}): {', '.join(counted) or 'nothing'}"
-
-    def warnings(self) -> list[str]:
-        """A line for each sort of problem: how often, and where for example."""
-        return [
-            f"{reason} ({problem.count:,} times, e.g. {problem.examples[0]})"
-            if problem.count > 1
-            else f"{reason} ({problem.examples[0]})"
-            for reason, problem in self.problems.items()
-        ]
-
-
-def is_annotation_file(name: str) -> bool:
-    """Whether a file of this base name tells of the images in its folder and below."""
-    return name in DOCUMENTED_NAMES
+def known_formats() -> str:
+    return f"Known are {'; '.join(known.name for known in FORMATS)}."
 
 
 def may_tell_of_images(name: str) -> bool:
@@ -98,91 +47,116 @@ def may_tell_of_images(name: str) -> bool:
     return posixpath.splitext(name)[1].lower() in _SUFFIXES
 
 
-def choose_annotations(names: Iterable[str]) -> list[str]:
-    """The documented names among these of one folder. Raises AnnotationError where two say the same twice."""
-    found = set(names)
-    for alike in (_BOX_FILES, _LABEL_FILES):
-        if len(rivals := [name for name in alike if name in found]) > 1:
+def find_annotations(place: Place) -> Choice:
+    """What lies in a place under the names that a format has for it, at most one file or layout for the boxes.
+
+    Names that Visual Layer documents count before layouts of data sets; what does not count is named. Raises
+    AnnotationError where two files of documented names would say the same twice.
+    """
+    layouts: list[list[Found]] = []
+    documented: list[Found] = []
+    lines: list[str] = []
+    for known in FORMATS:
+        try:
+            found = known.find(place)
+        except AnnotationError as error:
+            lines.append(f"Not looked at for annotations: {error}")
+            continue
+        documented += [item for item in found if item.documented]
+        layouts.append([item for item in found if not item.documented])
+    for says in ("boxes", "labels"):
+        if len(rivals := [item.path for item in documented if item.says == says]) > 1:
             raise AnnotationError(
                 f"{' and '.join(rivals)} lie side by side, and what both say would count twice.\n"
                 "Keep one of them, or name the one that counts with --annotations."
             )
-    return [name for name in DOCUMENTED_NAMES if name in found]
-
-
-def find_annotations(folder: Path) -> list[Path]:
-    """The annotation files that lie in this folder under their documented names, not below it."""
-    there = (name for name in DOCUMENTED_NAMES if os.path.lexists(folder / name))
-    return [folder / name for name in choose_annotations(there)]
-
-
-def folder_in_source(location: Path, source: Path) -> str | None:
-    """The folder that `Annotation.folder` speaks of, for a file or folder of annotations."""
-    folder = os.path.realpath(location if location.is_dir() else location.parent)
-    relative = Path(os.path.relpath(folder, os.path.realpath(source)))
-    if ".." in relative.parts:
-        return None
-    return "" if relative == Path() else relative.as_posix()
-
-
-def read_annotations(location: Path, scratch: Path, folder: str | None = None, shown: str | None = None) -> Reading:
-    """A stream of what a file or a folder says; memory does not grow with either.
-
-    `folder`: where it lies relative to the source, None = outside. `scratch` holds the joins of COCO files.
-    `shown` is how messages name it, where it was downloaded. Raises AnnotationError where it is not there,
-    no annotation, or more than one thing.
-    """
-    shown = str(location) if shown is None else shown.rstrip("/")
-    if not location.exists():
-        raise AnnotationError(f"There are no annotations at {shown}.\nCorrect the path, or leave the option out.")
-    kind, items = _open(location, scratch, folder, shown)
-    return Reading(kind, shown, items)
-
-
-def _open(location: Path, scratch: Path, folder: str | None, shown: str) -> tuple[str, _Items]:
-    if location.is_dir():
-        return _open_folder(location, scratch, folder, shown)
-    suffix = location.suffix.lower()
-    if suffix in (".csv", ".parquet"):
-        return read_table(location, shown, folder)
-    if suffix == ".json":
-        return "COCO", read_coco(location, shown, folder, scratch)
-    if suffix == ".xml":
-        return "Pascal VOC", read_voc_file(LabelFile(location, location.name, shown), folder)
-    if suffix == ".txt":
-        return "YOLO", read_yolo_file(LabelFile(location, location.name, shown), folder)
-    mend = "\nFor YOLO, name the folder of the label files." if suffix in (".yaml", ".yml", ".names") else ""
-    raise AnnotationError(f"{shown}: no known annotation format.\n{_KNOWN}{mend}")
-
-
-def _open_folder(root: Path, scratch: Path, folder: str | None, shown: str) -> tuple[str, _Items]:
-    if files := find_annotations(root):
-        opened = [_open(file, scratch, folder, f"{shown}/{file.name}") for file in files]
-        kinds, items = zip(*opened, strict=True)
-        return ", ".join(kinds), itertools.chain(*items)
-    voc, yolo, suffixes = _survey(root, shown)
-    if voc and yolo:
-        raise AnnotationError(
-            f"{shown} holds both Pascal VOC ({voc}) and YOLO ({yolo}).\nName the folder of the one that counts."
+    boxes = any(item.says == "boxes" for item in documented)
+    chosen = [] if boxes else next(filter(None, layouts), [])
+    if left_out := [item.path for items in layouts for item in items if item not in chosen]:
+        lines.append(
+            f"{(documented if boxes else chosen)[0].path} tells the boxes, and so these are not read: "
+            f"{', '.join(left_out)}. Name what counts with --annotations, which may be given several times."
         )
-    if voc:
-        return "Pascal VOC", read_voc(label_files(root, shown), folder)
-    if yolo:
-        return "YOLO", read_yolo(label_files(root, shown), root, folder)
-    found = ", ".join(f"{count:,} {suffix or 'without suffix'}" for suffix, count in suffixes.most_common(5))
-    raise AnnotationError(f"{shown}: no annotations in this folder; it holds {found or 'no files'}.\n{_KNOWN}")
+    return Choice((*documented, *chosen), tuple(lines))
 
 
-def _survey(root: Path, shown: str) -> tuple[str, str, Counter[str]]:
-    """An XML file, a text file that begins like a label file, and how many files there are of each suffix."""
-    voc = yolo = ""
+def open_found(location: Location, found: Iterable[Found]) -> Iterator[Reading]:
+    """What was found in a place; `location`: the place itself, on this machine."""
+    for item in found:
+        path = location.path / item.path
+        folder = item.path if path.is_dir() else posixpath.dirname(item.path)
+        inside = None if location.folder is None else below(location.folder, folder)
+        yield _open_one(replace(location, path=path, shown=f"{location.shown}/{item.path}", folder=inside))
+
+
+def open_annotations(location: Location) -> Iterator[Reading]:
+    """What a file says, or all that counts in a folder: streams, whose memory does not grow with them.
+
+    Raises AnnotationError where it is not there, no annotation, or more than one thing.
+    """
+    if not location.path.exists():
+        raise AnnotationError(
+            f"There are no annotations at {location.shown}.\nCorrect the path, or leave the option out."
+        )
+    if not location.path.is_dir():
+        yield _open_one(location)
+        return
+    choice = find_annotations(FolderPlace(location.path))
+    if choice.found:
+        readings = list(open_found(location, choice.found))
+        readings[0].said += choice.lines
+        yield from readings
+        return
+    known, files = _survey(location)
+    if known:
+        yield _read(known, location)
+    else:
+        yield from open_found(location, map(Found, files))
+
+
+def _open_one(location: Location) -> Reading:
+    """Raises AnnotationError where the file is of no known format."""
+    if location.path.is_dir():
+        known, _ = _survey(location)
+        if known:
+            return _read(known, location)
+    suffix = location.path.suffix.lower()
+    for known in FORMATS:
+        if suffix in known.suffixes:
+            return _read(known, location)
+    raise AnnotationError(f"{location.shown}: no known annotation format.\n{known_formats()}")
+
+
+def _read(known: AnnotationFormat, location: Location) -> Reading:
+    kind, items = known.read(location)
+    return Reading(kind, location.shown, items)
+
+
+def _survey(location: Location) -> tuple[AnnotationFormat | None, list[str]]:
+    """The format whose label files lie in the folder or below it; else the files in it that one file for all may be.
+
+    Raises AnnotationError where label files of two formats lie there, or nothing that is known.
+    """
+    claimed: dict[str, str] = {}
     suffixes: Counter[str] = Counter()
-    for entry in label_files(root, shown):
+    whole: list[str] = []
+    for entry in label_files(location.path, location.shown):
         if isinstance(entry, AnnotationProblem):
             continue
         suffixes[entry.suffix] += 1
-        if not voc and entry.suffix == ".xml":
-            voc = entry.path
-        elif not yolo and entry.suffix == ".txt" and starts_as_label(entry):
-            yolo = entry.path
-    return voc, yolo, suffixes
+        claiming = next((name for name, claims in _CLAIMS.items() if name not in claimed and claims(entry)), "")
+        if claiming:
+            claimed[claiming] = entry.path
+        elif "/" not in entry.path and entry.suffix in _WHOLE and entry.path not in BESIDE:
+            whole.append(entry.path)
+    if len(claimed) > 1:
+        two = " and ".join(f"{name} ({path})" for name, path in claimed.items())
+        raise AnnotationError(f"{location.shown} holds both {two}.\nName the folder of the one that counts.")
+    if claimed:
+        return next(known for known in FORMATS if known.name in claimed), []
+    if whole:
+        return None, sorted(whole)
+    found = ", ".join(f"{count:,} {suffix or 'without suffix'}" for suffix, count in suffixes.most_common(5))
+    raise AnnotationError(
+        f"{location.shown}: no annotations in this folder; it holds {found or 'no files'}.\n{known_formats()}"
+    )

@@ -1,138 +1,142 @@
-"""Tables of boxes or of labels, as CSV or Parquet: `object_annotations` and `image_annotations`.
+"""Tables of boxes or of labels, as CSV or Parquet: what their columns are.
 
-https://docs.visual-layer.com/docs/Creating-Datasets/importing-annotations
+https://docs.visual-layer.com/docs/Creating-Datasets/importing-annotations has `object_annotations` and
+`image_annotations`. Corners (`xmin`, `ymin`, `xmax`, `ymax`) are what TensorFlow's converters and Roboflow write; there
+`width` and `height` are the picture's. Columns that mean nothing here are metadata of the row.
 """
 
 from __future__ import annotations
 
 import itertools
-import posixpath
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 from imagehaul.annotations import csv_rows, parquet_rows
-from imagehaul.annotations.boxes import coordinate
-from imagehaul.cells import is_bracketed, items_of, text
+from imagehaul.annotations.format import AnnotationFormat, Found, Items, Location
+from imagehaul.annotations.place import Place
+from imagehaul.annotations.table_rows import Columns, images, objects
 from imagehaul.errors import AnnotationError
-from imagehaul.records import Annotation, AnnotationProblem, Box
+from imagehaul.records import AnnotationProblem
 from imagehaul.text import legible
 
-OBJECT_COLUMNS = ("filename", "col_x", "row_y", "width", "height", "label")
-IMAGE_COLUMNS = ("filename", "label", "caption")
-_CONVERTED = ("filename", "row_x", "col_y", "width", "height", "label")
+OBJECT_FILES = ("object_annotations.csv", "object_annotations.parquet")
+IMAGE_FILES = ("image_annotations.csv", "image_annotations.parquet")
+
+CORNER_AND_SIZE = ("col_x", "row_y", "width", "height")
+CONVERTED = ("row_x", "col_y", "width", "height")
 """As Visual Layer's own COCO converter writes them: row_x is the box's x all the same."""
+CORNERS = (
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x_min", "y_min", "x_max", "y_max"),
+    ("x1", "y1", "x2", "y2"),
+)
+_OBJECT_HEADER = ("filename", *CORNER_AND_SIZE, "label")
+_IMAGE_HEADER = ("filename", "label", "caption")
 
-Row = tuple[str, Sequence[Any]] | AnnotationProblem
-"""Where it stands, and the cells of the columns that were asked for."""
+_NO_TYPE = "A column of a type that no column of the index can have: not read"
 
 
-def read_table(path: Path, shown: str, folder: str | None) -> tuple[str, Iterator[Annotation | AnnotationProblem]]:
-    """What the table holds, and a stream of it. Raises AnnotationError where the columns are not as documented."""
+def find(place: Place) -> list[Found]:
+    boxes = [Found(name, documented=True) for name in OBJECT_FILES if place.is_file(name)]
+    return boxes + [Found(name, "labels", documented=True) for name in IMAGE_FILES if place.is_file(name)]
+
+
+def read(location: Location) -> tuple[str, Items]:
+    """Raises AnnotationError where the columns are not as documented."""
+    path, shown = location.path, location.shown
     parquet = path.suffix.lower() == ".parquet"
-    header = parquet_rows.header(path, shown) if parquet else csv_rows.header(path, shown)
-    problems, columns, boxes = _understand(path.stem, header, shown)
-    rows: Iterator[Row] = (parquet_rows if parquet else csv_rows).rows(path, shown, columns)
-    if boxes:
-        return "object table", itertools.chain(problems, _objects(rows, folder))
-    return "image table", itertools.chain(problems, _labels(rows, columns, folder))
-
-
-def _understand(stem: str, header: list[str], shown: str) -> tuple[list[AnnotationProblem], Sequence[str], bool]:
-    """What is to be said of the columns, those that are read, and whether it is a table of boxes."""
-    if twice := [name for name, count in Counter(header).items() if name and count > 1]:
-        raise AnnotationError(f"{shown}: two columns are called {legible(', '.join(twice))}.\nLeave one of them out.")
-    boxes = stem == "object_annotations" or (
-        stem != "image_annotations" and bool({*OBJECT_COLUMNS[1:5], *_CONVERTED[1:3]} & set(header))
+    file = parquet_rows if parquet else csv_rows
+    header = file.header(path, shown)
+    columns, said, boxes = _understand(location, header)
+    names, renamed = _told_apart(header, set(columns.all), shown)
+    unusable = parquet_rows.without_text(path, shown) if parquet else {}
+    others = [name for name in names if name and name not in columns.all]
+    columns = replace(columns, metadata=tuple(name for name in others if name not in unusable))
+    said = (
+        said
+        + renamed
+        + [
+            AnnotationProblem(
+                "A column of a type that no column of the index can have: not read", f"{shown}: {name}: {kind}"
+            )
+            for name in others
+            if (kind := unusable.get(name))
+        ]
     )
-    problems: list[AnnotationProblem] = []
-    columns: Sequence[str] = OBJECT_COLUMNS
+    rows = file.rows(path, shown, [names.index(name) for name in columns.all])
+    reader = location.metadata.objects if boxes else location.metadata.images
+    reader.add_columns(columns.metadata)
+    items = (objects if boxes else images)(rows, columns, location, reader, not parquet)
+    return "object table" if boxes else "image table", itertools.chain(said, items)
+
+
+def _told_apart(header: Sequence[str], known: set[str], shown: str) -> tuple[list[str], list[AnnotationProblem]]:
+    """The header with a suffix for the second of two columns of one name.
+
+    Raises AnnotationError where the name means something here.
+    """
+    names: list[str] = []
+    said: list[AnnotationProblem] = []
+    for name in header:
+        unique = name
+        for number in itertools.count(2):
+            if not name or unique not in names:
+                break
+            unique = f"{name}_{number}"
+        if unique != name:
+            if name in known:
+                raise AnnotationError(f"{shown}: two columns are called {legible(name)}.\nLeave one of them out.")
+            said.append(AnnotationProblem(f"Two columns of one name: the second is {unique}", shown, used=True))
+        names.append(unique)
+    return names, said
+
+
+def _understand(location: Location, header: Sequence[str]) -> tuple[Columns, list[AnnotationProblem], bool]:
+    """What the columns are, what is to be said of them, and whether it is a table of boxes."""
+    stem, names = location.path.stem, set(header)
+    corners = next((spelling for spelling in CORNERS if names >= set(spelling)), ())
+    boxes = stem == "object_annotations" or (
+        stem != "image_annotations" and bool(corners or names & {*CORNER_AND_SIZE, *CONVERTED})
+    )
+    said: list[AnnotationProblem] = []
     if not boxes:
-        columns = tuple(name for name in IMAGE_COLUMNS if name in header)
-        missing = [name for name in IMAGE_COLUMNS[:2] if name not in header]
-        if missing == ["label"] and "caption" in header:
-            missing = []
-    elif {"row_x", "col_y"} <= set(header) and not {"col_x", "row_y"} & set(header):
-        columns = _CONVERTED
-        missing = [name for name in columns if name not in header]
-        reason = "The columns are spelt row_x, col_y and not col_x, row_y: row_x is read as x, col_y as y"
-        problems.append(AnnotationProblem(reason, shown, used=True))
+        needed: Sequence[str] = ("filename", "label")
+        if "label" not in names and "caption" in names:
+            needed = ("filename", "caption")
+        columns = Columns("filename", tuple(name for name in _IMAGE_HEADER[1:] if name in names))
     else:
-        missing = [name for name in columns if name not in header]
-    if missing:
-        expected = ",".join(OBJECT_COLUMNS) if boxes else ",".join(IMAGE_COLUMNS[:2]) + "[,caption]"
-        if not boxes and stem != "image_annotations":
-            expected += f" for labels, {','.join(OBJECT_COLUMNS)} for boxes"
-        found = ", ".join(repr(name) for name in header[:20])
-        raise AnnotationError(
-            f"{shown}: missing column{'s' * (len(missing) > 1)} {', '.join(missing)}; found {found[:300]}.\n"
-            f"The header must be {expected}."
-        )
-    if others := [name for name in header if name and name not in columns]:
-        problems.append(AnnotationProblem("Columns that are not read", f"{shown}: {', '.join(others)[:200]}", True))
-    return problems, columns, boxes
+        label = "class" if "label" not in names and "class" in names else "label"
+        place: Sequence[str] = CORNER_AND_SIZE
+        size: tuple[str, ...] = ()
+        if not names & {"col_x", "row_y"}:
+            if names >= {"row_x", "col_y"}:
+                place = CONVERTED
+                reason = "The columns are spelt row_x, col_y and not col_x, row_y: row_x is read as x, col_y as y"
+                said.append(AnnotationProblem(reason, location.shown, used=True))
+            elif corners:
+                place = corners
+                size = ("width", "height") if names >= {"width", "height"} else ()
+        needed = ("filename", *place, label)
+        columns = Columns("filename", (label,), tuple(place), place in CORNERS, size)
+    if missing := [name for name in needed if name not in names]:
+        raise _missing(missing, header, location, boxes)
+    return replace(columns, split="split" if "split" in names else ""), said, boxes
 
 
-def _objects(rows: Iterator[Row], folder: str | None) -> Iterator[Annotation | AnnotationProblem]:
-    for row in rows:
-        if isinstance(row, AnnotationProblem):
-            yield row
-            continue
-        where, (filename, *corner_and_size, label_cell) = row
-        reference, label = _reference(filename), text(label_cell).strip()
-        if not reference:
-            yield _nameless(where)
-        elif not all(map(_is_empty, corner_and_size)):
-            x, y, width, height = map(coordinate, corner_and_size)
-            box = Box(x, y, width, height, label)
-            yield Annotation(reference, "path", "box", label, where, folder, box)
-        elif label:
-            # So the same converter writes a label of the whole image.
-            reason = "A row without any coordinate: its label is read as one of the whole image"
-            yield AnnotationProblem(reason, where, used=True)
-            yield Annotation(reference, "path", "label", label, where, folder)
-        else:
-            yield AnnotationProblem("A row with neither box nor label: left out", where)
+def _missing(missing: list[str], header: Sequence[str], location: Location, boxes: bool) -> AnnotationError:
+    expected = ",".join(_OBJECT_HEADER) if boxes else ",".join(_IMAGE_HEADER[:2]) + "[,caption]"
+    if not boxes and location.path.stem != "image_annotations":
+        expected += f" for labels, {','.join(_OBJECT_HEADER)} for boxes"
+    found = ", ".join(repr(name) for name in header[:20])
+    return AnnotationError(
+        f"{location.shown}: missing column{'s' * (len(missing) > 1)} {', '.join(missing)}; found {found[:300]}.\n"
+        f"The header must be {expected}."
+    )
 
 
-def _labels(
-    rows: Iterator[Row], columns: Sequence[str], folder: str | None
-) -> Iterator[Annotation | AnnotationProblem]:
-    for row in rows:
-        if isinstance(row, AnnotationProblem):
-            yield row
-            continue
-        where, cells = row
-        values = dict(zip(columns, cells, strict=True))
-        reference = _reference(values["filename"])
-        if not reference:
-            yield _nameless(where)
-            continue
-        labels = _list(values.get("label"))
-        if labels is None:
-            reason = "A label in brackets that is no list: it is one label as it stands"
-            yield AnnotationProblem(reason, f"{where}: {text(values['label'])[:60]!r}", used=True)
-            labels = [text(values["label"])]
-        for label in filter(None, (text(label).strip() for label in labels)):
-            yield Annotation(reference, "path", "label", label, where, folder)
-        if caption := text(values.get("caption")).strip():
-            yield Annotation(reference, "path", "caption", caption, where, folder)
-
-
-def _reference(cell: Any) -> str:
-    name = text(cell)
-    return posixpath.normpath(name) if name.strip() else ""
-
-
-def _is_empty(cell: Any) -> bool:
-    return cell is None or cell == "" or cell != cell
-
-
-def _nameless(where: str) -> AnnotationProblem:
-    return AnnotationProblem("A row without a filename: left out", where)
-
-
-def _list(value: Any) -> list[Any] | None:
-    """One label or a list of them. None: brackets without a list."""
-    return items_of(value) if isinstance(value, list) or is_bracketed(value) else [text(value)]
+FORMAT = AnnotationFormat(
+    name=f"{', '.join(OBJECT_FILES + IMAGE_FILES)} (or a .csv or .parquet file under any name)",
+    suffixes=(".csv", ".parquet"),
+    read=read,
+    find=find,
+)

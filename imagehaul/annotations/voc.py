@@ -5,11 +5,12 @@ http://host.robots.ox.ac.uk/pascal/VOC/voc2012/devkit_doc.pdf. A box is read as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import posixpath
 from xml.etree.ElementTree import Element, ParseError
 
 from imagehaul.annotations.boxes import NO_BOX, from_corners, pixels
-from imagehaul.annotations.folder import LabelFile, content, image_of
+from imagehaul.annotations.folder import LabelFile, content, image_of, label_files, split_folders
+from imagehaul.annotations.format import AnnotationFormat, Items, Location
 from imagehaul.errors import AnnotationError
 from imagehaul.records import Annotation, AnnotationProblem, Box
 from imagehaul.text import legible
@@ -17,24 +18,41 @@ from imagehaul.text import legible
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-def read_voc(
-    files: Iterator[LabelFile | AnnotationProblem], folder: str | None
-) -> Iterator[Annotation | AnnotationProblem]:
+def read(location: Location) -> tuple[str, Items]:
+    if location.path.is_dir():
+        return "Pascal VOC", _read_folder(location)
+    return "Pascal VOC", _read_file(LabelFile(location.path, location.path.name, location.shown), location)
+
+
+def claims(entry: LabelFile) -> bool:
+    return entry.suffix == ".xml"
+
+
+def _read_folder(location: Location) -> Items:
     """One broken file among many is a problem that is named, and the others are read."""
-    for entry in files:
+    folders: set[str] = set()
+    for entry in label_files(location.path, location.shown):
         if isinstance(entry, AnnotationProblem):
             yield entry
         elif entry.suffix == ".xml":
             try:
-                yield from read_voc_file(entry, folder)
+                yield from _read_file(entry, location)
+                folders.add(posixpath.dirname(entry.path))
             except AnnotationError as error:
                 yield AnnotationProblem("An XML file that is no Pascal VOC annotation: not read", str(error))
+    yield from split_folders(folders, location.folder, "Annotations", "JPEGImages")
 
 
-def read_voc_file(entry: LabelFile, folder: str | None) -> Iterator[Annotation]:
+def _read_file(entry: LabelFile, location: Location) -> Items:
     """Raises AnnotationError where the file as a whole is no Pascal VOC annotation."""
     root = _root(entry)
-    reference, seen_from = image_of(entry.stem, folder, "Annotations", "JPEGImages")
+    image = image_of(entry.stem, location.folder, location.root, "Annotations", "JPEGImages")
+    named = posixpath.basename((root.findtext("filename") or "").strip().replace("\\", "/"))
+    own = posixpath.basename(entry.stem)
+    # Some write the name without a suffix, in which a dot may stand.
+    if named and own not in (named, posixpath.splitext(named)[0]):
+        reason = "A file whose <filename> is another picture's: its own name tells the picture"
+        yield AnnotationProblem(reason, f"{entry.shown}: {named}", used=True)
     width, height = pixels(root.findtext("size/width")), pixels(root.findtext("size/height"))
     for number, thing in enumerate(root.iterfind("object"), 1):
         # <class> stands in files of some converters.
@@ -42,12 +60,13 @@ def read_voc_file(entry: LabelFile, folder: str | None) -> Iterator[Annotation]:
         bounds = thing.find("bndbox")
         corners = NO_BOX if bounds is None else from_corners(*(bounds.findtext(name) for name in _CORNERS))
         yield Annotation(
-            reference=reference,
+            reference=image.reference,
             match="stem",
             kind="box",
             text=label,
             origin=f"{entry.shown}: object {number}",
-            folder=seen_from,
+            places=image.places,
+            apart=image.apart,
             box=Box(*corners, label=label),
             image_width=width,
             image_height=height,
@@ -68,3 +87,6 @@ def _root(entry: LabelFile) -> Element:
     if root.tag != "annotation":
         raise AnnotationError(f"{entry.shown}: begins with <{legible(root.tag)}>, and Pascal VOC with <annotation>.")
     return root
+
+
+FORMAT = AnnotationFormat(name="Pascal VOC", suffixes=(".xml",), read=read, claims=claims)

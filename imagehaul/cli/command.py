@@ -18,7 +18,7 @@ from cyclopts import App, CycloptsError, Parameter
 from pydantic import BaseModel, Field, create_model
 
 from imagehaul.errors import HaulError, SettingsError
-from imagehaul.records import Request
+from imagehaul.records import Request, locations
 from imagehaul.settings import Settings
 from imagehaul.settings_loading import resolve_settings
 from imagehaul.text import legible_lines
@@ -53,6 +53,10 @@ Config = Annotated[Path | None, Parameter(help="A file of settings, in place of 
 Block = Annotated[
     str, Parameter(help="Name of an object store block in Prefect. It alone then decides URL, keys and CA.")
 ]
+Annotations = Annotated[
+    list[str] | None,
+    Parameter(help="A file, a folder or an s3:// URI; may be given several times. Not given: beside the images."),
+]
 Json = Annotated[bool, Parameter(help="The last line of standard output is one JSON object.", negative="")]
 
 app = App(
@@ -78,7 +82,7 @@ def deliver(
     *,
     dataset: Dataset,
     config: Config = None,
-    annotations: Annotated[str, Parameter(help="A file, a folder or an s3:// URI. Not given: beside the images.")] = "",
+    annotations: Annotations = None,
     store: Block = "",
     rerun: Annotated[
         Literal["changed", "failed", "all"],
@@ -105,18 +109,8 @@ def deliver(
     """Delivers one data set: renders, sends, proves and exports it."""
     from imagehaul.progress import shown_on
 
-    request = Request(
-        dataset,
-        source,
-        annotations,
-        rerun,
-        dry_run,
-        allow_loss,
-        when_locked,
-        source_type=source_type,
-        column=column,
-        source_store=source_store,
-    )
+    request = Request(dataset, source, locations(annotations), rerun, dry_run, allow_loss, when_locked)
+    request = replace(request, source_type=source_type, column=column, source_store=source_store)
     resolved, warnings = _resolve(config, settings)
     as_flow = _as_flow(prefect, store or source_store, "--store" if store else "--source-store")
     with shown_on(sys.stderr) as progress:
@@ -146,7 +140,7 @@ def verify(
         bool, Parameter(help="Sends again, from --source, what is missing or changed.", negative="")
     ] = False,
     source: Annotated[str, Parameter(help="For --repair: a folder, or s3://bucket/prefix.")] = "",
-    annotations: Annotated[str, Parameter(help="For --repair: as in `deliver`.")] = "",
+    annotations: Annotated[list[str] | None, Parameter(help="For --repair: as in `deliver`.")] = None,
     findings: Annotated[
         str, Parameter(help="A file for the list of all that is missing, changed, unread or extra, as Parquet.")
     ] = "",
@@ -165,7 +159,15 @@ def verify(
         for warning in warnings:
             progress.warn(warning)
         found, _ = verify_and_repair(
-            dataset, resolved, _store(resolved, store), progress, in_threads, content, source, annotations, findings
+            dataset,
+            resolved,
+            _store(resolved, store),
+            progress,
+            in_threads,
+            content,
+            source,
+            locations(annotations),
+            findings,
         )
     found = replace(found, seconds=seconds_since_entry())
     if json:

@@ -2,116 +2,137 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from imagehaul.annotations.format import Location, TableMetadata
+from imagehaul.annotations.place import FolderPlace, Place
+from imagehaul.annotations.reading import Reading
 from imagehaul.annotations.registry import (
-    Reading,
-    choose_annotations,
+    BESIDE,
     find_annotations,
-    folder_in_source,
     may_tell_of_images,
-    read_annotations,
+    open_annotations,
+    open_found,
 )
-from imagehaul.annotations.yolo import NAME_FILES
+from imagehaul.delivery.store_place import StorePlace
 from imagehaul.errors import AnnotationError
+from imagehaul.layout import split_s3_uri
 from imagehaul.ledger.catalog import Catalog
-from imagehaul.ledger.matching import load_annotations
+from imagehaul.ledger.statements import load_annotations
+from imagehaul.metadata import MetadataColumn
 from imagehaul.sources.source import SourceDescriptor
 from imagehaul.store.endpoint import Store
-from imagehaul.store.explanations import explain
-
-if TYPE_CHECKING:
-    from s3fs import S3FileSystem
 
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What was read, a line for each file or folder, and what was wrong with it."""
+    """What was read, a line for each file or folder, and what was wrong with it.
+
+    `columns`: of their metadata. `roots`: the source, as an absolute path or URI of an image begins.
+    """
 
     lines: tuple[str, ...]
     warnings: tuple[str, ...]
+    columns: tuple[MetadataColumn, ...] = ()
+    roots: tuple[str, ...] = ()
 
 
 def gather_annotations(
-    location: str, source: SourceDescriptor, store: Store, catalog: Catalog, scratch: Path
+    locations: Sequence[str], source: SourceDescriptor, store: Store, catalog: Catalog, scratch: Path
 ) -> Gathered:
-    """Reads `location` (a file, a folder or an `s3://` URI; "" = beside the images) into the catalog.
+    """Reads files, folders and `s3://` URIs into the catalog; without any, what lies beside the images.
 
-    Raises `AnnotationError` where it is not there or is not what it should be.
+    Raises `AnnotationError` where one is not there or is not what it should be.
     """
     scratch.mkdir()
-    readings = list(_open(location, source, store, scratch))
+    metadata = TableMetadata()
+    lines: list[str] = []
+    plain = Location(scratch, "", None, scratch, metadata, posixpath.basename(str(source).rstrip("/")))
+    readings = list(_given(locations, source, store, plain) if locations else _beside(source, store, plain, lines))
     load_annotations(catalog, (annotation for reading in readings for annotation in reading))
+    tables = (metadata.images, metadata.objects)
     return Gathered(
         tuple(reading.summary() for reading in readings),
-        tuple(warning for reading in readings for warning in reading.warnings()),
+        (
+            *lines,
+            *(warning for reading in readings for warning in reading.warnings()),
+            *(warning for table in tables for warning in table.warnings()),
+        ),
+        tuple(column for table in tables for column in table.columns()),
+        _roots(source),
     )
 
 
-def _open(location: str, source: SourceDescriptor, store: Store, scratch: Path) -> Iterator[Reading]:
-    if location.startswith("s3://"):
-        yield _open_in_store(location, source, store, scratch)
-    elif location:
-        path = Path(location).expanduser()
-        inside = folder_in_source(path, source.folder) if source.folder else None
-        yield read_annotations(path, scratch, inside)
-    elif source.folder:
-        for file in find_annotations(source.folder):
-            yield read_annotations(file, scratch, "")
-    elif source.prefix:
-        files = store.filesystem()
-        there = "/".join(source.prefix)
-        try:
-            names = [posixpath.basename(path) for path in files.ls(there, detail=False, refresh=True)]
-        except FileNotFoundError:
-            names = []
-        for name in choose_annotations(names):
-            yield _open_in_store(f"{source}{name}", source, store, scratch)
+def _roots(source: SourceDescriptor) -> tuple[str, ...]:
+    named = str(source).rstrip("/")
+    return tuple(dict.fromkeys((named, os.path.realpath(source.folder) if source.folder else named)))
 
 
-def _open_in_store(uri: str, source: SourceDescriptor, store: Store, scratch: Path) -> Reading:
-    """Downloaded by s3fs, and read as a local file or folder."""
-    files = store.filesystem()
-    path = uri.removeprefix("s3://").rstrip("/")
-    local = scratch / "downloaded" / posixpath.basename(path)
-    local.parent.mkdir(exist_ok=True)
-    try:
-        if files.isfile(path):
-            files.get_file(path, str(local))
-            folder = posixpath.dirname(path)
-        elif files.isdir(path):
-            _download_folder(files, path, local)
-            folder = path
+def _given(locations: Sequence[str], source: SourceDescriptor, store: Store, plain: Location) -> Iterator[Reading]:
+    for number, location in enumerate(dict.fromkeys(locations)):
+        if location.startswith("s3://"):
+            yield from open_annotations(_downloaded(location, source, store, plain, plain.scratch / f"given-{number}"))
         else:
-            raise AnnotationError(f"There are no annotations at {uri}.\nCorrect the URI, or leave the option out.")
-    except AnnotationError:
-        raise
-    except Exception as error:
-        raise explain(error, "read", f"the annotations at {uri}", store.url) from error
-    return read_annotations(local, scratch, _inside(folder, source), shown=uri)
+            path = Path(location).expanduser()
+            inside = folder_in_source(path, source.folder) if source.folder else None
+            yield from open_annotations(_at(plain, path, location, inside))
 
 
-def _download_folder(files: S3FileSystem, path: str, local: Path) -> None:
-    """What can be annotations below `path`, and the class names that YOLO keeps in the folder above."""
-    above = posixpath.dirname(path)
-    names = [f"{above}/{name}" for name in NAME_FILES] if "/" in path else []
-    for key in [name for name in names if files.isfile(name)]:
-        files.get_file(key, str(local.parent / posixpath.basename(key)))
-    for key in files.find(path):
-        relative = key.removeprefix(f"{path}/")
-        if ".." not in relative.split("/") and may_tell_of_images(posixpath.basename(relative)):
-            target = local / relative
-            target.parent.mkdir(parents=True, exist_ok=True)
-            files.get_file(key, str(target))
+def _beside(source: SourceDescriptor, store: Store, plain: Location, lines: list[str]) -> Iterator[Reading]:
+    place: Place
+    if source.folder:
+        place, root = FolderPlace(source.folder), source.folder
+    elif source.prefix:
+        root = plain.scratch / "beside"
+        place = StorePlace(store, *source.prefix, root, may_tell_of_images)
+    else:
+        return
+    choice = find_annotations(place)
+    lines += choice.lines
+    for found in choice.found:
+        for path in (*found.needs, found.path):
+            place.fetch(path)
+    yield from open_found(_at(plain, root, str(source), ""), choice.found)
 
 
-def _inside(folder: str, source: SourceDescriptor) -> str | None:
-    """The folder relative to the source; None where it lies outside of it."""
+def _downloaded(uri: str, source: SourceDescriptor, store: Store, plain: Location, scratch: Path) -> Location:
+    """A folder together with the class names that YOLO keeps in the folder above it."""
+    bucket, key = split_s3_uri(uri.rstrip("/"))
+    above, name = posixpath.split(key.rstrip("/"))
+    place = StorePlace(store, bucket, above, scratch, may_tell_of_images)
+    if place.is_file(name):
+        folder = above
+    elif place.is_folder(name):
+        folder = posixpath.join(above, name)
+        for beside in BESIDE if name else ():
+            if place.is_file(beside):
+                place.fetch(beside)
+    else:
+        raise AnnotationError(f"There are no annotations at {uri}.\nCorrect the URI, or leave the option out.")
+    return _at(plain, place.fetch(name), uri.rstrip("/"), _inside(bucket, folder, source))
+
+
+def _at(plain: Location, path: Path, shown: str, folder: str | None) -> Location:
+    return Location(path, shown.rstrip("/"), folder, plain.scratch, plain.metadata, plain.source_name)
+
+
+def folder_in_source(location: Path, source: Path) -> str | None:
+    """The folder that holds a file or folder of annotations, relative to the source; None where it is outside."""
+    folder = os.path.realpath(location if location.is_dir() else location.parent)
+    relative = Path(os.path.relpath(folder, os.path.realpath(source)))
+    if ".." in relative.parts:
+        return None
+    return "" if relative == Path() else relative.as_posix()
+
+
+def _inside(bucket: str, folder: str, source: SourceDescriptor) -> str | None:
+    """The folder relative to a source in the same store; None where it lies outside of it."""
     if not source.prefix:
         return None
     root = "/".join(source.prefix)
-    return folder.removeprefix(root.rstrip("/")).strip("/") if f"{folder}/".startswith(root) else None
+    there = f"{bucket}/{folder}".rstrip("/")
+    return there.removeprefix(root.rstrip("/")).strip("/") if f"{there}/".startswith(root) else None

@@ -12,6 +12,7 @@ from imagehaul.exports.registry import write_exports
 from imagehaul.layout import GALLERY, Layout
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.entities import classes_of_boxes, count_entities, entities, rejects
+from imagehaul.ledger.metadata_columns import metadata_columns
 from imagehaul.ledger.runs import Runs
 from imagehaul.progress import Progress
 from imagehaul.records import BoxSpace, ExportName
@@ -78,6 +79,7 @@ def export_all(
         now,
         box_space,
         lambda: rejects(catalog),
+        metadata_columns(catalog),
     )
     with ExportFiles(scratch, send, read) as files:
         return write_exports(names, entities(catalog, addresses, box_space), about, files)

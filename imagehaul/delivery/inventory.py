@@ -21,6 +21,7 @@ from imagehaul.ledger.inventory import (
 )
 from imagehaul.ledger.lease import lease
 from imagehaul.ledger.matching import match_annotations
+from imagehaul.ledger.metadata_columns import add_metadata_columns, name_metadata_columns
 from imagehaul.ledger.runs import read_current
 from imagehaul.sources.registry import scan_source
 from imagehaul.sources.scan_report import ScanReport
@@ -103,7 +104,8 @@ def take_inventory(held: Held) -> Inventory:
     run.progress.stage(f"Listing {run.described}")
     report = ScanReport()
     load_source(run.catalog, scan_source(run.source, run.described, report), run.mapping)
-    warnings = [run.warn(line) for line in report.warnings()]
+    warnings = [run.warn(line) for line in (*report.warnings(), *report.metadata.warnings())]
+    add_metadata_columns(run.catalog, report.metadata.columns())
     warnings += _check_names(run)
     root = run.layout.uri(run.layout.root)
     run.progress.stage(f"Listing {root}")
@@ -153,16 +155,10 @@ def read_annotations(run: Run, inventory: Inventory) -> Annotated:
     found = gather_annotations(run.request.annotations, place, store, run.catalog, run.scratch / "annotations")
     for line in found.lines:
         run.progress.say(line)
-    warnings = [run.warn(line) for line in found.warnings]
-    matches = match_annotations(run.catalog)
-    if matches.unknown or matches.ambiguous:
-        examples = "; ".join(matches.examples)
-        warnings.append(
-            run.warn(
-                f"Of the annotations, {matches.unknown:,} name no image of the source, and {matches.ambiguous:,} more "
-                f"than one. For example {examples}."
-            )
-        )
+    add_metadata_columns(run.catalog, found.columns)
+    matches = match_annotations(run.catalog, found.roots, run.settings.ignore_case)
+    said = (*found.warnings, *name_metadata_columns(run.catalog), *matches.warnings())
+    warnings = [run.warn(line) for line in said]
     if run.settings.makes_crops and not matches.boxes:
         warnings.append(
             run.warn(

@@ -26,7 +26,7 @@ def verify_and_repair(
     run_batches: RunBatches,
     content: bool = False,
     repair: str = "",
-    annotations: str = "",
+    annotations: tuple[str, ...] = (),
     findings: str = "",
 ) -> tuple[Verification, Summary | None]:
     """`repair`: the source to send from, "" = only look. The verification is the one after the repair.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, Self
 
 from imagehaul.entity import Addresses, Entity, Reject
+from imagehaul.metadata import MetadataColumn
 from imagehaul.records import BoxSpace
 
 
@@ -18,6 +19,7 @@ class About:
     """The data set as a whole. `images`: entities to come. `classes`: the labels of their boxes, in a stable order.
 
     `created`, `time`: when the data set was first published, and now, in ISO 8601. `rejects`: reads what was not sent.
+    `columns`: the metadata that entities and their boxes may have, typed and named.
     """
 
     addresses: Addresses
@@ -28,6 +30,7 @@ class About:
     time: str
     box_space: BoxSpace
     rejects: Callable[[], Iterator[Reject]]
+    columns: tuple[MetadataColumn, ...] = ()
 
     @property
     def dataset(self) -> str:

@@ -9,6 +9,7 @@ import orjson
 
 from imagehaul.entity import Entity, Statement
 from imagehaul.exports.export import About, Exported, ExportFiles
+from imagehaul.records import Box
 
 NAME = "metadata.json"
 SCHEMA_VERSION = "1.1"
@@ -54,21 +55,39 @@ def media_item(entity: Entity) -> dict[str, Any]:
         "url": entity.url,
         "cluster_id": None,
         "uniqueness_score": None,
-        "metadata_items": [_metadata_item(statement) for statement in entity.statements],
+        "metadata_items": [_metadata_item(statement, entity) for statement in entity.statements],
+        # Not in Visual Layer's format, and only where there is something to say.
+        **({"split": entity.split} if entity.split else {}),
+        **({"metadata": entity.metadata} if entity.metadata else {}),
     }
 
 
-def _metadata_item(said: Statement) -> dict[str, Any]:
+def _metadata_item(said: Statement, entity: Entity) -> dict[str, Any]:
     if said.kind == "caption":
         return {"type": "caption", "properties": {"text": said.text, "source": "User"}}
     label = {"category_name": said.text, "source": "User", "original_id": -1}
     if said.kind == "label":
         return {"type": "image_label", "properties": label}
-    box = said.box
-    properties = {"bbox": [round(box.x), round(box.y), round(box.width), round(box.height)], **label}
+    properties: dict[str, Any] = {"bbox": whole_pixels(said.box, entity.box_width, entity.box_height), **label}
     if said.crop:
         properties["url"] = said.crop_url
+    if said.metadata:
+        properties["metadata"] = said.metadata
     return {"type": "object_label", "properties": {**properties, "metadata_items": []}}
+
+
+def whole_pixels(box: Box, width: int, height: int) -> list[int]:
+    """A box as x, y, width, height, each rounded; at least one pixel each way, and in a picture of that size if the box
+    is. 0 = the picture's size is not known."""
+    x, wide = _whole(box.x, box.width, width)
+    y, high = _whole(box.y, box.height, height)
+    return [x, y, wide, high]
+
+
+def _whole(start: float, length: float, limit: int) -> tuple[int, int]:
+    whole = max(1, round(length))
+    begin = round(start)
+    return (min(begin, limit - whole) if limit and start + length <= limit and whole <= limit else begin), whole
 
 
 def human_size(size: int) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from imagehaul.entity import Addresses, Entity
 from imagehaul.exports.export import About, Exported, ExportFiles
+from imagehaul.metadata import PREFIX, ColumnType, MetadataColumn
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,12 +40,21 @@ PARQUET_COLUMNS = {
     "label": "string",
     "labels": "list<string>",
     "captions": "list<string>",
+    "split": "string",
     "box_x": "double",
     "box_y": "double",
     "box_width": "double",
     "box_height": "double",
 }
 """One row for each image (`entity_type` image) and for each object in it (`object`)."""
+METADATA_TYPES: dict[ColumnType, str] = {
+    "text": "string",
+    "integer": "int64",
+    "number": "double",
+    "time": "timestamp",
+    "boolean": "boolean",
+    "texts": "list<string>",
+}
 
 
 class MetadataParquet:
@@ -53,7 +63,7 @@ class MetadataParquet:
 
         self._addresses = about.addresses
         self._files, self._file = files, files.create()
-        self._schema = parquet_schema()
+        self._schema = parquet_schema(about.columns)
         self._rows: list[dict[str, Any]] = []
         self._writer = pq.ParquetWriter(self._file, self._schema, compression="zstd")
 
@@ -76,16 +86,20 @@ class MetadataParquet:
             self._rows = []
 
 
-def parquet_schema() -> pa.Schema:
+def parquet_schema(metadata: Iterable[MetadataColumn] = ()) -> pa.Schema:
+    """The columns that every export has, then those of the user's own metadata."""
     import pyarrow as pa
 
     types = {
         "string": pa.string(),
         "int64": pa.int64(),
         "double": pa.float64(),
+        "boolean": pa.bool_(),
+        "timestamp": pa.timestamp("us", tz="UTC"),
         "list<string>": pa.list_(pa.string()),
     }
-    return pa.schema([(name, types[kind]) for name, kind in PARQUET_COLUMNS.items()])
+    columns = PARQUET_COLUMNS | {PREFIX + column.exported: METADATA_TYPES[column.type] for column in metadata}
+    return pa.schema([(name, types[kind]) for name, kind in columns.items()])
 
 
 def parquet_rows(entity: Entity, addresses: Addresses) -> Iterator[dict[str, Any]]:
@@ -114,6 +128,8 @@ def parquet_rows(entity: Entity, addresses: Addresses) -> Iterator[dict[str, Any
         "sha256": entity.sha256,
         "labels": entity.labels,
         "captions": entity.captions,
+        "split": entity.split or None,
+        **{PREFIX + name: value for name, value in entity.metadata.items()},
     }
     yield image
     for said in entity.statements:
@@ -132,4 +148,5 @@ def parquet_rows(entity: Entity, addresses: Addresses) -> Iterator[dict[str, Any
                 "box_y": said.box.y,
                 "box_width": said.box.width,
                 "box_height": said.box.height,
+                **{PREFIX + name: value for name, value in said.metadata.items()},
             }

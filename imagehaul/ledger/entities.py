@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 from imagehaul.entity import Addresses, Entity, Reject, Statement
 from imagehaul.ledger.catalog import Catalog, Range
+from imagehaul.ledger.metadata_columns import metadata_columns
+from imagehaul.metadata import MetadataColumn, Place, typed_values
 from imagehaul.records import Box, BoxSpace
+
+Columns: TypeAlias = dict[Place, dict[str, MetadataColumn]]
+"""Of each place, by their own names."""
 
 _IMAGES = """
     WITH part AS (
@@ -16,8 +21,11 @@ _IMAGES = """
             AND status IN ('delivered', 'unchanged')
     )
     SELECT i.source_path, i.media_id, i.key, i.format, i.content_type, i.width, i.height, i.orientation >= 5, i.size,
-           i.sha256, coalesce(t.key, '') AS thumbnail
+           i.sha256, coalesce(t.key, '') AS thumbnail, coalesce(s.split, '') AS split,
+           coalesce(o.metadata, '') AS metadata
     FROM part i LEFT JOIN part t ON t.source_path = i.source_path AND t.kind = 'thumbnail'
+    LEFT JOIN image_split s ON s.path = i.source_path
+    LEFT JOIN source o ON o.path = i.source_path AND o.metadata <> ''
     WHERE i.kind = 'image' ORDER BY i.source_path
 """
 # A box without an area is no region that a UX can show: the delivery counts it, and its crop is a rejected row.
@@ -26,7 +34,8 @@ _ANNOTATIONS = """
         SELECT source_path, key FROM proven WHERE source_path >= $low AND ($high IS NULL OR source_path < $high)
             AND kind = 'crop' AND status IN ('delivered', 'unchanged')
     )
-    SELECT a.path, a.kind, a.text, a.x, a.y, a.width, a.height, a.fraction, a.crop_id, coalesce(c.key, '') AS crop
+    SELECT a.path, a.kind, a.text, a.x, a.y, a.width, a.height, a.fraction, a.crop_id, coalesce(c.key, '') AS crop,
+           a.metadata
     FROM annotation a
     LEFT JOIN crop c ON a.kind = 'box' AND c.source_path = a.path AND crop_id_of(c.key) = a.crop_id
     WHERE a.usable AND a.path >= $low AND ($high IS NULL OR a.path < $high) ORDER BY a.path, a.ordinal
@@ -61,21 +70,30 @@ def rejects(catalog: Catalog) -> Iterator[Reject]:
 def entities(catalog: Catalog, addresses: Addresses, box_space: BoxSpace) -> Iterator[Entity]:
     """Sorted by path: a merge of two sorted streams. DuckDB and Python sort text alike, by code points.
 
-    The same box said twice is one object.
+    The same box said twice is one object. Of two rows of metadata, the first that says something of a column counts.
     """
+    columns: Columns = {"source": {}, "image": {}, "object": {}}
+    for column in metadata_columns(catalog):
+        columns[column.place][column.name] = column
     for part in catalog.ranges("proven", "source_path"):
-        yield from _entities_of(part, catalog, addresses, box_space)
+        yield from _entities_of(part, catalog, addresses, box_space, columns)
 
 
-def _entities_of(part: Range, catalog: Catalog, addresses: Addresses, box_space: BoxSpace) -> Iterator[Entity]:
+def _entities_of(
+    part: Range, catalog: Catalog, addresses: Addresses, box_space: BoxSpace, columns: Columns
+) -> Iterator[Entity]:
     annotations = itertools.groupby(catalog.rows(_ANNOTATIONS, part), key=lambda row: str(row[0]))
     place, said = next(annotations, _NO_MORE)
     images = catalog.rows(_IMAGES, part)
-    for path, media_id, key, true_format, content_type, width, height, turned, size, sha256, thumbnail in images:
+    for row in images:
+        path, media_id, key, true_format, content_type, width, height, turned, size, sha256, *more = row
+        thumbnail, split, listed = more
         while place is not None and place < path:
             place, said = next(annotations, _NO_MORE)
         space = (height, width) if turned and box_space == "stored" else (width, height)
         url, thumbnail_url = addresses.url(key), addresses.url(thumbnail)
+        metadata = typed_values(listed, columns["source"])
+        about = _without_metadata(said, metadata, columns["image"]) if place == path else ()
         yield Entity(
             path=path,
             media_id=media_id,
@@ -92,21 +110,36 @@ def _entities_of(part: Range, catalog: Catalog, addresses: Addresses, box_space:
             url=thumbnail_url if thumbnail and not addresses.serve_original else url,
             image_url=url,
             thumbnail_url=thumbnail_url,
-            statements=tuple(_statements(said, space, addresses)) if place == path else (),
+            statements=tuple(_statements(about, space, addresses, columns["object"])),
+            split=split,
+            metadata=metadata,
         )
 
 
 _NO_MORE: tuple[str | None, Iterator[tuple[Any, ...]]] = (None, iter(()))
 
 
-def _statements(rows: Iterable[tuple[Any, ...]], space: tuple[int, int], addresses: Addresses) -> Iterator[Statement]:
+def _without_metadata(
+    rows: Iterable[tuple[Any, ...]], metadata: dict[str, Any], columns: Mapping[str, MetadataColumn]
+) -> Iterator[tuple[Any, ...]]:
+    """Takes the image's metadata out of what is said of it."""
+    for row in rows:
+        if row[1] == "metadata":
+            metadata |= typed_values(row[-1], columns) | metadata
+        else:
+            yield row
+
+
+def _statements(
+    rows: Iterable[tuple[Any, ...]], space: tuple[int, int], addresses: Addresses, columns: Mapping[str, MetadataColumn]
+) -> Iterator[Statement]:
     """`space`: width and height of the picture that boxes lie in, 0 where nobody could decode it."""
     boxes: set[str] = set()
-    for _, kind, text, x, y, width, height, fraction, crop_id, crop in rows:
+    for _, kind, text, x, y, width, height, fraction, crop_id, crop, metadata in rows:
         # A share of a picture of unknown size is no place.
         unknown = fraction and not space[0]
         if kind == "box" and (unknown or crop_id in boxes):
             continue
         boxes.add(crop_id)
         box = Box(x, y, width, height, text, fraction).in_pixels(*space)
-        yield Statement(kind, text, box, crop_id, crop, addresses.url(crop))
+        yield Statement(kind, text, box, crop_id, crop, addresses.url(crop), typed_values(metadata, columns))

@@ -1,26 +1,30 @@
-"""Which image each statement of an annotation file is about."""
+"""Which image each statement of an annotation file is about, and which split each image belongs to."""
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from imagehaul.ledger.catalog import Catalog
-from imagehaul.records import Annotation
+from imagehaul.ledger.references import resolve_references
+from imagehaul.ledger.spelling import EXACT, GUESSED, WORDS
+from imagehaul.text import legible
 
 EXAMPLES = 3
-_LARGEST_PICTURE = 1 << 31
-"""Pixels on a side: what says more is no size."""
+_SAID = "kind IN ('box', 'label', 'caption', 'metadata')"
+"""What is said of an image, and not of where it belongs: a list of a whole data set names absent images too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
     """Counts of statements, but for `images`: those that at least one is about.
 
-    `unknown`: no image has that name; `ambiguous`: several have. With examples, as reference and origin.
-    `unusable`: boxes with no area or with coordinates that are no finite numbers, which no export can show.
+    `unknown`: no image of the delivery has that name; `ambiguous`: several have. With examples, as reference and
+    origin. `unusable`: boxes with no area or with coordinates that are no finite numbers, which no export can show.
+    `respelled`: (way, references, an example) for each way of writing that was understood; `guessed`: references that
+    were understood by their base name alone, and an example. `torn`: images that two splits claim, and an example.
+    `outspoken`: images of which several rows of metadata say different things, and an example.
     """
 
     statements: int
@@ -30,109 +34,122 @@ class Matches:
     ambiguous: int
     examples: tuple[str, ...]
     unusable: int = 0
+    respelled: tuple[tuple[int, int, str], ...] = ()
+    guessed: tuple[int, str] = (0, "")
+    torn: tuple[int, str] = (0, "")
+    outspoken: tuple[int, str] = (0, "")
 
-
-def load_annotations(catalog: Catalog, annotations: Iterable[Annotation]) -> int:
-    def rows() -> Iterator[tuple[Any, ...]]:
-        for ordinal, item in enumerate(annotations):
-            box = item.box
-            geometry = (box.x, box.y, box.width, box.height, box.fraction, box.id) if box else _NO_BOX
+    def warnings(self) -> Iterator[str]:
+        """A line for each thing that a person should know."""
+        if self.unknown or self.ambiguous:
             yield (
-                ordinal,
-                _clean(item.reference),
-                item.match,
-                candidates_of(item),
-                posixpath.basename(_clean(item.reference)),
-                item.kind,
-                _clean(item.text),
-                *geometry,
-                item.image_width if item.image_width < _LARGEST_PICTURE else 0,
-                item.image_height if item.image_height < _LARGEST_PICTURE else 0,
-                _clean(item.origin),
+                f"Of the annotations, {self.unknown:,} are about images that are not in this delivery, and "
+                f"{self.ambiguous:,} name more than one. For example {'; '.join(self.examples)}."
             )
+        if self.respelled:
+            ways = ", ".join(f"{count:,} {WORDS[how]}" for how, count, _ in self.respelled)
+            total = sum(count for _, count, _ in self.respelled)
+            yield (
+                f"{total:,} names in the annotations are written otherwise than in the source ({ways}), "
+                f"such as {self.respelled[0][2]}."
+            )
+        count, example = self.guessed
+        if count:
+            yield (
+                f"{count:,} label files name no image by their path, and were taken for the only one of that name: "
+                f"{example}."
+            )
+        count, example = self.torn
+        if count:
+            yield f"{count:,} images are in several splits, of which the first said counts, such as {example}."
+        count, example = self.outspoken
+        if count:
+            yield f"{count:,} images have several rows of metadata, of which the first counts, such as {example}."
 
-    return catalog.load("statement", rows())
 
+def match_annotations(catalog: Catalog, roots: Sequence[str] = (), any_case: bool = False) -> Matches:
+    """Fills `annotation` (`path` is the image's) and `image_split`, and says what found no image.
 
-_NO_BOX = (0.0, 0.0, 0.0, 0.0, False, "")
-
-
-def _clean(text: str) -> str:
-    """A lone surrogate, as JSON may hold one, is no text that a table can keep."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def candidates_of(item: Annotation) -> list[str]:
-    """Paths relative to the source: seen from the annotation file's folder first, then from the source."""
-    reference = _clean(item.reference)
-    seen = [posixpath.normpath(reference)]
-    if item.folder is not None:
-        seen.insert(0, posixpath.normpath(posixpath.join(item.folder, reference)))
-    return list(dict.fromkeys(seen))
-
-
-def match_annotations(catalog: Catalog) -> Matches:
-    """Fills the table `annotation` (`path` is the image's), and says what found no image."""
-    catalog.fill(
-        "stem",
-        """
-        SELECT path, regexp_replace(path, '\\.[^./]*$', '') AS stem,
-               regexp_replace(regexp_extract(path, '[^/]*$'), '\\.[^.]*$', '') AS base
-        FROM source WHERE EXISTS (SELECT 1 FROM statement WHERE match = 'stem')
-        """,
-    )
-    # A reference is resolved once, however many boxes stand on it.
-    catalog.fill(
-        "reference",
-        """
-        WITH asked AS (
-            SELECT DISTINCT match, reference, candidates, base FROM statement
-        ), candidate AS (
-            SELECT match, reference, candidates, unnest(candidates) AS name,
-                   generate_subscripts(candidates, 1) AS rank FROM asked
-        ), found AS (
-            SELECT c.match, c.reference, c.candidates, s.path, c.rank
-            FROM candidate c JOIN source s ON c.match = 'path' AND s.path = c.name
-            UNION ALL
-            SELECT c.match, c.reference, c.candidates, s.path, c.rank
-            FROM candidate c JOIN stem s ON c.match = 'stem' AND s.stem = c.name
-            UNION ALL
-            SELECT a.match, a.reference, a.candidates, s.path, 9
-            FROM asked a JOIN stem s ON a.match = 'stem' AND s.base = a.base
-        ), best AS (
-            SELECT * FROM found
-            QUALIFY rank = min(rank) OVER (PARTITION BY match, reference, candidates)
-        )
-        SELECT match, reference, candidates, min(path) AS path, count(*) AS images
-        FROM best GROUP BY match, reference, candidates
-        """,
-    )
+    `roots`, `any_case`: see `resolve_references`.
+    """
+    resolve_references(catalog, roots, any_case)
     catalog.fill(
         "resolved",
         """
-        SELECT s.*, r.path, coalesce(r.images, 0) AS images,
+        SELECT s.*, r.path, coalesce(r.images, 0) AS images, coalesce(r.how, 0) AS how,
                kind <> 'box' OR width > 0 AND height > 0
                    AND greatest(abs(x), abs(y), width, height) < 9007199254740992 AS usable
-        FROM statement s LEFT JOIN reference r USING (match, reference, candidates)
+        FROM statement s LEFT JOIN reference r USING (match, reference, place)
         """,
     )
-    catalog.fill("annotation", "SELECT * FROM resolved WHERE images = 1")
+    catalog.fill("annotation", f"SELECT * FROM resolved WHERE images = 1 AND {_SAID}")
+    _find_splits(catalog)
     return _matches(catalog)
 
 
 def _matches(catalog: Catalog) -> Matches:
-    counts = catalog.one(
-        """
+    statements, boxes, images, unknown, ambiguous, unusable = catalog.one(
+        f"""
         SELECT count(*), count(*) FILTER (kind = 'box'), count(DISTINCT path) FILTER (images = 1),
-               count(*) FILTER (images = 0), count(*) FILTER (images > 1), count(*) FILTER (NOT usable) FROM resolved
+               count(*) FILTER (images = 0), count(*) FILTER (images > 1), count(*) FILTER (NOT usable)
+        FROM resolved WHERE {_SAID}
         """
     )
-    statements, boxes, images, unknown, ambiguous, unusable = counts
-    examples = [
-        f"{reference!r} ({origin}): {'several images have that name' if images else 'no image has that name'}"
-        for reference, origin, images in catalog.rows(
-            "SELECT reference, min(origin), min(images) FROM resolved WHERE images <> 1 "
-            f"GROUP BY reference ORDER BY min(ordinal) LIMIT {EXAMPLES}"
+    ways = list(
+        catalog.rows(
+            "SELECT how, count(*), min(reference || ' → ' || path) FROM reference "
+            f"WHERE images = 1 AND how <> {EXACT} GROUP BY how ORDER BY how"
         )
-    ]
-    return Matches(statements, boxes, images, unknown, ambiguous, tuple(examples), unusable)
+    )
+    return Matches(
+        statements,
+        boxes,
+        images,
+        unknown,
+        ambiguous,
+        tuple(_examples(catalog)),
+        unusable,
+        tuple((how, count, legible(example)) for how, count, example in ways if how != GUESSED),
+        next(((count, legible(example)) for how, count, example in ways if how == GUESSED), (0, "")),
+        _counted(catalog, "SELECT count(*), coalesce(min(path), '') FROM image_split WHERE splits > 1"),
+        _counted(
+            catalog,
+            "SELECT count(*), coalesce(min(path), '') FROM (SELECT path FROM annotation WHERE kind = 'metadata' "
+            "GROUP BY path HAVING count(DISTINCT metadata) > 1)",
+        ),
+    )
+
+
+def _counted(catalog: Catalog, query: str) -> tuple[int, str]:
+    count, example = catalog.one(query)
+    return int(count), legible(example)
+
+
+def _examples(catalog: Catalog) -> Iterator[str]:
+    several = {True: "several images have that name", False: "its image is not in this delivery"}
+    for reference, origin, images in catalog.rows(
+        f"SELECT reference, min(origin), min(images) FROM resolved WHERE images <> 1 AND {_SAID} "
+        f"GROUP BY reference ORDER BY min(ordinal) LIMIT {EXAMPLES}"
+    ):
+        yield f"{reference!r} ({origin}): {several[images > 1]}"
+
+
+def _find_splits(catalog: Catalog) -> None:
+    """What is said of an image goes before what is said of its folder; of two words the first counts."""
+    catalog.fill(
+        "image_split",
+        "SELECT path, arg_min(text, ordinal) AS split, count(DISTINCT text) AS splits FROM resolved "
+        "WHERE kind = 'split' AND images = 1 GROUP BY path",
+    )
+    folders = catalog.rows(
+        "SELECT s.reference, p.folder, s.text FROM statement s JOIN place p USING (place) "
+        "WHERE s.kind = 'split' AND s.match = 'folder' ORDER BY s.ordinal, p.rank"
+    )
+    for reference, above, split in list(folders):
+        folder = posixpath.normpath(posixpath.join(above, reference))
+        catalog.append(
+            "image_split",
+            "SELECT path, $split AS split, 1 AS splits FROM source WHERE starts_with(path, $folder) "
+            "AND NOT EXISTS (SELECT 1 FROM image_split said WHERE said.path = source.path)",
+            {"split": split, "folder": "" if folder == "." else f"{folder}/"},
+        )

@@ -47,8 +47,18 @@ def fingerprint(catalog: Catalog, settings: Settings) -> str:
         "SELECT count(*), coalesce(sum(hash(path, kind, text, x, y, width, height, fraction)::HUGEINT), 0) "
         "FROM annotation"
     )
+    more = catalog.one(
+        """
+        SELECT (SELECT coalesce(sum(hash(path, metadata)::HUGEINT), 0) FROM annotation WHERE metadata <> ''),
+               (SELECT coalesce(sum(hash(path, metadata)::HUGEINT), 0) FROM source WHERE metadata <> ''),
+               (SELECT coalesce(sum(hash(path, split)::HUGEINT), 0) FROM image_split),
+               (SELECT coalesce(sum(hash(place, name, type, exported)::HUGEINT), 0) FROM metadata_column)
+        """
+    )
     made_of = [
         *map(str, said),
+        # Where there is nothing of the kind, the fingerprint is what it was before there could be.
+        *([str(part) for part in more] if any(more) else []),
         settings.cdn_fullpath,
         settings.serve_original_image,
         settings.box_space,

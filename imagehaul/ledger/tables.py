@@ -13,9 +13,9 @@ _SOURCE = (
     "location VARCHAR, metadata VARCHAR"
 )
 _STATEMENT = (
-    "ordinal BIGINT, reference VARCHAR, match VARCHAR, candidates VARCHAR[], base VARCHAR, kind VARCHAR, "
-    "text VARCHAR, x DOUBLE, y DOUBLE, width DOUBLE, height DOUBLE, fraction BOOLEAN, crop_id VARCHAR, "
-    "image_width BIGINT, image_height BIGINT, origin VARCHAR"
+    "ordinal BIGINT, reference VARCHAR, match VARCHAR, place INTEGER, kind VARCHAR, text VARCHAR, x DOUBLE, y DOUBLE, "
+    "width DOUBLE, height DOUBLE, fraction BOOLEAN, crop_id VARCHAR, image_width BIGINT, image_height BIGINT, "
+    "origin VARCHAR, metadata VARCHAR"
 )
 _BOX = (
     "path VARCHAR, crop_id VARCHAR, ordinal BIGINT, x DOUBLE, y DOUBLE, width DOUBLE, height DOUBLE, label VARCHAR, "
@@ -39,16 +39,31 @@ TABLES: dict[str, str] = {
     # What was sent last under each key, as far as rows tell.
     "known": "key VARCHAR, size BIGINT, etag VARCHAR, md5 VARCHAR, recipe VARCHAR, run VARCHAR",
     # -- Annotations: which image each is about.
-    # What annotation files say. `candidates`: the paths or stems that the reference may mean, best first.
+    # What annotation files say, and the folders that their references are seen from, best first. `apart`: folders
+    # that a guess must not leave.
     "statement": _STATEMENT,
+    "place": "place INTEGER, rank INTEGER, folder VARCHAR, apart VARCHAR",
     # The paths of the source without their suffix: whole, and the last part alone.
     "stem": "path VARCHAR, stem VARCHAR, base VARCHAR",
+    # Each different reference, numbered, and the images that it may mean. `how`: see `spelling.py`, best first.
+    "asked": "number BIGINT, match VARCHAR, reference VARCHAR, place INTEGER, base VARCHAR",
+    "meant": "number BIGINT, rank INTEGER, path VARCHAR, how INTEGER",
+    # Where the exact name finds nothing: what it may be written for, and its key, which the source's name has too.
+    "spelling": "number BIGINT, match VARCHAR, rank INTEGER, key VARCHAR, name VARCHAR, how INTEGER",
+    "name_key": "match VARCHAR, key VARCHAR, name VARCHAR, path VARCHAR",
+    # Where that finds nothing either: images of the same base name, with each run of their folders.
+    "open_base": "base VARCHAR",
+    "guessable": "base VARCHAR, apart VARCHAR, path VARCHAR",
     # Each different reference, an image that it means, and how many it may mean.
-    "reference": "match VARCHAR, reference VARCHAR, candidates VARCHAR[], path VARCHAR, images BIGINT",
+    "reference": "match VARCHAR, reference VARCHAR, place INTEGER, path VARCHAR, images BIGINT, how INTEGER",
     # Statements with what their references were found to mean. `usable`: an export can show it.
-    "resolved": f"{_STATEMENT}, path VARCHAR, images BIGINT, usable BOOLEAN",
+    "resolved": f"{_STATEMENT}, path VARCHAR, images BIGINT, how INTEGER, usable BOOLEAN",
     # Those of them that are about one image.
-    "annotation": f"{_STATEMENT}, path VARCHAR, images BIGINT, usable BOOLEAN",
+    "annotation": f"{_STATEMENT}, path VARCHAR, images BIGINT, how INTEGER, usable BOOLEAN",
+    # Which part of the data set (train, val …) an image belongs to, as far as something says so.
+    "image_split": "path VARCHAR, split VARCHAR, splits BIGINT",
+    # The columns of metadata that tables have, and their names in the index: see `imagehaul/metadata.py`.
+    "metadata_column": "place VARCHAR, name VARCHAR, type VARCHAR, exported VARCHAR",
     # -- Plan: what is to be done.
     # The crops that are wanted of each image.
     "box": _BOX,

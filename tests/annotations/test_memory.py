@@ -14,7 +14,7 @@ _RESIDENT = """
 import sys
 from pathlib import Path
 import psutil
-from imagehaul.annotations.registry import read_annotations
+from tests.support.annotating import read_annotations
 
 small, large, scratch = map(Path, sys.argv[1:])
 assert list(read_annotations(small, scratch))

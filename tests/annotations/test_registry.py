@@ -8,19 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagehaul.annotations.boxes import coordinate, from_centre, from_corners, hull, pixels
-from imagehaul.annotations.folder import image_of
-from imagehaul.annotations.registry import (
-    choose_annotations,
-    find_annotations,
-    folder_in_source,
-    is_annotation_file,
-    may_tell_of_images,
-    read_annotations,
-)
+from imagehaul.annotations.folder import Image, image_of
+from imagehaul.annotations.place import FolderPlace
+from imagehaul.annotations.registry import find_annotations, may_tell_of_images, open_annotations
 from imagehaul.cells import text
 from imagehaul.errors import AnnotationError
+from tests.support.annotating import location, read_annotations
 
 OBJECTS = "filename,col_x,row_y,width,height,label\na.jpg,1,2,3,4,cat\n"
+COCO = '{"images": [], "annotations": []}'
 LABELS = "filename,label\na.jpg,cat\n"
 VOC = (
     "<annotation><object><name>cat</name>"
@@ -37,47 +33,115 @@ def write(file: Path, content: str) -> Path:
 # Beside the images
 
 
+def found_in(folder: Path) -> list[str]:
+    return [found.path for found in find_annotations(FolderPlace(folder)).found]
+
+
 def test_the_documented_names_beside_the_images_are_found_and_others_are_not(tmp_path: Path) -> None:
     write(tmp_path / "object_annotations.csv", OBJECTS)
     write(tmp_path / "image_annotations.csv", LABELS)
     write(tmp_path / "notes.csv", LABELS)
+    write(tmp_path / "Annotations.json", "{}")
     write(tmp_path / "deeper" / "annotations.json", "{}")
-    assert [file.name for file in find_annotations(tmp_path)] == [
-        "object_annotations.csv",
-        "image_annotations.csv",
-    ]
+    assert found_in(tmp_path) == ["object_annotations.csv", "image_annotations.csv"]
 
 
 def test_a_folder_without_annotations_has_none(tmp_path: Path) -> None:
-    assert find_annotations(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "answer"),
-    [("annotations.json", True), ("image_annotations.parquet", True), ("Annotations.json", False), ("a.csv", False)],
-)
-def test_names_are_exact(name: str, answer: bool) -> None:
-    assert is_annotation_file(name) is answer
+    assert found_in(tmp_path) == []
 
 
 @pytest.mark.parametrize(
     "names",
     [
         ["object_annotations.csv", "object_annotations.parquet"],
-        ["annotations.json", "object_annotations.csv"],
+        ["object_annotations.csv", "annotations.json"],
         ["image_annotations.csv", "image_annotations.parquet"],
     ],
 )
-def test_two_files_that_would_count_the_same_twice_are_refused_with_the_mend(names: list[str]) -> None:
+def test_two_files_that_would_count_the_same_twice_are_refused_with_the_mend(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        write(tmp_path / name, "")
     with pytest.raises(AnnotationError, match=r"would count twice.\nKeep one of them, or name the one"):
-        choose_annotations([*names, "other.txt"])
+        find_annotations(FolderPlace(tmp_path))
+
+
+SPLIT = "path: ../elsewhere\ntrain: {}\nval: {}\nnames: [cat]\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        (
+            {
+                "annotations/instances_train2017.json": "",
+                "annotations/instances_val2017.json": "",
+                "train2017/a.jpg": "",
+            },
+            ["annotations/instances_train2017.json", "annotations/instances_val2017.json"],
+        ),
+        (
+            {"train/_annotations.coco.json": "", "valid/_annotations.coco.json": "", "other/a.jpg": ""},
+            ["train/_annotations.coco.json", "valid/_annotations.coco.json"],
+        ),
+        (
+            {
+                "data.yaml": SPLIT.format("images/train", "images/val"),
+                "labels/val/a.txt": "",
+                "images/train/b.jpg": "",
+            },
+            ["data.yaml"],
+        ),
+        (
+            {"data.yaml": SPLIT.format("../train/images", "../valid/images"), "train/labels/a.txt": ""},
+            ["data.yaml"],
+        ),
+        ({"data.yaml": SPLIT.format("gone", "gone"), "labels/a.txt": ""}, ["labels"]),
+        ({"classes.txt": "cat", "labels/a.txt": ""}, ["labels"]),
+        ({"data.yaml": "rate: 3", "a.jpg": ""}, []),
+        ({"labels/a.txt": "", "a.jpg": ""}, []),
+    ],
+    ids=[
+        "COCO",
+        "Roboflow's COCO",
+        "YOLO",
+        "Roboflow's YOLO",
+        "YOLO without splits",
+        "names alone",
+        "no YOLO",
+        "no names",
+    ],
+)
+def test_a_data_set_in_splits_is_found_by_its_layout(tmp_path: Path, files: dict[str, str], found: list[str]) -> None:
+    for name, content in files.items():
+        write(tmp_path / name, content)
+    assert found_in(tmp_path) == found
+
+
+def test_a_documented_name_counts_before_a_layout_and_the_layout_is_named(tmp_path: Path) -> None:
+    for name in ("object_annotations.csv", "annotations/instances_a.json", "labels/a.txt", "classes.txt"):
+        write(tmp_path / name, OBJECTS)
+    assert found_in(tmp_path) == ["object_annotations.csv"]
+    (tmp_path / "object_annotations.csv").unlink()
+    choice = find_annotations(FolderPlace(tmp_path))
+    assert [found.path for found in choice.found] == ["annotations/instances_a.json"]
+    assert choice.lines == (
+        "annotations/instances_a.json tells the boxes, and so these are not read: labels. "
+        "Name what counts with --annotations, which may be given several times.",
+    )
+
+
+def test_a_yaml_that_cannot_be_read_beside_the_images_is_said_and_stops_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "data.yaml", "names: [cat")
+    choice = find_annotations(FolderPlace(tmp_path))
+    assert choice.found == ()
+    assert "data.yaml is not valid YAML" in choice.lines[0]
 
 
 def test_a_dangling_link_under_a_documented_name_is_found_so_that_reading_it_fails(tmp_path: Path) -> None:
     (tmp_path / "annotations.json").symlink_to("nowhere")
-    (location,) = find_annotations(tmp_path)
+    assert found_in(tmp_path) == ["annotations.json"]
     with pytest.raises(AnnotationError, match="There are no annotations at"):
-        read_annotations(location, tmp_path)
+        read_annotations(tmp_path / "annotations.json", tmp_path)
 
 
 def test_a_folder_in_a_store_is_downloaded_without_its_pictures() -> None:
@@ -110,7 +174,7 @@ def test_a_file_under_any_name_is_known_by_its_suffix_and_columns(
         ({"a.xml": VOC, "README.txt": "about this"}, "Pascal VOC"),
         ({"Annotations/a.xml": VOC, "ImageSets/Main/cat_train.txt": "a 1\nb -1\n"}, "Pascal VOC"),
         ({"a.txt": "0 0.5 0.5 0.1 0.1", "classes.txt": "cat"}, "YOLO"),
-        ({"object_annotations.csv": OBJECTS, "image_annotations.csv": LABELS}, "object table, image table"),
+        ({"deep/labels/a.txt": "0 0.5 0.5 0.1 0.1", "classes.txt": "cat"}, "YOLO"),
     ],
 )
 def test_a_folder_is_known_by_what_it_holds(tmp_path: Path, files: dict[str, str], kind: str) -> None:
@@ -120,6 +184,22 @@ def test_a_folder_is_known_by_what_it_holds(tmp_path: Path, files: dict[str, str
     assert reading.format == kind
     assert all(annotation.text == "cat" for annotation in reading)
     assert reading.problems == {}
+
+
+@pytest.mark.parametrize(
+    ("files", "kinds"),
+    [
+        ({"object_annotations.csv": OBJECTS, "image_annotations.csv": LABELS}, ["object table", "image table"]),
+        ({"instances_a.json": COCO, "captions_b.json": COCO, "a.jpg": ""}, ["COCO", "COCO"]),
+        ({"a.csv": OBJECTS, "b.csv": LABELS, "README.md": ""}, ["object table", "image table"]),
+        ({"train/_annotations.coco.json": COCO, "valid/_annotations.coco.json": COCO}, ["COCO", "COCO"]),
+    ],
+)
+def test_a_folder_may_hold_several_files(tmp_path: Path, files: dict[str, str], kinds: list[str]) -> None:
+    for name, content in files.items():
+        write(tmp_path / "given" / name, content)
+    readings = list(open_annotations(location(tmp_path / "given", tmp_path)))
+    assert [reading.format for reading in readings] == kinds
 
 
 def test_a_folder_of_two_formats_is_refused_and_both_are_named(tmp_path: Path) -> None:
@@ -159,31 +239,25 @@ def test_messages_name_a_download_as_the_user_named_it(tmp_path: Path) -> None:
 # Where it lies
 
 
-def test_the_folder_of_an_annotation_file_is_seen_from_the_source(tmp_path: Path) -> None:
-    inside = write(tmp_path / "set" / "sub" / "boxes.csv", OBJECTS)
-    assert folder_in_source(inside, tmp_path / "set") == "sub"
-    assert folder_in_source(inside.parent, tmp_path / "set") == "sub"
-    assert folder_in_source(inside, tmp_path / "set" / "sub") == ""
-    assert folder_in_source(inside, tmp_path / "set" / "sub" / "deeper") is None
-    assert folder_in_source(inside, tmp_path / "other") is None
-
-
 @pytest.mark.parametrize(
-    ("stem", "folder", "answer"),
+    ("stem", "folder", "root", "answer"),
     [
-        ("a", None, ("a", None)),
-        ("train/a", "labels", ("images/train/a", "")),
-        ("train/labels/a", "", ("train/images/a", "")),
-        ("labels/a", None, ("images/a", None)),
-        ("labels/old/labels/a", "x", ("x/labels/old/images/a", "")),
-        ("labels", "", ("labels", "")),
-        ("a", "boxes", ("a", "boxes")),
+        ("a", None, "/elsewhere", ("a", ("",), ())),
+        ("a", None, "/d/labels/train", ("a", ("",), ("train",))),
+        ("a", "labels/train", "s/labels/train", ("images/train/a", ("",), ("train",))),
+        ("train/a", "labels", "s/labels", ("images/train/a", ("",), ("train",))),
+        ("train/labels/a", "", "s", ("train/images/a", ("",), ("train",))),
+        ("labels/a", None, "s", ("images/a", ("",), ())),
+        ("labels/old/labels/a", "x", "s/x", ("x/labels/old/images/a", ("",), ("old",))),
+        ("labels", "", "s", ("labels", ("",), ())),
+        ("a", "boxes", "s/boxes", ("a", ("boxes", ""), ())),
+        ("one/a", "boxes", "s/boxes", ("one/a", ("boxes", ""), ("one",))),
     ],
 )
 def test_a_label_file_among_labels_is_about_an_image_among_images(
-    stem: str, folder: str | None, answer: tuple[str, str | None]
+    stem: str, folder: str | None, root: str, answer: tuple[str, tuple[str, ...], tuple[str, ...]]
 ) -> None:
-    assert image_of(stem, folder, "labels", "images") == answer
+    assert image_of(stem, folder, root, "labels", "images") == Image(*answer)
 
 
 # What is counted and named

@@ -8,9 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from imagehaul.annotations.registry import Reading, read_annotations
+from imagehaul.annotations.reading import Reading
+from imagehaul.annotations.registry import open_annotations
 from imagehaul.errors import AnnotationError
+from imagehaul.metadata import MetadataColumn
 from imagehaul.records import Annotation, Box
+from tests.support.annotating import location, read_annotations
 
 HEADER = "filename,col_x,row_y,width,height,label\n"
 
@@ -40,7 +43,7 @@ def test_a_row_is_a_box_in_pixels(tmp_path: Path) -> None:
         kind="box",
         text="Car",
         origin="object_annotations.csv:2",
-        folder="",
+        places=("",),
         box=Box(608.0, 169.5, 59.0, 43.0, "Car"),
     )
 
@@ -74,10 +77,11 @@ def test_either_utf8_and_any_line_end_is_read(tmp_path: Path, encoding: str, end
     assert (annotation.reference, annotation.text) == ("é.jpg", "Wagen, grün")
 
 
-def test_columns_come_in_any_order_and_those_that_are_not_read_are_named(tmp_path: Path) -> None:
+def test_columns_come_in_any_order_and_a_split_is_one_of_them(tmp_path: Path) -> None:
     reading = csv(tmp_path, "label,height,split,width,row_y,col_x,filename\ncat,4,train,3,2,1,a.jpg\n")
-    assert [annotation.box for annotation in reading] == [Box(1, 2, 3, 4, "cat")]
-    assert reading.warnings() == ["Columns that are not read (object_annotations.csv: split)"]
+    split, box = reading
+    assert (split.kind, split.text, box.box) == ("split", "train", Box(1, 2, 3, 4, "cat"))
+    assert reading.warnings() == []
 
 
 def test_the_vendors_spelling_is_read_as_x_and_y_and_said(tmp_path: Path) -> None:
@@ -135,6 +139,34 @@ def test_a_reference_loses_its_detours(tmp_path: Path) -> None:
     assert annotation.reference == "a/c.jpg"
 
 
+@pytest.mark.parametrize(
+    ("header", "size"),
+    [
+        ("filename,width,height,class,xmin,ymin,xmax,ymax", (640, 480)),
+        ("filename,class,x1,y1,x2,y2", (0, 0)),
+        ("filename,label,x_min,y_min,x_max,y_max", (0, 0)),
+    ],
+)
+def test_two_corners_are_a_box_and_width_and_height_are_the_pictures(
+    tmp_path: Path, header: str, size: tuple[int, int]
+) -> None:
+    cells = dict(filename="a.jpg", width=640, height=480, **{"class": "cat", "label": "cat"})
+    corners = iter((1, 2, 4, 6.5))
+    row = ",".join(str(cells[name]) if name in cells else str(next(corners)) for name in header.split(","))
+    (annotation,) = csv(tmp_path, f"{header}\n{row}\n", "_annotations.csv")
+    assert annotation.box == Box(1, 2, 3, 4.5, "cat")
+    assert (annotation.image_width, annotation.image_height) == size
+
+
+def test_a_box_with_a_list_of_labels_counts_once_for_each(tmp_path: Path) -> None:
+    columns: dict[str, Any] = {name: [1.0, 2.0] for name in ("col_x", "row_y", "width", "height")}
+    reading = parquet(tmp_path, {"filename": ["a.jpg", "b.jpg"], **columns, "label": [["cat", "dog"], ["cat"]]})
+    assert texts(reading) == [("box", "cat"), ("box", "dog"), ("box", "cat")]
+    assert reading.warnings() == [
+        "A box with several labels: it counts once for each (object_annotations.parquet: row 1)"
+    ]
+
+
 # Labels
 
 
@@ -172,12 +204,91 @@ def test_a_caption_stands_beside_the_labels_or_alone(tmp_path: Path) -> None:
 
 def test_a_documented_name_says_what_the_table_is_whatever_else_it_holds(tmp_path: Path) -> None:
     reading = csv(tmp_path, "filename,width,height,label\na.jpg,640,480,cat\n", "image_annotations.csv")
-    assert texts(reading) == [("label", "cat")]
+    assert [(item.kind, item.text, item.metadata) for item in reading] == [
+        ("label", "cat", ""),
+        ("metadata", "", '{"width": "640", "height": "480"}'),
+    ]
 
 
 def test_a_parquet_list_is_a_list_of_labels(tmp_path: Path) -> None:
     columns = {"filename": ["a.jpg", "b.jpg", "c.jpg"], "label": [["x", "y"], [], None]}
     assert texts(parquet(tmp_path, columns, "labels.parquet")) == [("label", "x"), ("label", "y")]
+
+
+def test_a_list_of_captions_is_several_and_an_empty_one_none(tmp_path: Path) -> None:
+    captions = [["one", "two"], [], None, ["", "  three "]]
+    reading = parquet(tmp_path, {"filename": ["a", "b", "c", "d"], "caption": captions}, "image_annotations.parquet")
+    assert texts(reading) == [("caption", "one"), ("caption", "two"), ("caption", "three")]
+    reading = csv(tmp_path, 'filename,caption\na,"[""x"", ""y""]"\nb,[laughs] a man\nc,[music]\n', "words.csv")
+    assert texts(reading) == [("caption", word) for word in ("x", "y", "[laughs] a man", "[music]")]
+    assert reading.problems == {}
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "reason"),
+    [
+        ("label", {"name": "cat"}, "A label that is a struct of name, and no text: left out"),
+        ("caption", [["a"]], "A caption that is a list with a list in it, and no text: left out"),
+        (
+            "filename",
+            {"bytes": b"", "path": "a.jpg"},
+            "A filename that is a struct of bytes, path, and no text: left out",
+        ),
+        ("filename", ["a.jpg"], "A filename that is a list, and no text: left out"),
+    ],
+)
+def test_what_is_no_text_is_left_out_and_named_with_its_type(
+    tmp_path: Path, column: str, cell: object, reason: str
+) -> None:
+    columns = {"filename": ["a.jpg"], "label": ["cat"], "caption": ["x"]} | {column: [cell]}
+    reading = parquet(tmp_path, columns, "image_annotations.parquet")
+    assert len(list(reading)) == (0 if column == "filename" else 1)
+    assert reading.warnings() == [f"{reason} (image_annotations.parquet: row 1)"]
+
+
+# Metadata
+
+
+def test_columns_that_mean_nothing_here_are_metadata_of_the_image_or_of_the_box(tmp_path: Path) -> None:
+    at = location(tmp_path, tmp_path)
+    (tmp_path / "image_annotations.csv").write_text("filename,label,camera,split,\na.jpg,cat,7,train,x\nb.jpg,,,,\n")
+    (tmp_path / "object_annotations.csv").write_text("score," + HEADER + "0.5,a.jpg,1,2,3,4,cat\n")
+    of_box, split, label, of_image = (item for reading in open_annotations(at) for item in reading)
+    assert (split.kind, split.text, label.kind) == ("split", "train", "label")
+    assert (of_box.kind, of_box.metadata) == ("box", '{"score": "0.5"}')
+    assert (of_image.kind, of_image.metadata) == ("metadata", '{"camera": "7"}')
+    assert at.metadata.images.columns() == [MetadataColumn("image", "camera", "integer")]
+    assert at.metadata.objects.columns() == [MetadataColumn("object", "score", "number")]
+
+
+def test_a_column_of_parquet_that_holds_pictures_is_not_read_and_named(tmp_path: Path) -> None:
+    columns = {
+        "filename": ["a.jpg"],
+        "label": ["cat"],
+        "image": [{"bytes": b"\x00", "path": "a"}],
+        "thumbnail": [b"\x00"],
+        "tags": [["x"]],
+    }
+    *_, metadata = reading = list(parquet(tmp_path, columns, "image_annotations.parquet"))
+    assert metadata.metadata == '{"tags": ["x"]}'
+    assert len(reading) == 2
+    again = parquet(tmp_path, columns, "image_annotations.parquet")
+    list(again)
+    problem = again.problems["A column of a type that no column of the index can have: not read"]
+    assert problem.examples == [
+        "image_annotations.parquet: image: struct<bytes: binary, path: string>",
+        "image_annotations.parquet: thumbnail: binary",
+    ]
+
+
+def test_two_columns_of_metadata_with_one_name_get_a_suffix_and_are_said(tmp_path: Path) -> None:
+    reading = csv(tmp_path, "filename,label,a,a,a_2\na.jpg,,1,2,3\n", "image_annotations.csv")
+    (item,) = reading
+    assert item.metadata == '{"a": "1", "a_2": "2", "a_2_2": "3"}'
+    assert reading.warnings() == [
+        "Two columns of one name: the second is a_2 (image_annotations.csv)",
+        "Two columns of one name: the second is a_2_2 (image_annotations.csv)",
+    ]
 
 
 def test_half_a_character_does_not_travel_on(tmp_path: Path) -> None:
@@ -213,7 +324,7 @@ def test_half_a_character_does_not_travel_on(tmp_path: Path) -> None:
             r"missing columns filename, label; found 'a\.jpg', 'cat'\.\n"
             r"The header must be filename,label\[,caption\] for labels, filename,col_x,.* for boxes\.",
         ),
-        ("any.csv", "filename,width,height,class,xmin\n", r"missing columns col_x, row_y, label;"),
+        ("any.csv", "filename,width,height,xmin\n", r"missing columns col_x, row_y, label;"),
         ("any.csv", "filename,label,label\n", r"two columns are called label\.\nLeave one of them out\."),
         (
             "any.csv",

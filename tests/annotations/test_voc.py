@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from imagehaul.annotations.registry import Reading, read_annotations
+from imagehaul.annotations.reading import Reading
 from imagehaul.errors import AnnotationError
 from imagehaul.records import Annotation, Box
+from tests.support.annotating import read_annotations
 
 OBJECT = """
   <object>
@@ -18,7 +19,7 @@ OBJECT = """
 
 
 def xml(*objects: str, size: str = "<size><width>650</width><height>417</height><depth>3</depth></size>") -> str:
-    return f"<annotation><filename>other.jpg</filename>{size}{''.join(objects)}\n</annotation>\n"
+    return f"<annotation>{size}{''.join(objects)}\n</annotation>\n"
 
 
 def cat(*corners: object) -> str:
@@ -42,12 +43,34 @@ def test_corners_become_a_box_of_the_image_that_has_the_files_own_stem(tmp_path:
             kind="box",
             text="cat",
             origin="given/deep/raccoon-1.b.xml: object 1",
-            folder=None,
+            places=("",),
             box=Box(81.0, 88.0, 441.0, 320.5, "cat"),
             image_width=650,
             image_height=417,
+            apart=("deep",),
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("a.b.jpg", False), ("a.b", False), ("folder/a.b.png", False), ("C:\\\\set\\\\a.b.png", False), ("b.jpg", True)],
+)
+def test_a_filename_that_is_another_picture_is_told(tmp_path: Path, name: str, told: bool) -> None:
+    content = xml(cat(1, 2, 3, 4)).replace("<annotation>", f"<annotation><filename>{name}</filename>")
+    reading = voc(tmp_path, **{"a.b": content})
+    assert [item.reference for item in reading] == ["a.b"]
+    assert reading.warnings() == (
+        ["A file whose <filename> is another picture's: its own name tells the picture (given/a.b.xml: b.jpg)"]
+        if told
+        else []
+    )
+
+
+def test_folders_with_a_splits_name_tell_the_split(tmp_path: Path) -> None:
+    reading = voc(tmp_path, folder="", **{"train/a": xml(cat(1, 2, 3, 4)), "valid/b": xml(), "other/c": xml()})
+    splits = [(item.match, item.reference, item.text) for item in reading if item.kind == "split"]
+    assert splits == [("folder", "train", "train"), ("folder", "valid", "valid")]
 
 
 def test_each_object_is_a_box_and_a_part_of_one_is_not(tmp_path: Path) -> None:
@@ -91,7 +114,7 @@ def test_a_converters_class_is_a_name(tmp_path: Path) -> None:
 
 def test_the_layout_of_the_voc_kit_is_known(tmp_path: Path) -> None:
     reading = voc(tmp_path, folder="VOC2012", **{"Annotations/a": xml(cat(1, 2, 3, 4))})
-    assert [(item.reference, item.folder) for item in reading] == [("VOC2012/JPEGImages/a", "")]
+    assert [(item.reference, item.places) for item in reading] == [("VOC2012/JPEGImages/a", ("",))]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagehaul.annotations.registry import Reading, read_annotations
-from imagehaul.annotations.yolo import read_class_names
+from imagehaul.annotations.reading import Reading
+from imagehaul.annotations.yolo_lines import read_lines
+from imagehaul.annotations.yolo_names import read_class_names
 from imagehaul.errors import AnnotationError
 from imagehaul.records import Annotation, Box
+from tests.support.annotating import read_annotations
 
 NAMES = "names: [cat, dog]\n"
 
@@ -36,7 +38,8 @@ def test_a_centre_and_a_size_become_a_box_in_shares_of_the_picture(tmp_path: Pat
             kind="box",
             text="dog",
             origin="given/deep/a.b.txt:1",
-            folder=None,
+            places=("",),
+            apart=("deep",),
             box=Box(0.25, 0.125, 0.5, 0.25, "dog", fraction=True),
         )
     ]
@@ -76,6 +79,101 @@ def test_no_point_of_a_polygon_lies_outside_its_box(
     for x, y in points:
         assert box.x <= x <= box.x + box.width + 1e-12
         assert box.y <= y <= box.y + box.height + 1e-12
+
+
+BOX = "0 0.5 0.5 0.4 0.6"
+POLYGON = "0 0.5 0.2 0.56 0.26 0.6 0.4 0.52 0.44 0.45 0.3"
+
+
+def keypoints(count: int, certainty: str = "2", spread: float = 0.9) -> str:
+    """Points on a zigzag over so much of BOX, each with a certainty; "" for none."""
+    at = [spread * (number / (count - 1) - 0.5) for number in range(count)]
+    points = [(0.5 + 0.4 * share * (-1) ** number, 0.5 + 0.6 * share) for number, share in enumerate(at)]
+    return " ".join(f"{x:.4f} {y:.4f} {certainty}".strip() for x, y in points)
+
+
+@pytest.mark.parametrize(
+    ("lines", "remark"),
+    [
+        ([f"{BOX} 0.91 7", f"{BOX} 0.5 8"], ""),
+        ([f"{BOX} 0.91 1", f"{BOX} 0.5 2"], ""),
+        ([f"{BOX} 12"], ""),
+        ([f"{BOX} {keypoints(17)}"], "keypoints"),
+        ([f"{BOX} {keypoints(17, '1', 0.2)}"], "keypoints"),
+        ([f"{BOX} {keypoints(17, '0.98')}"], "keypoints"),
+        ([f"{BOX} {keypoints(17, '0.98')} 0.8"], "keypoints"),
+        ([f"{BOX} {keypoints(17, '2')} 0.8 3"], "keypoints"),
+        ([f"{BOX} {keypoints(5, '')}"], "keypoints"),
+        ([f"{BOX} {keypoints(4, '2.000')} 0 0 0.0"], "keypoints"),
+        ([f"{BOX} 0.5 0.5 2"], "keypoints"),
+    ],
+    ids=[
+        "confidence and track",
+        "the first tracks",
+        "track alone",
+        "a pose",
+        "a pose with few points",
+        "a detector's pose",
+        "and its confidence",
+        "confidence and track",
+        "a pose without certainty",
+        "a point that is not there",
+        "one keypoint",
+    ],
+)
+def test_a_detectors_line_and_a_pose_are_boxes_though_nothing_says_so(
+    tmp_path: Path, lines: list[str], remark: str
+) -> None:
+    reading = yolo(tmp_path, {"a.txt": "\n".join(lines), "classes.txt": "cat"})
+    for box in boxes(reading):
+        assert box is not None
+        assert (box.x, box.y, box.width, box.height) == pytest.approx((0.3, 0.2, 0.4, 0.6))
+    assert [line[: len("Keypoints behind a box")] for line in reading.warnings()] == (
+        ["Keypoints behind a box"] if remark else []
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "0 0.5 0.25 0.75 0.5 0.5 0.75",
+        POLYGON,
+        f"{POLYGON} 0.9",
+        "0 0.5 0.5 0.6 0.4 0.7 0.6 1 0.5",
+        "0 0.1 0.1 0.9 0.1 0.9 0.9 0.1 0.9 0.1 0.5 0.1 0.3",
+    ],
+    ids=["triangle", "polygon", "with confidence", "rotated at the edge", "large"],
+)
+def test_a_polygon_stays_a_polygon(tmp_path: Path, line: str) -> None:
+    (box,) = boxes(yolo(tmp_path, {"a.txt": line, "classes.txt": "cat"}))
+    numbers = [float(word) for word in line.removesuffix(" 0.9" if line.endswith("0.3 0.9") else "").split()[1:]]
+    assert box is not None
+    assert (box.x, box.y) == (min(numbers[::2]), min(numbers[1::2]))
+
+
+@given(st.floats(0.1, 0.9), st.floats(0.1, 0.9), st.integers(5, 40), st.floats(0, 6.28), st.floats(0.3, 3))
+def test_the_outline_of_a_thing_is_never_taken_for_keypoints(
+    x: float, y: float, count: int, first: float, ratio: float
+) -> None:
+    angles = [first + 6.283 * number / count for number in range(count)]
+    wide, high = 0.09 * min(1, ratio), 0.09 * min(1, 1 / ratio)
+    points = [(x + wide * math.cos(angle), y + high * math.sin(angle)) for angle in angles]
+    line = "0 " + " ".join(f"{px:.5f} {py:.5f}" for px, py in points)
+    (read,) = read_lines([line], pose=False)
+    assert read.bounds is not None
+    assert read.bounds[2:] == pytest.approx((2 * wide, 2 * high), rel=0.35)
+
+
+def test_seven_numbers_that_may_be_either_are_a_polygon_and_said(tmp_path: Path) -> None:
+    reading = yolo(tmp_path, {"a.txt": "0 0.4 0.4 0.2 0.2 0.5 1", "classes.txt": "cat"})
+    assert boxes(reading) == [Box(0.2, 0.2, 0.3, 0.8, "cat", fraction=True)]
+    assert reading.warnings()[0].startswith("Seven numbers that may be a polygon of three points, or a box with conf")
+
+
+def test_pixels_in_place_of_shares_are_said(tmp_path: Path) -> None:
+    reading = yolo(tmp_path, {"a.txt": "0 120 80 40 30", "classes.txt": "cat"})
+    assert boxes(reading) == [Box(100, 65, 40, 30, "cat", fraction=True)]
+    assert reading.warnings()[0].startswith("Numbers far beyond 1, where YOLO has shares")
 
 
 def test_keypoints_behind_a_box_are_no_polygon_where_the_yaml_says_so(tmp_path: Path) -> None:
@@ -168,7 +266,7 @@ def test_a_yaml_without_names_leaves_the_word_to_the_next_file(tmp_path: Path) -
 def test_the_nearest_names_in_the_folder_or_above_it_count(tmp_path: Path, names: str, given: str) -> None:
     content = NAMES if names.endswith("yaml") else "cat\ndog\n"
     reading = yolo(tmp_path / "set", {"train/labels/a.txt": "1 0.5 0.5 1 1", names: content}, given)
-    assert [annotation.text for annotation in reading] == ["dog"]
+    assert [annotation.text for annotation in reading if annotation.kind == "box"] == ["dog"]
 
 
 def test_names_far_above_the_folder_are_not_taken(tmp_path: Path) -> None:
@@ -220,4 +318,52 @@ def test_labels_lead_to_the_images_beside_them(
     tmp_path: Path, file: str, given: str, folder: str | None, reference: str
 ) -> None:
     reading = yolo(tmp_path, {file: "0 0.5 0.5 1 1", "data.yaml": NAMES}, given, folder)
-    assert [annotation.reference for annotation in reading] == [reference]
+    assert [annotation.reference for annotation in reading if annotation.kind == "box"] == [reference]
+
+
+# Splits
+
+
+def said(reading: Reading, kind: str) -> list[tuple[str, str]]:
+    return [(item.reference, item.text) for item in reading if item.kind == kind]
+
+
+@pytest.mark.parametrize(
+    ("yaml", "folders"),
+    [
+        ("train: images/train\nval: images/val\n", ("images/train", "images/val")),
+        ("path: /home/me/set\ntrain: ./images/train/\nval: [images/val]\n", ("images/train", "images/val")),
+        ("train: ../train/images\nval: ../valid/images\n", ("train/images", "valid/images")),
+        ("train: train\nval: val\n", ("train", "val")),
+    ],
+    ids=["beside", "another machine's path", "Roboflow", "labels beside the images"],
+)
+def test_a_yaml_tells_the_folders_of_its_splits(tmp_path: Path, yaml: str, folders: tuple[str, str]) -> None:
+    labels = [folder.replace("images", "labels") for folder in folders]
+    files: dict[str, str | bytes] = {f"{folder}/a.txt": f"{n} 0.5 0.5 1 1" for n, folder in enumerate(labels)}
+    files |= {"data.yaml": f"{yaml}{NAMES}", "labels/old/b.txt": "0 0.5 0.5 1 1"}
+    content = list(yolo(tmp_path, files, "data.yaml", "set"))
+    splits = [(item.reference, item.text) for item in content if item.kind == "split"]
+    assert splits == [(f"set/{folders[0]}", "train"), (f"set/{folders[1]}", "val")]
+    stems = [(item.reference, item.text) for item in content if item.kind == "box"]
+    assert [label for _, label in stems] == ["cat", "dog"]
+    assert [stem.removeprefix("set/") for stem, _ in stems] == [f"{folder}/a" for folder in folders]
+
+
+def test_a_split_without_a_folder_or_without_labels_is_named(tmp_path: Path) -> None:
+    yaml = f"train: images/train\nval: images/val\ntest: gone.txt\n{NAMES}"
+    (tmp_path / "images" / "val").mkdir(parents=True)
+    reading = yolo(tmp_path, {"labels/train/a.txt": "0 0.5 0.5 1 1", "data.yaml": yaml}, "data.yaml")
+    assert said(reading, "split") == [("images/train", "train"), ("images/val", "val")]
+    assert reading.warnings() == [
+        "A split without a folder of labels (given: val: labels/val)",
+        "A split whose folder is not here (given: test: gone.txt)",
+    ]
+
+
+def test_folders_of_labels_with_a_splits_name_tell_the_split(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = dict.fromkeys(
+        ("labels/train/a.txt", "labels/train/deep/b.txt", "labels/val2017/a.txt", "labels/mine/a.txt"), "0 0.5 0.5 1 1"
+    )
+    reading = yolo(tmp_path, {**files, "classes.txt": "cat"}, "labels", "labels")
+    assert said(reading, "split") == [("images/train", "train"), ("images/val2017", "val")]

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -22,7 +23,9 @@ import imagehaul.ledger.catalog
 from imagehaul.exports.metadata_json import human_size
 from imagehaul.exports.metadata_parquet import PARQUET_COLUMNS
 from imagehaul.ledger.catalog import Catalog
+from imagehaul.ledger.metadata_columns import add_metadata_columns
 from imagehaul.ledger.rows import LedgerRow
+from imagehaul.metadata import MetadataColumn
 from imagehaul.records import Annotation, Box
 from imagehaul.version import software
 from tests.support.exporting import ADDRESSES, crop, export, image, said, thumbnail
@@ -167,6 +170,62 @@ def test_boxes_are_rounded_in_the_index_and_exact_in_the_table(catalog: Catalog)
 
 
 @pytest.mark.parametrize(
+    ("box", "bbox"),
+    [
+        (Box(100, 50, 0.3, 0.3), [100, 50, 1, 1]),
+        (Box(359.6, 239.6, 0.3, 0.3), [359, 239, 1, 1]),
+        (Box(100.3, 10.2, 259.3, 229.4), [100, 10, 259, 229]),
+        (Box(358.5, 0, 1.5, 240), [358, 0, 2, 240]),
+        (Box(-0.4, -2, 361, 5), [0, -2, 361, 5]),
+    ],
+    ids=["a speck", "a speck at the edge", "to 359.6 of 360", "halves", "beyond the picture as annotated"],
+)
+def test_a_box_has_a_pixel_at_least_and_stays_in_a_picture_that_it_lies_in(
+    box: Box, bbox: list[int], catalog: Catalog
+) -> None:
+    content, (_, row) = read(catalog, [image("a.jpg")], [said("a.jpg", "box", "x", box)])
+    assert content["media_items"][0]["metadata_items"][0]["properties"]["bbox"] == bbox
+    assert (row["box_x"], row["box_width"]) == (box.x, box.width)
+
+
+def test_the_split_of_an_image_is_told_and_its_boxes_have_it_too(catalog: Catalog) -> None:
+    annotations = [said("a.jpg", "split", "train"), said("a.jpg", "box", "person", BOX)]
+    content, rows = read(catalog, [image("a.jpg"), image("b.jpg")], annotations)
+    assert [item.get("split") for item in content["media_items"]] == ["train", None]
+    assert [(row["entity_type"], row["split"]) for row in rows] == [
+        ("image", "train"),
+        ("object", "train"),
+        ("image", None),
+    ]
+
+
+def test_metadata_is_typed_in_the_table_and_stands_under_its_name_in_the_index(catalog: Catalog) -> None:
+    columns = [
+        MetadataColumn("image", "seen", "time", "seen"),
+        MetadataColumn("image", "score", "integer", "score"),
+        MetadataColumn("object", "score", "number", "score_2"),
+        MetadataColumn("object", "tags", "texts", "tags"),
+        MetadataColumn("object", "checked", "boolean", "checked"),
+        MetadataColumn("image", "camera", "text", "camera"),
+    ]
+    add_metadata_columns(catalog, columns)
+    annotations = [
+        said("a.jpg", "metadata", "", metadata='{"seen": "2024-05-01T12:00:00+02:00", "score": 7}'),
+        said("a.jpg", "metadata", "", metadata='{"score": 8, "camera": "é"}'),
+        said("a.jpg", "box", "person", BOX, metadata='{"score": "0.5", "tags": ["x", "y"], "checked": "True"}'),
+    ]
+    content, rows = read(catalog, [image("a.jpg")], annotations)
+    (item,) = content["media_items"]
+    assert item["metadata"] == {"seen": "2024-05-01T10:00:00+00:00", "score": 7, "camera": "é"}
+    assert [kind["type"] for kind in item["metadata_items"]] == ["object_label"]
+    assert item["metadata_items"][0]["properties"]["metadata"] == {"score_2": 0.5, "tags": ["x", "y"], "checked": True}
+    of_image = {"meta_seen": datetime(2024, 5, 1, 10, tzinfo=UTC), "meta_score": 7, "meta_camera": "é"}
+    of_object = {"meta_score_2": 0.5, "meta_tags": ["x", "y"], "meta_checked": True}
+    own = [{name: value for name, value in row.items() if name.startswith("meta_")} for row in rows]
+    assert own == [of_image | dict.fromkeys(of_object), of_image | of_object]
+
+
+@pytest.mark.parametrize(
     ("space", "orientation", "bbox"),
     [("upright", 1, [90, 24, 180, 12]), ("upright", 6, [90, 24, 180, 12]), ("stored", 6, [60, 36, 120, 18])],
 )
@@ -238,6 +297,7 @@ def test_the_table_has_a_row_for_each_image_and_each_object(catalog: Catalog) ->
         "url": "/image/birds/thumbnails/sub/a.jpg.jpg",
         "labels": ["car"],
         "captions": ["A person."],
+        "split": None,
     }
     assert second == {
         **of_the_image,
@@ -249,6 +309,7 @@ def test_the_table_has_a_row_for_each_image_and_each_object(catalog: Catalog) ->
         "label": "person",
         "labels": [],
         "captions": [],
+        "split": None,
         "box_x": 148,
         "box_y": 177,
         "box_width": 127,

@@ -12,7 +12,9 @@ import pytest
 
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.inventory import load_source
-from imagehaul.ledger.matching import Matches, candidates_of, load_annotations, match_annotations
+from imagehaul.ledger.matching import Matches, match_annotations
+from imagehaul.ledger.spelling import ABSOLUTE, BACKSLASH, CASE, COMPOSITION, FILE_URL, PERCENT
+from imagehaul.ledger.statements import load_annotations
 from imagehaul.records import Annotation, Box, SourceFile
 from tests.support.simulated import MAPPING
 
@@ -24,14 +26,18 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
 
 
 def about(reference: str, match: Any = "path", folder: str | None = "", **changes: Any) -> Annotation:
-    return Annotation(reference, match, "label", "bird", "labels.csv:2", folder, **changes)
+    """A label; `folder`: of the file that says it, None = outside of the source."""
+    places = ("",) if not folder else (folder, "")
+    return Annotation(reference, match, "label", "bird", "labels.csv:2", places, **changes)
 
 
-def matched(catalog: Catalog, paths: list[str], *annotations: Annotation) -> tuple[list[str], Matches]:
+def matched(
+    catalog: Catalog, paths: list[str], *annotations: Annotation, roots: tuple[str, ...] = (), any_case: bool = False
+) -> tuple[list[str], Matches]:
     """The images that the annotations are about, in their order."""
     load_source(catalog, (SourceFile(path, 1, "1") for path in paths), MAPPING)
     load_annotations(catalog, annotations)
-    matches = match_annotations(catalog)
+    matches = match_annotations(catalog, roots, any_case)
     return [path for (path,) in catalog.rows("SELECT path FROM annotation ORDER BY ordinal")], matches
 
 
@@ -54,17 +60,12 @@ def test_a_path_is_seen_from_the_files_folder_first_and_then_from_the_source(
     assert paths == [found]
 
 
-def test_a_file_outside_of_the_source_is_no_place_to_look_from() -> None:
-    assert candidates_of(about("x/../a.jpg", folder=None)) == ["a.jpg"]
-    assert candidates_of(about("a.jpg", folder="f/g")) == ["f/g/a.jpg", "a.jpg"]
-
-
 @pytest.mark.parametrize("reference", ["A.jpg", "b.jpg", "a", "/a.jpg", "../../a.jpg", "", "nowhere/a.jpg"])
 def test_a_path_that_no_image_has_is_unknown_and_named(reference: str, catalog: Catalog) -> None:
     paths, matches = matched(catalog, ["a.jpg"], about(reference), about("a.jpg"))
     assert paths == ["a.jpg"]
     assert (matches.statements, matches.unknown, matches.images) == (2, 1, 1)
-    assert matches.examples == (f"{reference!r} (labels.csv:2): no image has that name",)
+    assert matches.examples == (f"{reference!r} (labels.csv:2): its image is not in this delivery",)
 
 
 @pytest.mark.parametrize(
@@ -107,9 +108,164 @@ def test_every_statement_is_counted_and_a_few_references_are_named(catalog: Cata
     assert [example.split()[0] for example in matches.examples] == ["'0.jpg'", "'1.jpg'", "'2.jpg'"]
 
 
+# Other spellings
+
+
+@pytest.mark.parametrize(
+    ("reference", "found", "how"),
+    [
+        ("f\\a.jpg", "f/a.jpg", BACKSLASH),
+        (".\\f\\..\\f\\a.jpg", "f/a.jpg", BACKSLASH),
+        ("with%20space.jpg", "with space.jpg", PERCENT),
+        ("50% a.jpg", "50%25 a.jpg", PERCENT),
+        ("u\u0308.jpg", "\u00fc.jpg", COMPOSITION),
+        ("\u00e9.jpg", "e\u0301.jpg", COMPOSITION),
+        ("/data/my set/f/a.jpg", "f/a.jpg", ABSOLUTE),
+        ("s3://bucket/set/f/a.jpg", "f/a.jpg", ABSOLUTE),
+        ("my set/f/a.jpg", "f/a.jpg", ABSOLUTE),
+        ("file:///data/my%20set/f/a.jpg", "f/a.jpg", FILE_URL),
+        ("f\\with%20u\u0308.jpg", "f/with \u00fc.jpg", COMPOSITION),
+    ],
+)
+def test_a_name_that_is_written_otherwise_is_understood_and_counted(
+    reference: str, found: str, how: int, catalog: Catalog
+) -> None:
+    roots = ("/data/my set", "s3://bucket/set")
+    paths, matches = matched(catalog, [found, "x/other.jpg"], about(reference), about(reference), roots=roots)
+    assert paths == [found, found]
+    assert matches.respelled == ((how, 1, f"{reference} → {found}"),)
+    assert matches.guessed == (0, "")
+
+
+def test_label_files_are_understood_in_another_composition_too(catalog: Catalog) -> None:
+    paths, matches = matched(catalog, ["images/\u00fc.jpg"], about("images/u\u0308", "stem"))
+    assert paths == ["images/\u00fc.jpg"]
+    assert [way[:2] for way in matches.respelled] == [(COMPOSITION, 1)]
+
+
+def test_the_exact_name_goes_before_every_other_spelling(catalog: Catalog) -> None:
+    images = ["a%20b.jpg", "a b.jpg", "c\\d.jpg", "c/d.jpg", "\u00fc.jpg", "u\u0308.jpg"]
+    paths, matches = matched(catalog, images, *map(about, images))
+    assert paths == images
+    assert matches.respelled == ()
+
+
+def test_the_ways_are_tried_in_their_order_and_two_answers_are_none(catalog: Catalog) -> None:
+    images = ["f/a%20b.jpg", "f/a b.jpg", "e\u0301/%C3%BC.jpg", "\u00e9/\u00fc.jpg"]
+    paths, matches = matched(
+        catalog, images, about("f\\a%20b.jpg"), about("f\\a%20b.JPG"), about("e\u0301\\u\u0308.jpg")
+    )
+    assert paths == ["f/a%20b.jpg"]
+    assert (matches.unknown, matches.ambiguous) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["/data/my set", "/elsewhere/f/a.jpg", "/data/my setup/f/a.jpg", "file:///f/a.jpg", "C:\\set\\f\\a.jpg"],
+)
+def test_a_path_outside_of_the_source_is_unknown(reference: str, catalog: Catalog) -> None:
+    assert matched(catalog, ["f/a.jpg"], about(reference), roots=("/data/my set",))[0] == []
+
+
+def test_another_case_counts_on_request_alone_and_for_one_image_alone(catalog: Catalog) -> None:
+    images = ["F/a.JPG", "b.jpg", "B.jpg"]
+    assert matched(catalog, images, about("f/A.jpg"), about("B.JPG"))[0] == []
+
+
+def test_on_request_another_case_is_understood(catalog: Catalog) -> None:
+    paths, matches = matched(
+        catalog, ["F/a.JPG", "b.jpg", "B.jpg"], about("f/A.jpg"), about("B.JPG"), about("b.jpg"), any_case=True
+    )
+    assert paths == ["F/a.JPG", "b.jpg"]
+    assert [way[:2] for way in matches.respelled] == [(CASE, 1)]
+    assert matches.ambiguous == 1
+
+
+# Guesses
+
+
+def label_file(stem: str, *apart: str) -> Annotation:
+    return Annotation(stem, "stem", "label", "bird", "a.txt:1", apart=apart)
+
+
+@pytest.mark.parametrize(
+    ("image", "apart"),
+    [
+        ("deep/down/a.jpg", ()),
+        ("images/train/sub/a.jpg", ("train",)),
+        ("train/images/a.jpg", ("train",)),
+        ("set/images/one/two/a.jpg", ("one", "two")),
+    ],
+)
+def test_a_label_file_is_given_to_the_only_image_of_its_name_and_that_is_counted(
+    image: str, apart: tuple[str, ...], catalog: Catalog
+) -> None:
+    paths, matches = matched(catalog, [image, "other/b.jpg"], label_file("x/a", *apart))
+    assert paths == [image]
+    assert matches.guessed == (1, f"x/a → {image}")
+
+
+@pytest.mark.parametrize(
+    ("image", "apart"),
+    [
+        ("images/val/a.jpg", ("train",)),
+        ("images/a.jpg", ("train",)),
+        ("images/two/one/a.jpg", ("one", "two")),
+        ("images/one/x/two/a.jpg", ("one", "two")),
+        ("images/training/a.jpg", ("train",)),
+    ],
+)
+def test_a_guess_never_crosses_folders_that_the_layout_tells_apart(
+    image: str, apart: tuple[str, ...], catalog: Catalog
+) -> None:
+    paths, matches = matched(catalog, [image], label_file("images/train/a", *apart))
+    assert paths == []
+    assert (matches.guessed[0], matches.unknown) == (0, 1)
+    assert matches.examples == ("'images/train/a' (a.txt:1): its image is not in this delivery",)
+
+
+# Splits
+
+
+def split(reference: str, word: str, match: Any = "path", places: tuple[str, ...] = ("",)) -> Annotation:
+    return Annotation(reference, match, "split", word, "x", places)
+
+
+def splits(catalog: Catalog) -> dict[str, str]:
+    return dict(catalog.rows("SELECT path, split FROM image_split"))
+
+
+def test_an_image_has_the_split_that_something_says_of_it_or_of_its_folder(catalog: Catalog) -> None:
+    images = ["a.jpg", "train/b.jpg", "train/deep/c.jpg", "training/d.jpg", "s/val/e.jpg"]
+    said = [split("train", "train", "folder"), split("a.jpg", "test"), split("val", "val", "folder", ("s", ""))]
+    _, matches = matched(catalog, images, *said, split("gone.jpg", "val"), split("train/b.jpg", "holdout"))
+    assert splits(catalog) == {
+        "a.jpg": "test",
+        "train/b.jpg": "holdout",
+        "train/deep/c.jpg": "train",
+        "s/val/e.jpg": "val",
+    }
+    assert matches == Matches(0, 0, 0, 0, 0, ())
+
+
+def test_of_two_splits_of_one_image_the_first_counts_and_that_is_told(catalog: Catalog) -> None:
+    _, matches = matched(catalog, ["a.jpg"], split("a.jpg", "val"), split("./a.jpg", "val"), split("a.jpg", "test"))
+    assert splits(catalog) == {"a.jpg": "val"}
+    assert matches.torn == (1, "a.jpg")
+    assert list(matches.warnings()) == [
+        "1 images are in several splits, of which the first said counts, such as a.jpg."
+    ]
+
+
+def test_several_rows_of_metadata_for_one_image_are_told(catalog: Catalog) -> None:
+    rows = [Annotation("a.jpg", "path", "metadata", "", "x", metadata=said) for said in ('{"a": 1}', '{"a": 2}')]
+    _, matches = matched(catalog, ["a.jpg"], *rows)
+    assert matches.outspoken == (1, "a.jpg")
+
+
 def boxed(*numbers: float) -> Annotation:
     box = Box(*numbers, label="bird")
-    return Annotation("a.jpg", "path", "box", "bird", "boxes.csv:2", "", box, 640, 480)
+    return Annotation("a.jpg", "path", "box", "bird", "boxes.csv:2", ("",), box, 640, 480)
 
 
 def test_a_box_comes_through_as_it_was_said(catalog: Catalog) -> None:
@@ -135,7 +291,7 @@ def test_a_box_that_no_export_can_show_is_counted(numbers: tuple[float, ...], ca
 
 def test_half_a_character_and_a_picture_of_no_possible_size_do_no_harm(catalog: Catalog) -> None:
     odd = about("a.jpg", image_width=10**30, image_height=7)
-    surrogate = Annotation("\ud800.jpg", "path", "label", "\udfff", "x\ud800", "")
+    surrogate = Annotation("\ud800.jpg", "path", "label", "\udfff", "x\ud800")
     paths, matches = matched(catalog, ["a.jpg"], odd, surrogate)
     assert (paths, matches.unknown) == (["a.jpg"], 1)
     assert catalog.one("SELECT image_width, image_height FROM annotation") == (0, 7)

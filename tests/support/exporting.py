@@ -13,8 +13,9 @@ from imagehaul.entity import Addresses
 from imagehaul.exports.export import Exported
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.inventory import load_source
-from imagehaul.ledger.matching import load_annotations, match_annotations
+from imagehaul.ledger.matching import match_annotations
 from imagehaul.ledger.rows import COLUMNS, LedgerRow
+from imagehaul.ledger.statements import load_annotations
 from imagehaul.records import Annotation, Box, BoxSpace, ExportName, SourceFile
 from tests.support.simulated import LAYOUT, MAPPING
 
@@ -39,7 +40,7 @@ def crop(path: str, box: Box, **changes: Any) -> LedgerRow:
 
 
 def said(path: str, kind: Any, text: str, box: Box | None = None, **more: Any) -> Annotation:
-    return Annotation(path, "path", kind, text, "annotations.json", "", box, **more)
+    return Annotation(path, "path", kind, text, "annotations.json", ("",), box, **more)
 
 
 def export(

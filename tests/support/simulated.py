@@ -20,11 +20,12 @@ from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.counts import Counts, count_outcome
 from imagehaul.ledger.inventory import EarlierRun, load_listing, load_prior, load_source
 from imagehaul.ledger.ledger_file import write_ledger
-from imagehaul.ledger.matching import load_annotations, match_annotations
+from imagehaul.ledger.matching import match_annotations
 from imagehaul.ledger.plan import Plan, Wanted, make_plan, pack_batch
 from imagehaul.ledger.planned import planned_images
 from imagehaul.ledger.proof import collect_outcome, name_changed_sources, prove
 from imagehaul.ledger.rows import LedgerRow, write_part
+from imagehaul.ledger.statements import load_annotations
 from imagehaul.mapping import Mapping
 from imagehaul.records import (
     Annotation,
@@ -65,7 +66,7 @@ def box(x: float = 1, width: float = 5, label: str = "bird") -> Box:
 
 
 def said(path: str, *boxes: Box) -> list[Annotation]:
-    return [Annotation(path, "path", "box", item.label, "boxes.csv:2", "", item) for item in boxes]
+    return [Annotation(path, "path", "box", item.label, "boxes.csv:2", ("",), item) for item in boxes]
 
 
 class Drawer:
