@@ -6,7 +6,7 @@ STATE := .state
 # Tests wait for servers and processes as much as they compute. One store and one Prefect server serve all.
 SIDE_BY_SIDE := -n 3 --no-loadscope-reorder
 
-.PHONY: help run up up-dask gallery lint test check attack coverage test-readers test-ray bench docs format lock hooks clean
+.PHONY: help run up up-dask gallery lint test check attack coverage test-stores test-readers test-ray bench docs format lock hooks clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s%s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,17 @@ bench: .venv/installed .venv-bench/installed .venv-img2dataset/installed  ## ima
 	$(PYTHON) -m venv .venv-img2dataset
 	.venv-img2dataset/bin/python -m pip install --quiet --disable-pip-version-check img2dataset s3fs
 	touch $@
+
+# What each store can do is found out by trying; tests that need more are left out there, and pytest says which.
+STORE_TESTS := tests/store tests/ledger/test_lease.py tests/ledger/test_runs.py tests/ledger/test_proof.py \
+    tests/transfer tests/delivery/test_chain.py
+VERSIONED_TESTS := tests/store/test_conditional_writes.py tests/ledger/test_lease.py tests/ledger/test_runs.py
+
+test-stores: .venv/installed  ## the tests of store, lock, proof, runs, transfer and chain on Ceph and on Swift (Debian's packages)
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not attack and not prefect" --object-store ceph $(STORE_TESTS)
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not attack and not prefect" --object-store swift $(STORE_TESTS)
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not attack and not prefect" --object-store ceph-versioned $(VERSIONED_TESTS)
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not attack and not prefect" --object-store ceph-suspended $(VERSIONED_TESTS)
 
 # What reads the exports needs other versions of what imagehaul needs, and nothing of imagehaul.
 test-readers: .venv/installed .venv-readers/installed  ## each export loads in the tool that it is for

@@ -31,6 +31,8 @@ from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
 from imagehaul.store.retry import Patience
 from imagehaul.transfer.engines import choose_engine
+from tests.support import ceph, swift
+from tests.support.abilities import found_abilities
 from tests.support.prefect_runs import Prefect, running_prefect
 
 ROOT = Path(__file__).parents[1]
@@ -52,11 +54,20 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
+STORES = ("seaweedfs", "ceph", "ceph-versioned", "ceph-suspended", "swift")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--object-store", choices=STORES, default=STORES[0], help="the store that all tests run against")
+
+
 @dataclass(frozen=True)
 class Served:
-    """The embedded store that runs for the tests: http at `url`, https with the private CA at `tls_url`.
+    """The store that runs for the tests: http at `url`, https with the private CA at `tls_url`.
 
     `access_key`, `secret_key`: its own pair. `identities`: more pairs, by what they may. `ca`: certificate and key.
+    Only the embedded store has TLS and identities here; where there are none, tests that ask for them are left out.
+    `versioning`: the status that each new bucket gets, "" = it never had any.
     """
 
     url: str
@@ -65,10 +76,27 @@ class Served:
     secret_key: str
     identities: dict[str, tuple[str, str]]
     ca: tuple[str, str]
+    versioning: str = ""
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Served]:
+def serving(name: str, folder: Path) -> Iterator[Served]:
+    """One of `STORES`. Skips where its programs are not installed."""
+    kind, _, versioning = name.partition("-")
+    if kind == "seaweedfs":
+        with serving_seaweedfs(folder) as served:
+            yield served
+        return
+    missing = {"ceph": ceph.missing_programs, "swift": swift.missing_programs}[kind]()
+    if missing:
+        pytest.skip(f"{kind} is not installed: {', '.join(missing)}")
+    with {"ceph": ceph.serving_ceph, "swift": swift.serving_swift}[kind](folder) as found:
+        status = {"versioned": "Enabled", "suspended": "Suspended"}.get(versioning, "")
+        yield Served(found.url, "", found.access_key, found.secret_key, {}, ("", ""), status)
+
+
+@contextmanager
+def serving_seaweedfs(folder: Path) -> Iterator[Served]:
     authority = trustme.CA()
     identities = {name: (secrets.token_hex(10), secrets.token_hex(20)) for name in ACTIONS}
     known = [
@@ -95,7 +123,7 @@ def pytest_configure_node(node: Any) -> None:
     if not hasattr(node.config, "served"):
         folder = TemporaryDirectory(prefix="imagehaul-tests-")
         node.config.add_cleanup(folder.cleanup)
-        store = serving(Path(folder.name))
+        store = serving(node.config.getoption("object_store"), Path(folder.name))
         node.config.served = asdict(store.__enter__())
         node.config.add_cleanup(lambda: store.__exit__(None, None, None))
     node.workerinput["served"] = node.config.served
@@ -126,18 +154,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def served(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One SeaweedFS for the whole run."""
+    """One store for the whole run."""
     given = getattr(pytestconfig, "workerinput", None)
     if given:
         yield Served(**given["served"])
         return
-    with serving(tmp_path_factory.mktemp("store")) as started:
+    # Sockets lie in it, whose paths may be 107 bytes long.
+    with (
+        TemporaryDirectory(prefix="imagehaul-tests-") as folder,
+        serving(pytestconfig.getoption("object_store"), Path(folder)) as started,
+    ):
         yield started
 
 
 @pytest.fixture(scope="session")
 def authority(served: Served) -> trustme.CA:
     """The private CA that signed the embedded store's certificate."""
+    if not served.tls_url:
+        pytest.skip("needs TLS, which this store has not here")
     certificate, key = served.ca
     return trustme.CA.from_pem(certificate.encode(), key.encode())
 
@@ -145,12 +179,27 @@ def authority(served: Served) -> trustme.CA:
 @pytest.fixture(scope="session")
 def identities(served: Served) -> dict[str, AccessKey]:
     """Keys that the embedded store knows, by what they may: all (the next too), read (and list), all but list."""
+    if not served.identities:
+        pytest.skip("needs more identities, which this store has not here")
     return {name: AccessKey(*pair) for name, pair in served.identities.items()}
 
 
 @pytest.fixture(scope="session")
 def store(served: Served) -> Store:
     return Store(url=served.url, credentials=AccessKey(served.access_key, served.secret_key))
+
+
+@pytest.fixture(scope="session")
+def abilities(store: Store, served: Served) -> set[str]:
+    """What this store can do that not every one can, found out by trying: for `@pytest.mark.needs`."""
+    return found_abilities(store, served.versioning)
+
+
+@pytest.fixture(autouse=True)
+def left_out_where_the_store_cannot(request: pytest.FixtureRequest) -> None:
+    for mark in request.node.iter_markers("needs"):
+        if missing := set(mark.args) - request.getfixturevalue("abilities"):
+            pytest.skip(f"needs {', '.join(sorted(missing))}, which this store has not here")
 
 
 @pytest.fixture(scope="session")
@@ -161,13 +210,15 @@ def tls_store(served: Served, authority: trustme.CA) -> Store:
 
 
 @pytest.fixture(scope="session")
-def buckets_ahead(store: Store) -> Iterator[Callable[[], str]]:
+def buckets_ahead(store: Store, served: Served) -> Iterator[Callable[[], str]]:
     """Gives a new bucket. The next ones are made meanwhile: SeaweedFS takes 0.2 s for the first object in each."""
     client = store.client()
 
     def make() -> str:
         name = f"test-{uuid.uuid4().hex[:12]}"
         client.create_bucket(Bucket=name)
+        for status in ("Enabled", served.versioning) if served.versioning else ():
+            client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": status})
         client.put_object(Bucket=name, Key="first", Body=b"")
         client.delete_object(Bucket=name, Key="first")
         return name

@@ -11,6 +11,7 @@ from imagehaul.store.credentials import RenewableCredentials, isolated_session, 
 from imagehaul.store.errors import classify
 from imagehaul.store.explanations import reported_words
 from imagehaul.store.listing import read_contents
+from imagehaul.store.proxies import proxies_for
 from imagehaul.version import software
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ def _settings(store: Store, connections: int, patience: Patience) -> dict[str, A
     """What the two have in common, as botocore's `Config` takes it."""
     return {
         "region_name": store.region,
+        "proxies": proxies_for(store.endpoint),
         "signature_version": "s3v4",
         "connect_timeout": patience.connect,
         "read_timeout": patience.read,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagehaul.errors import Code, SettingsError, StoreError
 from imagehaul.store.explanations import explain
+from imagehaul.store.proxies import proxies_for
 from imagehaul.text import legible
 
 if TYPE_CHECKING:
@@ -139,7 +140,12 @@ class RoleKeys:
             endpoint_url=url or None,
             region_name=place.region,
             verify=place.ca_file,
-            config=Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2}),
+            config=Config(
+                connect_timeout=5,
+                read_timeout=10,
+                retries={"mode": "standard", "total_max_attempts": 2},
+                proxies=proxies_for(url or f"https://sts.{place.region}.amazonaws.com"),
+            ),
         )
         external: dict[str, Any] = {"ExternalId": self.external_id} if self.external_id else {}
 

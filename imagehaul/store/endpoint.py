@@ -31,7 +31,8 @@ from imagehaul.store.credentials import (
 )
 from imagehaul.store.errors import classify
 from imagehaul.store.explanations import Verb, explain
-from imagehaul.store.plain_put import PlainPut
+from imagehaul.store.plain_put import PlainPut, bucket_url
+from imagehaul.store.proxies import is_this_machine, proxy_for
 from imagehaul.store.reference import StoreReference
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ Addressing = Literal["auto", "path", "virtual"]
 _MACHINE = MachineKeys()
 _LOG = logging.getLogger(__name__)
 _INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ")
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,9 @@ class Store:
 
     def environment(self) -> dict[str, str]:
         """The whole environment of a program that sends: these keys, region and CA, and no other of the machine's."""
-        kept = {name: value for name, value in os.environ.items() if name in _INHERITED or name.upper() in _PROXIES}
+        kept = {name: value for name, value in os.environ.items() if name in _INHERITED}
+        if proxy := proxy_for(self.endpoint):
+            kept |= {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy}
         keys = self.keys()
         return {
             **kept,
@@ -109,6 +111,11 @@ class Store:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
+    @property
+    def endpoint(self) -> str:
+        """The URL that requests go to, or the like: AWS has one for each bucket."""
+        return self.url or f"https://s3.{self.region}.amazonaws.com"
+
     def s5cmd_endpoint(self) -> list[str]:
         """The option that goes before s5cmd's command; it uses path style wherever one is given."""
         if self.url:
@@ -121,16 +128,19 @@ class Store:
         """Why s5cmd cannot reach this store; "" where it can."""
         if self.url and self.addressing == "virtual":
             return "s5cmd has no virtual-host addressing at a URL of the store's own"
+        if is_this_machine(self.endpoint) and proxy_for(self.endpoint):
+            return "s5cmd sends nothing to this very machine through a proxy"
         return ""
 
     def address(self, bucket: str) -> tuple[str, bool]:
         """The URL of the bucket's objects as obstore wants it, and whether the bucket stands in its host's name.
 
-        Where it does not, obstore puts it into the path by itself.
+        As boto3 has it: at some hosts, such as s3-accelerate's, it goes virtual by itself. Where the bucket stands in
+        the path, obstore puts it there.
         """
-        url = self.url or self.client().meta.endpoint_url
-        in_host = self.addressing == "virtual" or (self.addressing == "auto" and not self.url and "." not in bucket)
-        return (url.replace("://", f"://{bucket}.", 1) if in_host else url), in_host
+        url = bucket_url(self.client(), bucket).rstrip("/")
+        in_path = url.endswith(f"/{bucket}")
+        return url.removesuffix(f"/{bucket}"), not in_path
 
     def check(self, bucket: str, prefix: str = "", wait: bool = False, setting: str = "") -> None:
         """Asks the store whether it can be listed; within about 15 seconds. `prefix` is "" or ends in "/".

@@ -16,6 +16,7 @@ from imagehaul.store.ca import authority_file
 from imagehaul.store.clients import CONNECTIONS, WHO_ASKS
 from imagehaul.store.credentials import RenewableCredentials
 from imagehaul.store.errors import classify
+from imagehaul.store.proxies import proxies_for
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest, AWSResponse
@@ -35,9 +36,8 @@ class PlainPut:
 
     def __init__(self, store: Store, client: S3Client, credentials: RenewableCredentials, bucket: str) -> None:
         from botocore.httpsession import URLLib3Session
-        from botocore.utils import get_environ_proxies
 
-        self._base = _address(client, bucket)
+        self._base = bucket_url(client, bucket)
         self._region = store.region
         self._credentials = credentials
         # It says that the body is not signed: its MD5 is, which the store compares.
@@ -45,7 +45,7 @@ class PlainPut:
         # Its types know neither a file of CAs nor two timeouts.
         self._connections = cast(Any, URLLib3Session)(
             verify=authority_file(store.ca),
-            proxies=get_environ_proxies(self._base),
+            proxies=proxies_for(self._base),
             timeout=(store_clients.TO_WORK.connect, store_clients.TO_WORK.read),
             max_pool_connections=CONNECTIONS,
         )
@@ -82,7 +82,7 @@ class _NotSentError(Exception):
     """The address of a request that is not sent."""
 
 
-def _address(client: S3Client, bucket: str) -> str:
+def bucket_url(client: S3Client, bucket: str) -> str:
     """What comes before a key, by path or by host as boto3 itself would have it."""
 
     def stop(request: AWSPreparedRequest, **_: Any) -> None:

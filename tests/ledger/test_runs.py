@@ -21,7 +21,7 @@ from imagehaul.store.endpoint import Store
 from imagehaul.store.files import OwnFiles
 from imagehaul.store.listing import list_objects
 from imagehaul.store.probe import probe_writing
-from tests.support.conditions import MANNERS, Manner, store_in_manner
+from tests.support.conditions import AS_IT_IS_AND_OTHERWISE, Manner, store_in_manner
 
 OLD, CURRENT, LATER, LAST = (f"2026112{day}T101500Z-1f3a9c" for day in (1, 2, 3, 4))
 EXPORTS = {"json": "s3://b/e/metadata.json", "parquet": "s3://b/e/metadata.parquet"}
@@ -105,7 +105,7 @@ def test_where_the_answer_was_lost_and_the_pointer_was_not_all_is_well(runs: Run
     runs.publish(SAID, over=None, capabilities=Capabilities())
 
 
-@pytest.mark.parametrize("manner", MANNERS)
+@pytest.mark.parametrize("manner", AS_IT_IS_AND_OTHERWISE)
 def test_each_run_is_published_and_none_over_another_whatever_the_store_makes_of_conditions(
     layout: Layout, store: Store, manner: Manner
 ) -> None:
@@ -122,6 +122,7 @@ def test_each_run_is_published_and_none_over_another_whatever_the_store_makes_of
             runs.publish(replace(SAID, run=LAST), stale, capabilities)
 
 
+@pytest.mark.needs("conditional writes")
 def test_a_right_condition_that_is_refused_all_of_a_sudden_is_looked_at(layout: Layout, store: Store) -> None:
     client = store_in_manner(store, "versioned").client()
     runs = Runs(layout, OwnFiles(client, ObjectOptions()))

@@ -15,6 +15,7 @@ def found_out(store: Store, bucket: str) -> Capabilities:
     return find_capabilities(store.client(), {"Bucket": bucket, "Key": "probe", "Body": b""})
 
 
+@pytest.mark.needs("conditional writes")
 @pytest.mark.parametrize(
     ("manner", "if_match", "if_none_match", "words"),
     [

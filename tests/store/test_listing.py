@@ -46,7 +46,9 @@ def test_a_page_has_the_times_that_the_store_gives(store: Store, bucket: str) ->
     client = store.client()
     client.put_object(Bucket=bucket, Key="birds/a.jpg", Body=b"x")
     (listed,) = client.list_objects_v2(Bucket=bucket)["Contents"]
-    assert listed["LastModified"] == client.head_object(Bucket=bucket, Key="birds/a.jpg")["LastModified"]
+    # A header tells whole seconds; some listings tell more.
+    head = client.head_object(Bucket=bucket, Key="birds/a.jpg")
+    assert listed["LastModified"].replace(microsecond=0) == head["LastModified"]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from imagehaul.store.probe import keeps_backslashes, probe_writing
 from tests.support.conditions import fresh_store
 
 
+@pytest.mark.needs("backslashes become slashes")
 def test_the_embedded_store_turns_backslashes_into_slashes(store: Store, bucket: str) -> None:
     client = store.client()
     assert not keeps_backslashes(OwnFiles(client, ObjectOptions()), Layout(bucket, "", "birds"))
@@ -85,6 +86,7 @@ def test_a_store_that_refuses_everything_is_an_error() -> None:
 # -- what objects are to get ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.needs("conditional writes")
 def test_a_store_in_order_is_found_out_and_the_probe_is_gone(store: Store, bucket: str) -> None:
     options = ObjectOptions(cache_control="max-age=60", storage_class="STANDARD")
     assert probe_writing(store, bucket, "some/prefix/", options) == Capabilities()
@@ -105,6 +107,7 @@ def refusing(store: Store, header: str, code: str) -> Store:
     return changed
 
 
+@pytest.mark.needs("storage classes")
 @pytest.mark.parametrize(
     ("header", "code", "said"),
     [
@@ -143,6 +146,7 @@ def test_keys_that_may_not_write_are_not_blamed_on_a_setting(
     assert "s3:PutObject" in str(refused.value)
 
 
+@pytest.mark.needs("bucket policies")
 def test_keys_that_may_not_delete_are_good_and_a_mark_stays(store: Store, bucket: str) -> None:
     deny(store, bucket, "s3:DeleteObject", "*")
     probe_writing(store, bucket, "data/", ObjectOptions())
@@ -150,6 +154,7 @@ def test_keys_that_may_not_delete_are_good_and_a_mark_stays(store: Store, bucket
     assert left.key.startswith("data/.imagehaul/probe-")
 
 
+@pytest.mark.needs("bucket policies")
 def test_a_policy_that_denies_one_prefix(store: Store, bucket: str) -> None:
     deny(store, bucket, "s3:PutObject", "closed/*")
     probe_writing(store, bucket, "open/", ObjectOptions())

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import pytest
+
+from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
 
 Manner = Literal["as it is", "ignores", "ignores If-Match", "ignores If-None-Match", "unknown", "bare", "versioned"]
@@ -20,6 +23,11 @@ MANNERS: tuple[Manner, ...] = (
 )
 EXCLUSIVE: tuple[Manner, ...] = ("as it is", "bare")
 """Where one of two writers is always refused, over a new lock too."""
+AS_IT_IS_AND_OTHERWISE = [
+    pytest.param(manner, marks=() if manner == "as it is" else pytest.mark.needs("conditional writes"))
+    for manner in MANNERS
+]
+"""Each store as it is; and one that has conditional writes, as others."""
 
 
 def store_in_manner(store: Store, manner: Manner) -> Store:
@@ -51,6 +59,14 @@ def store_in_manner(store: Store, manner: Manner) -> Store:
     return changed
 
 
+@dataclass(frozen=True, slots=True)
+class FreshKey(AccessKey):
+    """The same pair of keys, and another value: what is made of a store is made once for each value."""
+
+    number: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
 def fresh_store(store: Store) -> Store:
     """The same store, with clients that a test may change."""
-    return replace(store, region=f"test-{uuid.uuid4().hex}")
+    assert isinstance(store.credentials, AccessKey)
+    return replace(store, credentials=FreshKey(store.credentials.access_key, store.credentials.secret_key))

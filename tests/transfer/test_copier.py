@@ -58,6 +58,7 @@ def test_the_store_copies_every_name_byte_for_byte(store: Store, bucket: str, so
     assert stored(store, bucket) == {f"set/images/{name}": name.encode() for name in NAMES}
 
 
+@pytest.mark.needs("storage classes")
 def test_a_copy_is_described_anew(store: Store, bucket: str, source: str) -> None:
     copy(store, bucket, [copy_of(source, "a.jpg")], ObjectOptions(cache_control="public", storage_class="STANDARD_IA"))
 
@@ -65,6 +66,7 @@ def test_a_copy_is_described_anew(store: Store, bucket: str, source: str) -> Non
     assert (head["ContentType"], head["CacheControl"], head["StorageClass"]) == ("image/jpeg", "public", "STANDARD_IA")
 
 
+@pytest.mark.needs("tags")
 def test_a_copy_keeps_what_its_source_says_of_itself_and_the_settings_win(
     store: Store, bucket: str, source: str
 ) -> None:
