@@ -41,7 +41,7 @@ from imagehaul.records import Annotation, Box, SourceFile, StoredObject
 
 LAYOUT = Layout("bucket", "sets/", "birds")
 MAPPING = Mapping(LAYOUT)
-WANTED = Wanted("changed", True, True, "image", "thumbnail", "crop", 150_000_000, False, False, "upright")
+WANTED = Wanted("changed", True, True, "image", "thumbnail", "crop", 150_000_000, False, False, "upright", "judgement")
 BOX = Box(10, 20, 30, 40, "bird")
 LAST_RUN, THIS_RUN = "20261101T000000Z-000000", "20261102T000000Z-000000"
 

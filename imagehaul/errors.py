@@ -61,11 +61,13 @@ class Trait(Flag):
     """Nothing more can be sent to this store, or read from it."""
     BYTES_DELIVERABLE = auto()
     """There is no picture, and DELIVER_UNDECODABLE sends the file as it is."""
+    SENT_ANYWAY = auto()
+    """The image is sent all the same: the code says what there is to know of it, or what is not made of it."""
     NOTHING_SENT = auto()
     """It went wrong before anything was sent. After any other failure the store may have the object all the same."""
 
 
-OF_FILE, RETRYABLE, TRANSIENT, STOPS_RUN, BYTES_DELIVERABLE, NOTHING_SENT = Trait
+OF_FILE, RETRYABLE, TRANSIENT, STOPS_RUN, BYTES_DELIVERABLE, SENT_ANYWAY, NOTHING_SENT = Trait
 
 
 class Code(StrEnum):
@@ -227,6 +229,12 @@ class Code(StrEnum):
         "Look at the file: it may be hostile.",
         OF_FILE | BYTES_DELIVERABLE,
     )
+    RENDERING_FAILED = (
+        auto(),
+        "The rendering process ended for a reason of its own, which is no fault of the picture.",
+        "Run again. If it stays, report it with the message.",
+        RETRYABLE,
+    )
     TIME_LIMIT = (
         auto(),
         "Work on the picture took longer than PICTURE_SECONDS.",
@@ -243,7 +251,19 @@ class Code(StrEnum):
         auto(),
         "More pixels than PIXEL_LIMIT: delivered, but no thumbnail or crop is made of it.",
         "Raise PIXEL_LIMIT.",
-        OF_FILE,
+        OF_FILE | SENT_ANYWAY,
+    )
+    FORMAT_UNSUPPORTED = (
+        auto(),
+        "A whole file of a kind that no decoder here reads: delivered, but no thumbnail or crop is made of it.",
+        "Nothing is wrong with the file. For TIFF install imagehaul[tiff], and run with --rerun all.",
+        OF_FILE | SENT_ANYWAY,
+    )
+    END_MISSING = (
+        auto(),
+        "A JPEG that lacks its end marker and nothing else: delivered, with all that is made of it.",
+        "Nothing has to be done. Whatever wrote the file did not finish it.",
+        OF_FILE | SENT_ANYWAY,
     )
     # A box.
     BOX_EMPTY = auto(), "The box has no area.", "Correct the annotation.", OF_FILE

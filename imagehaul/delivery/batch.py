@@ -64,7 +64,7 @@ class BatchWork:
             except StoreError as error:
                 stopped, sent = error, []
                 self.stop.set()
-            rows = _rows_after(objects, {item.key: item for item in sent}, stopped)
+            rows = _rows_after(objects, {item.key: item for item in sent}, stopped, self.wanted.judgement)
         write_part(rows, part)
         return stopped
 
@@ -134,7 +134,8 @@ class BatchWork:
         facts, code = picture.facts, picture.code
         if facts:
             row = row.with_facts(facts)
-        deliverable = not code or (code == Code.PIXEL_LIMIT and not self.mapping.normalize)
+        sent_anyway = bool(code) and Trait.SENT_ANYWAY in Code[code].traits
+        deliverable = not code or (sent_anyway and (bool(picture.renditions) or not self.mapping.normalize))
         if not deliverable and self.wanted.deliver_undecodable and not self.mapping.normalize:
             deliverable = Trait.BYTES_DELIVERABLE in Code[code].traits and facts is not None
         if not deliverable or facts is None:
@@ -234,7 +235,9 @@ def lost_rows(images: Sequence[PlannedImage], mapping: Mapping, run: str, messag
     ]
 
 
-def _rows_after(objects: Sequence[_Object], sent: dict[str, SendResult], stopped: StoreError | None) -> list[LedgerRow]:
+def _rows_after(
+    objects: Sequence[_Object], sent: dict[str, SendResult], stopped: StoreError | None, judgement: str
+) -> list[LedgerRow]:
     rows: list[LedgerRow] = []
     for item in objects:
         row = item.row
@@ -247,5 +250,7 @@ def _rows_after(objects: Sequence[_Object], sent: dict[str, SendResult], stopped
                 row = row.with_problem("rejected", word.code, word.message)
             elif word.outcome != "sent":
                 row = row.with_problem("failed", word.code or Code.NO_REPORT, word.message)
+        if row.kind == "image" and row.status == "rejected":
+            row = row.but(recipe=judgement)
         rows.append(row)
     return rows

@@ -17,6 +17,9 @@ Other bytes for the same look are no reason, as another codec or resizer gives t
 every data set again.
 """
 
+JUDGEMENT_VERSION = 2
+"""Raised when decoders read more, or judge otherwise: reruns then look once more at the images that were rejected."""
+
 
 def wanted_of(request: Request, settings: Settings) -> Wanted:
     """The recipes name all that an object's bytes and headers depend on, besides the source and its box."""
@@ -48,4 +51,5 @@ def wanted_of(request: Request, settings: Settings) -> Wanted:
         full_check=settings.full_check,
         deliver_undecodable=settings.deliver_undecodable,
         box_space=settings.box_space,
+        judgement=recipe("judgement", JUDGEMENT_VERSION),
     )

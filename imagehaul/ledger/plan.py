@@ -34,6 +34,8 @@ class Wanted:
     full_check: bool
     deliver_undecodable: bool
     box_space: BoxSpace
+    judgement: str
+    """The recipe of a rejection: with other decoders a picture that was rejected is looked at anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +124,18 @@ def _find_standing(catalog: Catalog, wanted: Wanted) -> None:
         f"""
         SELECT p.source_path, p.kind, p.key, p.status, p.code, p.retryable, p.source_size, p.source_version, p.checked,
                p.width * p.height AS pixels, l.key IS NOT NULL AND p.status IN {OK} AS stands,
-               stands OR p.status = 'rejected' AND NOT p.retryable AS settled,
-               settled AND p.recipe = CASE p.kind WHEN 'image' THEN $image WHEN 'thumbnail' THEN $thumbnail
-                                                  ELSE $crop END AS same
+               stands OR p.status = 'rejected' AND NOT p.retryable
+                   AND (p.kind <> 'image' OR p.recipe = $judgement) AS settled,
+               settled AND p.recipe = CASE WHEN p.kind = 'thumbnail' THEN $thumbnail WHEN p.kind = 'crop' THEN $crop
+                                           WHEN p.status = 'rejected' THEN $judgement ELSE $image END AS same
         FROM prior p LEFT JOIN listing l ON l.key = p.key AND l.size = p.size AND l.etag = p.etag
         """,
-        {"image": wanted.image_recipe, "thumbnail": wanted.thumbnail_recipe, "crop": wanted.crop_recipe},
+        {
+            "image": wanted.image_recipe,
+            "thumbnail": wanted.thumbnail_recipe,
+            "crop": wanted.crop_recipe,
+            "judgement": wanted.judgement,
+        },
     )
 
 
@@ -168,9 +176,11 @@ def _decide(catalog: Catalog, mapping: Mapping, wanted: Wanted) -> None:
                     WHEN $rerun = 'failed' THEN
                         CASE WHEN is_new THEN 'hold' WHEN settled AND NOT is_troubled THEN 'carry' ELSE 'work' END
                     WHEN NOT (same_source AND same_image) OR is_new THEN 'work'
-                    -- What stands, though it has a code, was sent in spite of it and has no renditions.
+                    -- What stands, though it has a code, was sent in spite of it and has no renditions, but for one.
                     WHEN CASE WHEN status = 'rejected' THEN NOT ($deliver_undecodable AND said IN $bytes_deliverable)
                               WHEN said = 'PIXEL_LIMIT' THEN pixels > $pixel_limit
+                              WHEN said = 'FORMAT_UNSUPPORTED' THEN TRUE
+                              WHEN said = 'END_MISSING' THEN NOT lacks
                               WHEN said <> '' THEN $deliver_undecodable AND NOT retryable
                               ELSE NOT lacks END THEN 'carry'
                     ELSE 'work' END AS decision,

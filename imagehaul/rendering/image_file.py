@@ -14,11 +14,11 @@ from imagehaul.records import PART_SIZE, Facts, PictureJob
 
 
 class PictureError(Exception):
-    """Ends the work on one picture, or on one of its crops, with a code of `imagehaul.errors.Code`."""
+    """Ends the work on one picture, or on one of its crops, with a `Code`. `facts`: where more than bytes is known."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, facts: Facts | None = None) -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.facts = code, facts
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,17 @@ Full-size work is avoided: pictures are made small, or cut, first, and turned an
 from __future__ import annotations
 
 import math
+import struct
+from array import array
 from functools import lru_cache
 from io import BytesIO
 from typing import Any, Literal
 
 from PIL import Image, ImageChops, ImageCms, ImageFile, ImageOps, JpegImagePlugin, TiffImagePlugin
-from PIL.Image import Transpose
+from PIL.Image import Resampling, Transpose
 
 from imagehaul.rendering.image_file import PictureError
+from imagehaul.rendering.ranges import black_and_white
 
 _TURNS = {
     2: Transpose.FLIP_LEFT_RIGHT,
@@ -29,9 +32,17 @@ _TURNS = {
 _BITS_PER_SAMPLE = 258
 _PHOTOMETRIC = 262
 _WHITE_IS_ZERO = 0
+_SAMPLE_FORMAT = 339
+_SIGNED = 2
+_GDAL_NODATA = 42113
+_SAMPLED = 256
+"""Pixels a side of which a picture's range is found."""
 
 _JPEG_LONGEST_SIDE = 65_500
 _FINE = 90
+"""From this quality up nobody wants to lose half of the colours' sharpness."""
+_FEW_PIXELS = 64
+"""In a picture that is narrower, half of that is next to nothing of the file, and all of what a box holds."""
 
 _SRGB = ImageCms.createProfile("sRGB")
 _PROBE = Image.frombytes(
@@ -44,7 +55,7 @@ def eight_bits(image: Image.Image) -> Image.Image:
     """The same picture as L, LA, RGB, RGBA, CMYK, LAB or YCbCr: the modes that can be made smaller."""
     mode = image.mode
     if mode in ("I;16", "I;16B", "I;16L", "I;16N"):
-        return _from_sixteen_bits(image)
+        return _with_transparency(image, _from_sixteen_bits(image))
     if mode in ("I", "F"):
         return _from_range(image)
     if mode in ("La", "RGBa"):
@@ -53,6 +64,8 @@ def eight_bits(image: Image.Image) -> Image.Image:
         return image.convert("LA" if mode == "L" else "RGBA")
     if mode == "1":
         return image.convert("L")
+    if mode == "L" and _tiff_tag(image, _SAMPLE_FORMAT, None) == (_SIGNED,):
+        return image.point([(value + 128) % 256 for value in range(256)])
     if mode not in ("L", "LA", "RGB", "RGBA", "CMYK", "LAB", "YCbCr"):
         return image.convert("RGB")
     return image
@@ -60,23 +73,56 @@ def eight_bits(image: Image.Image) -> Image.Image:
 
 def _from_sixteen_bits(image: Image.Image) -> Image.Image:
     """Scaled, and not cut off at 255 as `convert` does. Twelve bits are the other depth that TIFF has here."""
-    bits = _tiff_tag(image, _BITS_PER_SAMPLE, (16,))
-    brightest = 4095 if bits == (12,) else 65535
-    levels = image.convert("I").point(lambda value: value * (255 / brightest) + 0.5).convert("L")
-    return _with_black_as_zero(image, levels)
+    brightest = 4095 if _tiff_tag(image, _BITS_PER_SAMPLE, None) == (12,) else 65535
+    return _spread(image, brightest)
 
 
 def _from_range(image: Image.Image) -> Image.Image:
-    """Numbers with no known limits: the smallest becomes black, the largest white; where one is not finite, 0 and 1."""
-    low, high = image.getextrema()
-    if not (isinstance(low, float | int) and isinstance(high, float | int)):
+    if len(image.getbands()) > 1:
         raise ValueError(f"a picture of mode {image.mode} with {len(image.getbands())} bands")
-    if not (math.isfinite(low) and math.isfinite(high)):
-        low, high = 0.0, 1.0
+    return _spread(image, None)
+
+
+def _spread(image: Image.Image, brightest: float | None) -> Image.Image:
+    """As L, from black to white. What is no number is black."""
+    low, high = black_and_white(_sample(image), _nodata(image), brightest)
+    extremes = image.getextrema()
+    if low == high and all(isinstance(value, float | int) and math.isfinite(value) for value in extremes):
+        low, high = extremes  # type: ignore[assignment]  # a dot that the choice of pixels missed
     scale = 255 / (high - low) if high > low else 0.0
     # In floats also for whole numbers: `I` would overflow on its way.
-    levels = image.convert("F").point(lambda value: value * scale + (0.5 - low * scale)).convert("L")
+    numbers = image.convert("I").convert("F") if image.mode.startswith("I;16") else image.convert("F")
+    levels = numbers.point(lambda value: value * scale + (0.5 - low * scale)).convert("L")
     return _with_black_as_zero(image, levels)
+
+
+def _sample(image: Image.Image) -> array[float] | array[int]:
+    """The picture's numbers, or an even choice of them: enough for percentiles."""
+    if max(image.size) > _SAMPLED:
+        image = image.resize((min(image.width, _SAMPLED), min(image.height, _SAMPLED)), Resampling.NEAREST)
+    image = image.convert("I") if image.mode.startswith("I;16") else image
+    return array("f" if image.mode == "F" else "i", image.tobytes())
+
+
+def _nodata(image: Image.Image) -> float | None:
+    """https://gdal.org/en/stable/drivers/raster/gtiff.html#nodata-value"""
+    text = _tiff_tag(image, _GDAL_NODATA, None)
+    try:
+        value = float(str(text).strip(" \0"))
+        return struct.unpack("f", struct.pack("f", value))[0] if image.mode == "F" else value
+    except (ValueError, OverflowError):
+        return None
+
+
+def _with_transparency(image: Image.Image, levels: Image.Image) -> Image.Image:
+    """A PNG may call one of its 65,536 numbers transparent."""
+    clear = image.info.get("transparency")
+    if not isinstance(clear, int):
+        return levels
+    opaque = [255] * 65536
+    opaque[clear & 0xFFFF] = 0
+    levels.putalpha(image.convert("I").point(opaque, "L"))
+    return levels
 
 
 def _with_black_as_zero(image: Image.Image, levels: Image.Image) -> Image.Image:
@@ -148,7 +194,8 @@ def encoded(
             )
         image = on_white(image)
         # Takes comment and profile from nowhere: these are the settings without any.
-        image.encoderconfig = _jpeg_settings(image.mode, quality)
+        whole_colours = quality >= _FINE or min(width, height) < _FEW_PIXELS
+        image.encoderconfig = _jpeg_settings(image.mode, quality, whole_colours)
         tile = ImageFile._Tile("jpeg", (left, top, right, bottom), 0, JpegImagePlugin.RAWMODE[image.mode])
         ImageFile._save(image, buffer, [tile])
     else:
@@ -160,11 +207,10 @@ def encoded(
 
 
 @lru_cache(maxsize=16)
-def _jpeg_settings(mode: str, quality: int) -> tuple[Any, ...]:
+def _jpeg_settings(mode: str, quality: int, whole_colours: bool) -> tuple[Any, ...]:
     """What `Image.save` tells the encoder, by its own word. To work it out again for each crop takes a fifth of it."""
     sample = Image.new(mode, (1, 1))
-    # From a quality of 90 up nobody wants to lose half of the colours' sharpness.
-    sample.save(BytesIO(), "JPEG", quality=quality, subsampling=0 if quality >= _FINE else 2)
+    sample.save(BytesIO(), "JPEG", quality=quality, subsampling=0 if whole_colours else 2)
     return sample.encoderconfig
 
 

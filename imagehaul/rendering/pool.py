@@ -102,7 +102,7 @@ class RenderPool:
             else:
                 self._give_back(worker)
         for job, picture in zip(jobs, pictures, strict=True):
-            if picture.code:
+            if picture.code and not picture.renditions:
                 _remove_renditions(job)
         return pictures
 

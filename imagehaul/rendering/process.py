@@ -23,6 +23,9 @@ KEPT_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(128 * 2**20), "MALLOC_MMAP_THRESHOL
 A quarter of the time of a small thumbnail or of a dozen crops. https://man7.org/linux/man-pages/man3/mallopt.3.html
 """
 
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""numpy would reserve memory for a thread on each core, and it counts against the worker's limit."""
+
 _START = "import sys; sys.path[:] = sys.argv[2:]; from imagehaul.rendering.worker import main; main(int(sys.argv[1]))"
 
 
@@ -65,7 +68,9 @@ class RenderProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 pass_fds=(theirs,),
-                env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ} | KEPT_MEMORY,
+                env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+                | KEPT_MEMORY
+                | ONE_THREAD,
             )
         except OSError:
             os.close(self._lifeline)

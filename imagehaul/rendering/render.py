@@ -13,16 +13,19 @@ from PIL import Image, ImageFile, JpegImagePlugin
 
 from imagehaul.digests import digest
 from imagehaul.records import Box, Facts, Kind, Picture, PictureJob, RenderOptions, Rendition
+from imagehaul.rendering.formats import lacks_skill, unsupported
 from imagehaul.rendering.header import OpenPicture, count_frames, open_picture
 from imagehaul.rendering.image_file import PictureError, Source, opened
 from imagehaul.rendering.pixels import eight_bits, encoded, in_srgb, upright
 from imagehaul.rendering.regions import Region, region_of, turned, turned_back
 from imagehaul.rendering.resizing import Part, fitted, shrunk
+from imagehaul.rendering.wholeness import ended_jpeg
 
 NORMALIZED_QUALITY = 95
 HUNGRIEST_DECODER = 24
 """Bytes of memory for a pixel: JPEG 2000 takes 20 at its peak, and no other decoder takes more."""
 
+_NO_END = "The JPEG ends without its end marker. All of its pixels are there, and it is delivered as it is."
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -52,6 +55,7 @@ def fingerprint(job: PictureJob) -> Picture:
 def _render(source: Source, job: PictureJob, options: RenderOptions) -> Picture:
     if not job.size:
         return Picture(source.facts, code="EMPTY", message="The file has no bytes.")
+    picture: OpenPicture | None = None
     pixels = 0
     try:
         picture = open_picture(source, options.pixel_limit)
@@ -64,7 +68,7 @@ def _render(source: Source, job: PictureJob, options: RenderOptions) -> Picture:
         checked: Literal["header", "decoded"] = "decoded" if renditions or options.full_check else "header"
         return Picture(replace(picture.facts, frames=count_frames(picture.image), checked=checked), renditions)
     except PictureError as fault:
-        return Picture(source.facts, code=fault.code, message=str(fault))
+        return Picture(fault.facts or source.facts, code=fault.code, message=str(fault))
     except MemoryError:
         return Picture(source.facts, code="MEMORY_LIMIT", message=_too_hungry(options))
     except Exception as error:  # decoders raise a dozen kinds of it on broken files
@@ -72,6 +76,12 @@ def _render(source: Source, job: PictureJob, options: RenderOptions) -> Picture:
             raise
         if job.partial:
             return Picture(None, header_incomplete=True)
+        if picture and lacks_skill(str(error)):
+            limit = unsupported(source, picture.facts.format, _line(error))
+            return Picture(picture.facts, code=limit.code, message=str(limit))
+        if picture and picture.facts.format == "JPEG" and (ended := ended_jpeg(source.stream)):
+            whole = _render(replace(source, stream=ended), job, options)
+            return whole if whole.code else replace(whole, code="END_MISSING", message=_NO_END)
         if pixels * HUNGRIEST_DECODER > options.picture_memory * 2**20:
             # Few decoders say that it was memory they lacked.
             return Picture(source.facts, code="MEMORY_LIMIT", message=f"{_too_hungry(options)} ({_line(error)})")

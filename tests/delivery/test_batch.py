@@ -24,7 +24,7 @@ from imagehaul.sources.folder import FolderSource
 from imagehaul.transfer.engines import Engine
 from tests.support.delivering import draw
 
-WANTED = Wanted("changed", True, True, "i", "t", "c", 10**9, False, False, "upright")
+WANTED = Wanted("changed", True, True, "i", "t", "c", 10**9, False, False, "upright", "judgement")
 
 
 class AnyEngine:

@@ -183,6 +183,36 @@ def test_a_huge_picture_is_looked_at_again_when_the_limit_is_raised(site: Site) 
     assert site.deliver().drawn == 0
 
 
+def test_a_picture_that_we_cannot_read_is_delivered_once_without_renditions(site: Site) -> None:
+    site.write("c.jpg", "unsupported")
+    run = site.deliver()
+    assert run.status["c.jpg"] == "delivered FORMAT_UNSUPPORTED"
+    assert key("thumbnails", "c.jpg.jpg") not in site.store
+    again = site.deliver()
+    assert (again.drawn, again.sent, again.status["c.jpg"]) == (0, [], "unchanged FORMAT_UNSUPPORTED")
+
+
+def test_a_picture_with_a_remark_is_delivered_once_with_its_renditions(site: Site) -> None:
+    site.write("c.jpg", "no end")
+    assert site.deliver().status["c.jpg"] == "delivered END_MISSING"
+    assert key("thumbnails", "c.jpg.jpg") in site.store
+    assert (site.deliver().drawn, site.deliver().sent) == (0, [])
+    site.wanted = replace(WANTED, thumbnail_recipe="other")
+    assert site.deliver().drawn == 3
+
+
+@pytest.mark.parametrize("rerun", ["changed", "failed"])
+def test_what_was_rejected_is_looked_at_again_when_decoders_read_more(rerun: str, site: Site) -> None:
+    """A ledger of before may also say that a decoder died, where it was our own process that could not read a name."""
+    site.write("c.jpg", "crash")
+    site.deliver()
+    assert site.run(rerun=rerun).decisions["c.jpg"] == "carry"
+    site.wanted = replace(WANTED, judgement="new decoders")
+    assert site.run(rerun=rerun).decisions == {"a.jpg": "carry", "c.jpg": "redo", "f/b.png": "carry"}
+    assert site.deliver(rerun=rerun).status["c.jpg"] == "rejected DECODER_CRASHED"
+    assert site.deliver(rerun=rerun).drawn == 0
+
+
 def test_a_full_check_looks_once_at_what_was_not_decoded(site: Site) -> None:
     site.wanted = replace(WANTED, thumbnails=False, crops=False)
     for path in ("huge", "broken"):

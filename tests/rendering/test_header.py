@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, features
 
 from imagehaul.records import Facts, Picture, RenderOptions
-from imagehaul.rendering import header as facts_module
+from imagehaul.rendering import formats
 from imagehaul.rendering.render import render
 from tests.support.pictures import exif, job, quadrants, saved
 
@@ -161,11 +161,11 @@ def test_a_size_that_no_picture_has_is_a_broken_header(tmp_path: Path) -> None:
 def test_a_missing_decoder_is_told_apart_from_a_broken_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = saved(tmp_path / "a.heic", quadrants(), format="HEIF")
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    facts_module._heif_registered.cache_clear()
+    formats._heif_registered.cache_clear()
     try:
         picture = looked_at(file)
     finally:
-        facts_module._heif_registered.cache_clear()
+        formats._heif_registered.cache_clear()
     assert picture.code == "DECODER_MISSING"
     assert "pillow-heif" in picture.message
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from io import BytesIO
+from pathlib import Path
 
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 
 from imagehaul.rendering.image_file import PictureError
 from imagehaul.rendering.pixels import eight_bits, encoded, in_srgb, on_white
 from imagehaul.rendering.resizing import shrunk
-from tests.support.pictures import grey_tiff, levels, quadrants, seen, swapped_profile
+from tests.support.pictures import grey_png, grey_tiff, levels, quadrants, seen, swapped_profile, thumbnail_of
 
 
 def reopened(image: Image.Image, kind: str, **options: object) -> Image.Image:
@@ -62,9 +63,54 @@ def test_whole_numbers_and_floats_are_spread_over_their_own_range() -> None:
     assert levels(eight_bits(ramp("F", [7.0, 7.0]))) == [0, 0]
 
 
-@pytest.mark.parametrize("odd", [math.inf, -math.inf, math.nan])
-def test_floats_that_are_not_finite_leave_the_others_visible(odd: float) -> None:
-    assert levels(eight_bits(ramp("F", [odd, 0.0, 0.5, 1.0])))[1:] == [0, 128, 255]
+def ramp_with_corner(mode: str, values: list[float], corner: float) -> Image.Image:
+    """A ramp from left to right, a tenth of which at its upper left is `corner`."""
+    image = ramp(mode, values).resize((len(values), 100), Image.Resampling.NEAREST)
+    image.paste(corner, (0, 0, len(values) // 2, 20))
+    return image
+
+
+@pytest.mark.parametrize("odd", [math.inf, -math.inf, math.nan, -3.4e38, -9999.0, 1e20])
+def test_floats_that_measure_nothing_leave_the_others_visible(odd: float) -> None:
+    values = [step * 40 / 199 for step in range(200)]
+    plain = levels(eight_bits(ramp("F", values)))
+    seen = levels(eight_bits(ramp_with_corner("F", values, odd)))
+    assert max(abs(a - b) for a, b in zip(plain, seen, strict=True)) <= 2
+    assert plain[0] == 0
+    assert plain[-1] == 255
+
+
+def test_what_a_tiff_calls_no_data_is_left_out(tmp_path: Path) -> None:
+    """Also where it lies so near to the rest that nobody could tell."""
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[42113] = "-50 "
+    values = [100.0 + step for step in range(200)]
+    ramp_with_corner("F", values, -50).save(tmp_path / "a.tif", tiffinfo=tags)
+    with Image.open(tmp_path / "a.tif") as picture:
+        assert levels(eight_bits(picture))[:3] == [0, 0, 1]
+
+
+def test_twelve_bits_in_sixteen_are_shown_as_the_same_numbers_in_floats() -> None:
+    values = [float(step * 20) for step in range(200)]
+    sixteen = ramp("I", [int(value) for value in values]).convert("I;16")
+    assert levels(eight_bits(sixteen)) == levels(eight_bits(ramp("F", values)))
+    assert levels(eight_bits(sixteen))[-1] == 255
+
+
+def test_sixteen_bits_that_fill_their_range_stay_as_they_are() -> None:
+    """A picture may be dim: half of the range is enough."""
+    dim = ramp("I", [step * 150 for step in range(200)]).convert("I;16")
+    assert levels(eight_bits(dim)) == [round(step * 150 / 257) for step in range(200)]
+
+
+@pytest.mark.parametrize("values", [[0, 5, 6], [0, 1000], [0, 0, 0, 7], [3, 3]])
+def test_the_few_numbers_of_a_mask_all_mean_something(values: list[float]) -> None:
+    made = levels(eight_bits(ramp("I", values * 50)))
+    assert len(set(made)) == len(set(values))
+
+
+def test_a_few_bright_dots_on_a_plain_ground_are_seen() -> None:
+    assert levels(eight_bits(ramp("F", [0.0] * 999 + [9.0])))[-1] == 255
 
 
 @pytest.mark.parametrize(
@@ -92,6 +138,21 @@ def test_every_mode_becomes_one_that_can_be_made_smaller(mode: str, becomes: str
 def test_a_colour_that_stands_for_transparent_becomes_white(mode: str, clear: object) -> None:
     picture = reopened(Image.new(mode, (8, 8)), "PNG", transparency=clear)
     assert on_white(in_srgb(eight_bits(picture), None)).convert("RGB").getpixel((4, 4)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    ("bits", "clear", "grey"), [(16, 1000, 30_000), (16, 0, 30_000), (4, 3, 7), (2, 1, 2), (8, 9, 99)]
+)
+def test_one_grey_of_a_png_may_stand_for_transparent(tmp_path: Path, bits: int, clear: int, grey: int) -> None:
+    """A ground of that number, and a square of another."""
+    (tmp_path / "a.png").write_bytes(
+        grey_png(bits, [[grey if 8 <= x < 24 and 8 <= y < 24 else clear for x in range(32)] for y in range(32)], clear)
+    )
+    picture, thumbnail = thumbnail_of(tmp_path / "a.png")
+    assert picture.code == ""
+    row = levels(thumbnail)
+    assert row[0] > 250
+    assert abs(row[16] - round(grey * 255 / (2**bits - 1))) < 4
 
 
 def test_transparency_is_white_by_its_share() -> None:
@@ -160,10 +221,19 @@ def test_nothing_of_the_source_s_metadata_is_left(kind: str) -> None:
 @pytest.mark.parametrize("quality", [1, 85, 89, 90, 100])
 @pytest.mark.parametrize("mode", ["L", "RGB", "YCbCr"])
 def test_a_jpeg_is_byte_for_byte_what_pillow_saves(mode: str, quality: int) -> None:
-    image = Image.linear_gradient("L").resize((90, 61)).convert(mode)
+    image = Image.linear_gradient("L").resize((90, 71)).convert(mode)
     saved = BytesIO()
     image.save(saved, "JPEG", quality=quality, subsampling=0 if quality >= 90 else 2)
     assert encoded(image, "jpeg", quality) == saved.getvalue()
+
+
+@pytest.mark.parametrize("size", [(4, 12), (60, 60), (300, 6)])
+def test_a_small_crop_keeps_its_colours(size: tuple[int, int]) -> None:
+    """A red lamp beside grey: at half the resolution of colours it would be pink."""
+    image = Image.new("RGB", size, (90, 90, 90))
+    image.paste((255, 0, 0), (1, 0, 3, size[1]))
+    red, green, _ = Image.open(BytesIO(encoded(image, "jpeg", 85))).convert("RGB").getpixel((1, size[1] // 2))  # type: ignore[misc]
+    assert red - green > 200
 
 
 @pytest.mark.parametrize("region", [(0, 0, 1, 1), (17, 3, 60, 61), (73, 44, 90, 45), (0, 0, 90, 61)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -120,3 +121,19 @@ def grey_tiff(values: list[int], bits: int, photometric: int = 1) -> bytes:
     tags[279] = len(pixels)
     directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
     return struct.pack("<2sHIH", b"II", 42, 8, count) + directory + bytes(4) + pixels
+
+
+def png_chunk(name: bytes, data: bytes, good: bool = True) -> bytes:
+    checksum = zlib.crc32(name + data) ^ (not good)
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", checksum)
+
+
+def grey_png(bits: int, rows: list[list[int]], clear: int) -> bytes:
+    """Greys of any depth, one of which is transparent: Pillow writes 8 bits alone."""
+    digits = [
+        b"\0" + int("".join(f"{value:0{bits}b}" for value in row), 2).to_bytes(len(row) * bits // 8, "big")
+        for row in rows
+    ]
+    header = struct.pack(">IIBBBBB", len(rows[0]), len(rows), bits, 0, 0, 0, 0)
+    chunks = png_chunk(b"IHDR", header) + png_chunk(b"tRNS", struct.pack(">H", clear))
+    return b"\x89PNG\r\n\x1a\n" + chunks + png_chunk(b"IDAT", zlib.compress(b"".join(digits))) + png_chunk(b"IEND", b"")

@@ -48,7 +48,7 @@ from imagehaul.transfer.engines import Engine
 
 LAYOUT = Layout("bucket", "save/", "birds")
 MAPPING = Mapping(LAYOUT)
-WANTED = Wanted("changed", True, True, "image", "thumbnail", "crop", 1_000, False, False, "upright")
+WANTED = Wanted("changed", True, True, "image", "thumbnail", "crop", 1_000, False, False, "upright", "judgement")
 HUGE = 2_000
 """Pixels of a huge picture."""
 
@@ -90,10 +90,14 @@ class Drawer:
             return Picture(replace(facts, format="", width=0, height=0, checked="nothing"), code=code)
         if text.startswith("huge") and self.wanted.pixel_limit < HUGE:
             return Picture(replace(facts, width=HUGE // 10), code="PIXEL_LIMIT")
+        if text.startswith("unsupported"):
+            return Picture(facts, code="FORMAT_UNSUPPORTED")
         made = [Rendition("thumbnail", job.thumbnail)] if job.thumbnail else []
         made += [Rendition("crop", crop.file, code="" if crop.box.width > 0 else "BOX_EMPTY") for crop in job.crops]
         checked = "decoded" if made or self.wanted.full_check else "header"
-        return Picture(replace(facts, checked=cast(Any, checked)), tuple(self._rendition(item, text) for item in made))
+        code = "END_MISSING" if text.startswith("no end") else ""
+        facts = replace(facts, checked=cast(Any, checked))
+        return Picture(facts, tuple(self._rendition(item, text) for item in made), code)
 
     def _rendition(self, item: Rendition, text: str) -> Rendition:
         if item.code:
