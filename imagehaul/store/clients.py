@@ -63,7 +63,9 @@ def boto3_client(store: Store, credentials: RenewableCredentials, patience: Pati
         config=Config(**_settings(store, CONNECTIONS, patience)),
     )
     client.meta.events.register("before-call.s3", _stay_in_region)
-    client.meta.events.register("before-parse.s3.ListObjectsV2", read_contents)
+    # With "*", so that it comes before botocore's own handler of `before-parse.s3.*`, which parses the whole of a page
+    # once more to see whether it is an error.
+    client.meta.events.register("before-parse.*.ListObjectsV2", read_contents)
 
     def renew_expired(response: tuple[Any, dict[str, Any]] | None, attempts: int, **_: Any) -> int | None:
         """Has a request whose keys had run out signed and sent once more, after 0 seconds, with new keys."""

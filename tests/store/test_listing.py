@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -64,6 +66,36 @@ def test_what_is_no_page_of_a_listing_is_left_to_botocore(status: int, body: byt
     answer, contents = {"status_code": status, "body": body}, dict[str, object]()
     read_contents(answer, contents)
     assert (answer["body"], contents) == (body, {})
+
+
+OBJECT = (
+    "<Contents><Key>{}</Key><LastModified>2026-11-26T10:00:00.000Z</LastModified><ETag>&quot;e&quot;</ETag>"
+    "<Size>1</Size></Contents>"
+)
+PAGE = '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Prefix>p</Prefix>{}</ListBucketResult>'
+FOLDER = "<CommonPrefixes><Prefix>p/b/</Prefix></CommonPrefixes>"
+
+
+@pytest.mark.parametrize(
+    ("objects", "keys", "left"),
+    [
+        (OBJECT.format("a") + OBJECT.format("b"), ["a", "b"], ["p"]),
+        (FOLDER + OBJECT.format("a"), ["a"], ["p", "p/b/"]),
+        (OBJECT.format("a") + FOLDER + OBJECT.format("b"), ["a", "b"], ["p", "p/b/"]),
+        (OBJECT.format("a") + "\n" + OBJECT.format("b"), ["a", "b"], ["p"]),
+        (OBJECT.format("a&amp;b") + OBJECT.format("&#xe9;"), ["a&b", "é"], ["p"]),
+        ("<!-- " + OBJECT.format("no") + " -->" + OBJECT.format("a"), ["a"], ["p"]),
+        (OBJECT.format("<![CDATA[<a>]]>"), ["<a>"], ["p"]),
+        (OBJECT.format("a").replace("<Size>", "<Size >"), ["a"], ["p"]),
+    ],
+)
+def test_a_page_is_read_the_same_however_a_store_writes_it(objects: str, keys: list[str], left: list[str]) -> None:
+    answer, read = {"status_code": 200, "body": PAGE.format(objects).encode()}, dict[str, Any]()
+    read_contents(answer, read)
+    assert [item["Key"] for item in read["Contents"]] == keys
+    assert all((item["Size"], item["ETag"]) == (1, '"e"') for item in read["Contents"])
+    rest = ElementTree.fromstring(answer["body"])
+    assert [element.text for element in rest.iter() if element.tag.endswith("}Prefix")] == left
 
 
 def test_a_prefix_that_begins_alike_is_another(store: Store, bucket: str) -> None:
