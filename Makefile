@@ -43,7 +43,7 @@ coverage: .venv/installed  ## which branches the tests of `make test` take; writ
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not attack" --cov --cov-report=term --cov-report=html:$(STATE)/coverage
 
 # The peers live in environments of their own: awscli wants another botocore than s3fs does, img2dataset older packages.
-bench: .venv/installed .venv-bench/installed .venv-img2dataset/installed  ## imagehaul and its peers on the same work; writes benchmarks/RESULTS.md
+bench: .venv/installed $(if $(filter-out cores,$(or $(PARTS),all)),.venv-bench/installed .venv-img2dataset/installed)  ## imagehaul and its peers on the same work; writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.run $(PARTS)
 
 .venv-bench/installed: .venv/installed

