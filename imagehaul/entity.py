@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from imagehaul.layout import Layout
-from imagehaul.mapping import url_of
+from imagehaul.mapping import IN_PLACE, url_of
 from imagehaul.records import Box
 
 
@@ -15,22 +16,28 @@ class Addresses:
     """How a key becomes a URI and a URL.
 
     `serve_original`: the URL of an image is the original's even where there is a thumbnail. `full_paths`: names keep
-    the source's folders, and so come in its order.
+    the source's folders, and so come in its order. `originals`: where they stay, as in `Mapping`; their URLs have
+    a root of their own, `source_cdn_fullpath`.
     """
 
     layout: Layout
     cdn_fullpath: str
     serve_original: bool
     full_paths: bool = True
+    source_cdn_fullpath: str = ""
+    originals: str = ""
 
     def uri(self, key: str) -> str:
-        return self.layout.uri(key) if key else ""
+        return key if key.startswith(IN_PLACE) else self.layout.uri(key) if key else ""
 
     def name(self, key: str) -> str:
         """Of an image, in a local copy of the data set's `images/`: what the mapping made of its path."""
-        return key.removeprefix(self.layout.images)
+        return key.removeprefix(self.originals or self.layout.images)
 
     def url(self, key: str) -> str:
+        if key.startswith(IN_PLACE):
+            below = key.removeprefix(IN_PLACE).partition("/")[2]
+            return f"{self.source_cdn_fullpath.rstrip('/')}/{quote(below, safe='/')}"
         return url_of(key, self.layout, self.cdn_fullpath) if key else ""
 
 

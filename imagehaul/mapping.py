@@ -12,6 +12,8 @@ from imagehaul.errors import Code
 from imagehaul.layout import Layout
 from imagehaul.records import Box
 
+IN_PLACE = "s3://"
+"""How the key of an original that stays where it is begins."""
 MAX_KEY_BYTES = 1024
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
 
@@ -24,6 +26,9 @@ class Mapping:
 
     `path` is what each of the three folders in the store has in common for one image: `images/<path>`,
     `thumbnails/<path>.jpg`, `crops/<path>/<box id>.jpg`.
+
+    `originals`: where they stay, `s3://bucket/prefix/`, "" = they are stored. The key of an original that stays is its
+    whole URI, since it lies in another bucket than all others.
     """
 
     layout: Layout
@@ -31,6 +36,7 @@ class Mapping:
     full_path: bool = True
     normalize: bool = False
     thumbnail_suffix: Literal[".jpg", ".webp"] = ".jpg"
+    originals: str = ""
 
     def media_id(self, source_path: str) -> str:
         """The same in every run, and another one in every data set."""
@@ -45,8 +51,12 @@ class Mapping:
             name += ".jpg"
         return f"{folder}/{name}" if self.full_path and folder else name
 
+    @property
+    def image_root(self) -> str:
+        return self.originals or self.layout.images
+
     def image_key(self, path: str) -> str:
-        return self.layout.images + path
+        return self.image_root + path
 
     def thumbnail_key(self, path: str) -> str:
         return f"{self.layout.thumbnails}{path}{self.thumbnail_suffix}"
@@ -57,6 +67,7 @@ class Mapping:
 
 def problem_of(key: str) -> str:
     """The code that says why no store can be given this key, "" where one can."""
+    key = key.removeprefix(IN_PLACE)
     if len(key.encode()) > MAX_KEY_BYTES:
         return Code.KEY_TOO_LONG
     if any(part in ("", ".", "..") for part in key.split("/")):

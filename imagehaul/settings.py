@@ -95,6 +95,15 @@ class Settings(BaseModel):
         default="",
         description="Bucket for the exports: its bare name, without s3://. Not set: they go under REMOTE_SAVE.",
     )
+    originals: Literal["copy", "in_place"] = Field(
+        default="copy",
+        description="in_place: originals of a source in a store stay where they are, and are indexed there; "
+        "thumbnails and crops are stored as ever.",
+    )
+    source_cdn_fullpath: Annotated[Text, AfterValidator(checks.url_root)] = Field(
+        default="/source",
+        description="Root of the URLs of originals that stay in place: their key in the source's bucket follows.",
+    )
     object_store_url: Annotated[Text, AfterValidator(checks.endpoint)] = Field(
         default="",
         description="Endpoint for every operation on the store, such as http://minio:9000. Not set: AWS.",
@@ -244,6 +253,10 @@ class Settings(BaseModel):
             return "s5cmd" if self.use_s5cmd_when_available else "boto3"
         return self.transfer_engine
 
+    @property
+    def original_recipe(self) -> str:
+        return "original" if self.originals == "copy" else "in-place"
+
     def render_options(self) -> RenderOptions:
         return RenderOptions(**self._fields_of(RenderOptions))
 
@@ -304,6 +317,14 @@ class Settings(BaseModel):
                 "SERVE_ORIGINAL_IMAGE=true cannot go with PREPROCESS_NORMALIZE_OUTPUT=true, "
                 "which stores no originals: set one of the two to false."
             )
+        if self.originals == "in_place":
+            changed = {
+                "PREPROCESS_NORMALIZE_OUTPUT=true": self.preprocess_normalize_output,
+                "PREPROCESS_IMAGE_TRANSFER=media_id": self.preprocess_image_transfer == "media_id",
+                "SOURCE_USE_FULLPATH=false": not self.source_use_fullpath,
+            }
+            for name in (name for name, is_set in changed.items() if is_set):
+                yield f"ORIGINALS=in_place cannot go with {name}, which gives originals another name or other bytes."
         if self.deliver_undecodable and self.preprocess_normalize_output:
             yield (
                 "DELIVER_UNDECODABLE=true cannot go with PREPROCESS_NORMALIZE_OUTPUT=true, "

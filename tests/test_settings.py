@@ -34,6 +34,8 @@ OURS = {
     "EXCLUDE": (),
     "FOLLOW_LINKS": False,
     "SOURCE_ROOT": "",
+    "ORIGINALS": "copy",
+    "SOURCE_CDN_FULLPATH": "/source",
     "ALLOW_PRIVATE_ADDRESSES": False,
     "SOURCE_OBJECT_STORE_URL": "",
     "SOURCE_AWS_PROFILE": "",

@@ -260,6 +260,9 @@ def nginx(
     config: Config = None,
     store: Block = "",
     listen: Annotated[str, Parameter(help="Port, or address and port, that nginx listens at.")] = "80",
+    source: Annotated[
+        str, Parameter(help="With ORIGINALS=in_place: s3://bucket/prefix, whose originals are served as well.")
+    ] = "",
     address: Annotated[str, Parameter(help="This host's address as the store sees it. Not given: found out.")] = "",
     settings: Every = None,
 ) -> int:
@@ -267,7 +270,7 @@ def nginx(
     from imagehaul.serving.nginx import serving
 
     resolved, _ = _resolve(config, settings)
-    print(serving(resolved, _store(resolved, store), listen, address), end="")
+    print(serving(resolved, _store(resolved, store), listen, address, source), end="")
     return 0
 
 

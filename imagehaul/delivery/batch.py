@@ -89,6 +89,8 @@ class BatchWork:
     def _needs_whole(self, image: PlannedImage) -> bool:
         """Whether a source in the store must be downloaded: to make something of it, or for a hash to prove it by."""
         renders = self.wanted.thumbnails or bool(image.boxes) or self.mapping.normalize
+        if self.mapping.originals:
+            return renders or self.wanted.full_check
         origin = self.source.copy_from(image)
         return renders or self.wanted.full_check or not (origin and origin.etag_is_md5)
 
@@ -161,6 +163,8 @@ class BatchWork:
     def _original(
         self, row: LedgerRow, image: PlannedImage, files: Fetched, present: dict[str, ExistingObject]
     ) -> _Object:
+        if self.mapping.originals:
+            return _Object(self._in_place(row, image, present))
         origin = self.source.copy_from(image)
         if origin is None:
             return self._upload(row, files.file, present)
@@ -169,6 +173,14 @@ class BatchWork:
             return _Object(row.but(status="present", run=present[row.key].run))
         copy = Copy(row.key, origin.bucket, origin.key, origin.etag, row.content_type, image.size)
         return _Object(row, copy=copy)
+
+    def _in_place(self, row: LedgerRow, image: PlannedImage, present: dict[str, ExistingObject]) -> LedgerRow:
+        """It is unchanged only where an earlier run indexed it: that the source has it says nothing."""
+        row = row.but(size=image.size, etag=image.version)
+        known = present.get(row.key)
+        if known and known.known_etag == row.etag and self._is_present(row, present):
+            return row.but(status="present", run=known.run)
+        return row.but(status="in_place")
 
     def _rendition(self, original: LedgerRow, image: PlannedImage, rendition: Rendition) -> LedgerRow:
         return LedgerRow(

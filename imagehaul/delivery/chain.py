@@ -38,14 +38,14 @@ from imagehaul.delivery.stages import (
 )
 from imagehaul.delivery.summary import Summary
 from imagehaul.delivery.work import work_through
-from imagehaul.errors import HaulError
+from imagehaul.errors import HaulError, SettingsError
 from imagehaul.layout import Layout, new_run_name
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.progress import Progress
 from imagehaul.records import Request
 from imagehaul.settings import Settings
 from imagehaul.sources.registry import describe_source, open_source
-from imagehaul.sources.source import SourceTools
+from imagehaul.sources.source import SourceDescriptor, SourceTools
 from imagehaul.store.endpoint import Store
 from imagehaul.store.explanations import Verb, explain
 from imagehaul.text import legible
@@ -107,13 +107,24 @@ def _begin(request: Request, settings: Settings, store: Store, progress: Progres
         described=described,
         source=open_source(described, tools),
         layout=layout,
-        mapping=settings.mapping(layout),
+        mapping=replace(settings.mapping(layout), originals=originals_in_place(settings, described)),
         wanted=wanted_of(request, settings),
         scratch=scratch,
         catalog=catalog,
         progress=progress,
         began=time.monotonic(),
     )
+
+
+def originals_in_place(settings: Settings, described: SourceDescriptor) -> str:
+    """Where they stay, "" = they are stored. Raises `SettingsError` for a source that is no prefix of a store."""
+    if settings.originals == "copy":
+        return ""
+    if described.prefix is None:
+        raise SettingsError(
+            f"ORIGINALS=in_place needs a source in a store, s3://bucket/prefix, and this is {str(described)!r}."
+        )
+    return described.uri
 
 
 @contextmanager

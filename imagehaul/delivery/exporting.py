@@ -9,11 +9,12 @@ from pathlib import Path
 from imagehaul.entity import Addresses
 from imagehaul.exports.export import About, Exported, ExportFiles
 from imagehaul.exports.registry import write_exports
-from imagehaul.layout import GALLERY, Layout
+from imagehaul.layout import GALLERY
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.entities import classes_of_boxes, count_entities, entities, rejects
 from imagehaul.ledger.metadata_columns import metadata_columns
 from imagehaul.ledger.runs import Runs
+from imagehaul.mapping import Mapping
 from imagehaul.progress import Progress
 from imagehaul.records import BoxSpace, ExportName
 from imagehaul.settings import Settings
@@ -22,7 +23,7 @@ from imagehaul.version import software
 
 def export_run(
     catalog: Catalog,
-    layout: Layout,
+    mapping: Mapping,
     settings: Settings,
     runs: Runs,
     run: str,
@@ -34,6 +35,7 @@ def export_run(
 
     Says in a line what a format could not carry. Raises what the client raises, and OSError.
     """
+    layout = mapping.layout
     beside = layout.bucket, f"{layout.exports}{run}/"
     elsewhere = settings.export_entities_result_bucket
     chosen = (elsewhere, f"{layout.dataset}/{run}/") if elsewhere else beside
@@ -43,7 +45,14 @@ def export_run(
         bucket, folder = beside if name.startswith(GALLERY) else chosen
         return bucket, folder + name
 
-    addresses = Addresses(layout, settings.cdn_fullpath, settings.serve_original_image, settings.source_use_fullpath)
+    addresses = Addresses(
+        layout,
+        settings.cdn_fullpath,
+        settings.serve_original_image,
+        settings.source_use_fullpath,
+        settings.source_cdn_fullpath,
+        mapping.originals,
+    )
 
     def send(file: Path, name: str) -> None:
         bucket, key = place(name)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from imagehaul.delivery.annotations import gather_annotations
 from imagehaul.delivery.run import Annotated, Held, Inventory, Run
-from imagehaul.layout import new_run_name
+from imagehaul.layout import new_run_name, split_s3_uri
 from imagehaul.ledger.inventory import (
     drop_broken,
     has_backslashes,
@@ -23,6 +25,7 @@ from imagehaul.ledger.lease import lease
 from imagehaul.ledger.matching import match_annotations
 from imagehaul.ledger.metadata_columns import add_metadata_columns, name_metadata_columns
 from imagehaul.ledger.runs import read_current
+from imagehaul.records import StoredObject
 from imagehaul.sources.registry import scan_source
 from imagehaul.sources.scan_report import ScanReport
 from imagehaul.sources.source import SourceDescriptor
@@ -125,7 +128,18 @@ def list_store(run: Run) -> None:
         for prefix in (layout.images, layout.thumbnails, layout.crops)
         for item in list_objects(run.client, layout.bucket, prefix)
     )
-    load_listing(run.catalog, objects, layout)
+    load_listing(run.catalog, itertools.chain(objects, _originals_in_place(run)), layout, run.mapping.originals)
+
+
+def _originals_in_place(run: Run) -> Iterator[StoredObject]:
+    """What the source's own store lists now, each under its whole URI."""
+    if not run.mapping.originals:
+        return
+    bucket, prefix = split_s3_uri(run.mapping.originals)
+    store = source_store(run.described.options, run.store)
+    with store.explaining("list", run.mapping.originals):
+        for item in list_objects(store.patient_client(), bucket, prefix):
+            yield StoredObject(f"s3://{bucket}/{item.key}", item.size, item.etag)
 
 
 def _check_names(run: Run) -> list[str]:

@@ -9,10 +9,16 @@ from imagehaul.delivery.run import Annotated, Held, Inventory, Run
 from imagehaul.delivery.summary import Summary
 from imagehaul.ledger.counts import Counts
 from imagehaul.ledger.plan import Plan, make_plan, preview_of
+from imagehaul.mapping import Mapping
 from imagehaul.progress import human_bytes
 from imagehaul.settings import Settings
 
 MOST_EXAMPLES = 10
+
+
+def image_uri(mapping: Mapping, name: str) -> str:
+    key = mapping.image_key(name)
+    return key if mapping.originals else mapping.layout.uri(key)
 
 
 def plan_work(run: Run) -> Plan:
@@ -30,7 +36,7 @@ def preview(held: Held, plan: Plan, annotated: Annotated, inventory: Inventory) 
     """What a dry run shows, and what a person is asked to approve."""
     run = held.run
     mapped, rejected = preview_of(run.catalog, most=MOST_EXAMPLES)
-    notes = [f"{path} → {run.layout.uri(run.mapping.image_key(name))}" for path, name in mapped]
+    notes = [f"{path} → {image_uri(run.mapping, name)}" for path, name in mapped]
     notes += [f"rejected: {path} ({code})" for path, code in rejected]
     return Summary(
         dataset=run.request.dataset,

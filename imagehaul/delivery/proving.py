@@ -22,7 +22,7 @@ def prove(run: Run, worked: WorkResult) -> Proof:
     run.progress.stage("Proving by a listing of the store")
     collect_outcome(run.catalog, worked.parts, run.mapping, run.wanted.thumbnails)
     try:
-        if was_attempted(run.catalog):
+        if was_attempted(run.catalog) or run.mapping.originals:
             list_store(run)
         _judge(run, run.settings.proof == "read_back")
         name_changed_sources(run.catalog, run.source.has_changed)

@@ -130,7 +130,7 @@ def _switch(held: Held, summary: Summary, made_of: str) -> Summary:
     """Exports, and then points readers at this run: the last thing that is written."""
     run = held.run
     created = held.current.created if held.current else ""
-    exports = export_run(run.catalog, run.layout, run.settings, run.runs, run.name, created, run.scratch, run.progress)
+    exports = export_run(run.catalog, run.mapping, run.settings, run.runs, run.name, created, run.scratch, run.progress)
     if held.lease:
         held.lease.check()
     current = Current(run.name, summary.ledger, exports, made_of, asdict(summary.counts), created)

@@ -30,7 +30,7 @@ def wanted_of(request: Request, settings: Settings) -> Wanted:
     def recipe(*parts: object) -> str:
         return hashlib.sha256(json.dumps([*parts, headers]).encode()).hexdigest()[:16]
 
-    original = "original" if keeps else "original without its source's metadata"
+    original = settings.original_recipe if keeps else "original without its source's metadata"
 
     return Wanted(
         rerun=request.rerun,

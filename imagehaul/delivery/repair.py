@@ -15,6 +15,7 @@ from imagehaul.layout import Layout
 from imagehaul.progress import Progress
 from imagehaul.records import Request
 from imagehaul.settings import Settings
+from imagehaul.sources.source_store import source_store
 from imagehaul.store.endpoint import Store
 
 
@@ -35,20 +36,20 @@ def verify_and_repair(
 
     Raises HaulError: as `verify` and `deliver` do.
     """
-    layout = Layout.of(settings.remote_save, dataset)
+    layout, source = Layout.of(settings.remote_save, dataset), source_store(settings.source_options(), store)
     with (
         in_words("verify", settings, store),
         tempfile.TemporaryDirectory(prefix="imagehaul-", dir=settings.scratch or None) as scratch,
     ):
         (Path(scratch) / "before").mkdir()
-        found = verify(store, layout, content, settings.transfer_workers, Path(scratch) / "before", progress)
+        found = verify(store, layout, content, settings.transfer_workers, Path(scratch) / "before", progress, source)
         if not repair or found.exit_status == 0:
             return _kept(found, findings), None
         progress.say(f"{found.headline}. Sending again from {repair}.")
         request = Request(dataset, repair, annotations, rerun="failed", broken=str(found.findings))
         summary = deliver(request, settings, store, run_batches, progress)
         (Path(scratch) / "after").mkdir()
-        after = verify(store, layout, content, settings.transfer_workers, Path(scratch) / "after", progress)
+        after = verify(store, layout, content, settings.transfer_workers, Path(scratch) / "after", progress, source)
         return _kept(after, findings), summary
 
 

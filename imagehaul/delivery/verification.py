@@ -7,6 +7,7 @@ object are read back, since a store may list what it can no longer give.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -26,12 +27,15 @@ from imagehaul.ledger.comparison import (
     examples,
     keep_findings,
     load_expected,
+    places_in_place,
     tally,
     write_findings,
 )
 from imagehaul.ledger.inventory import load_listing
 from imagehaul.ledger.runs import Current, read_current
+from imagehaul.mapping import IN_PLACE
 from imagehaul.progress import Progress
+from imagehaul.records import StoredObject
 from imagehaul.store.endpoint import Store
 from imagehaul.store.files import fetch_files
 from imagehaul.store.listing import list_objects
@@ -93,8 +97,17 @@ class Verification:
         return {**said, "seconds": round(self.seconds, 3), "examples": examples, "warnings": list(self.warnings)}
 
 
-def verify(store: Store, layout: Layout, content: bool, workers: int, folder: Path, progress: Progress) -> Verification:
+def verify(
+    store: Store,
+    layout: Layout,
+    content: bool,
+    workers: int,
+    folder: Path,
+    progress: Progress,
+    source: Store | None = None,
+) -> Verification:
     """`folder`: an empty scratch folder; the findings stay in it. `workers`: objects that are read at a time.
+    `source`: the store in which originals lie that stay where they are, None = the same.
 
     Raises StoreError where nothing was published, or the store cannot be asked.
     """
@@ -116,7 +129,7 @@ def verify(store: Store, layout: Layout, content: bool, workers: int, folder: Pa
         with store.explaining("list", f"{layout.uri(layout.root)}"):
             folders = (layout.images, layout.thumbnails, layout.crops)
             objects = (item for prefix in folders for item in list_objects(client, layout.bucket, prefix))
-            load_listing(catalog, objects, layout)
+            load_listing(catalog, itertools.chain(objects, _in_place(catalog, source or store)), layout, IN_PLACE)
         compare_with_listing(catalog, content)
         reader = Reader(store, client, layout.bucket, content)
         keep_findings(catalog, _read(catalog, reader, workers, progress))
@@ -128,6 +141,15 @@ def verify(store: Store, layout: Layout, content: bool, workers: int, folder: Pa
                 "Another run was published in the meantime, so that some findings may be its doing: verify again."
             )
         return _summary(catalog, layout, current, content, folder, began, warnings)
+
+
+def _in_place(catalog: Catalog, source: Store) -> Iterator[StoredObject]:
+    """The source's own listing, each object under its whole URI."""
+    for place in places_in_place(catalog):
+        bucket, _, prefix = place.removeprefix(IN_PLACE).partition("/")
+        with source.explaining("list", place):
+            for item in list_objects(source.patient_client(), bucket, prefix):
+                yield StoredObject(f"{IN_PLACE}{bucket}/{item.key}", item.size, item.etag)
 
 
 def _download(client: S3Client, current: Current, folder: Path) -> list[Path]:

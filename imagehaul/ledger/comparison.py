@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,15 @@ def load_expected(catalog: Catalog, ledger: str, files: Iterable[Path]) -> None:
         ) from error
 
 
+def places_in_place(catalog: Catalog) -> list[str]:
+    """The prefixes, as URIs, below which originals lie that stay where they are: one for each bucket."""
+    spans = catalog.rows(
+        "SELECT min(key), max(key) FROM expected WHERE stands AND starts_with(key, 's3://') "
+        "GROUP BY split_part(key, '/', 3)"
+    )
+    return sorted(posixpath.commonprefix(list(span)) for span in spans)
+
+
 def compare_with_listing(catalog: Catalog, content: bool) -> None:
     """Fills `finding` with what the listing alone tells, and `doubt` with the objects that must be looked at.
 
@@ -73,7 +83,12 @@ def compare_with_listing(catalog: Catalog, content: bool) -> None:
                'The store lists ' || l.size || ' bytes, and the ledger says ' || e.size || '.'
         FROM expected e JOIN listing l USING (key) WHERE stands AND l.size <> e.size
         UNION ALL
+        SELECT 'changed', e.kind, key, source_path, 'The source lists another ETag than the ledger says.'
+        FROM expected e JOIN listing l USING (key)
+        WHERE stands AND l.size = e.size AND l.etag <> e.etag AND starts_with(key, 's3://')
+        UNION ALL
         SELECT 'extra', kind, key, '', 'The ledger does not know it.' FROM listing ANTI JOIN expected USING (key)
+        WHERE NOT starts_with(key, 's3://')
         """,
     )
     catalog.fill(
@@ -82,7 +97,8 @@ def compare_with_listing(catalog: Catalog, content: bool) -> None:
         SELECT key, e.kind, source_path, e.size, md5, sha256, e.etag, l.etag AS held_etag,
                coalesce(l.etag IN (e.etag, nullif(md5, '')), FALSE) AS same_etag
         FROM expected e JOIN listing l USING (key)
-        WHERE stands AND l.size = e.size AND ({content} OR NOT same_etag) ORDER BY key
+        WHERE stands AND l.size = e.size AND ({content} OR NOT same_etag) AND NOT starts_with(key, 's3://')
+        ORDER BY key
         """,
     )
 

@@ -15,7 +15,7 @@ from imagehaul.mapping import Mapping, problem_of
 from imagehaul.records import SourceFile, StoredObject
 from imagehaul.url_secrets import without_secrets
 
-OK = "('delivered', 'unchanged', 'sent', 'present')"
+OK = "('delivered', 'unchanged', 'sent', 'present', 'in_place')"
 """The states in which an object was in the store, as far as its row knows."""
 _BACKSLASH = "contains(name, '\\')"
 _KNOWN = "key, size, etag, md5, recipe, run"
@@ -76,13 +76,18 @@ def _merge_repeated(catalog: Catalog) -> int:
     return int(repeated)
 
 
-def load_listing(catalog: Catalog, objects: Iterable[StoredObject], layout: Layout) -> int:
-    """The objects below the data set's three folders; others are left out. Replaces an earlier listing."""
+def load_listing(catalog: Catalog, objects: Iterable[StoredObject], layout: Layout, originals: str = "") -> int:
+    """The objects below the data set's three folders; others are left out. Replaces an earlier listing.
+
+    `originals`: where they stay, as in `Mapping`; their keys are whole URIs.
+    """
     catalog.clear("listing")
 
     def rows() -> Iterator[tuple[str, str, str, int, str]]:
         for item in objects:
-            if item.key.startswith(layout.images):
+            if originals and item.key.startswith(originals):
+                kind, name = "image", item.key.removeprefix(originals)
+            elif item.key.startswith(layout.images):
                 kind, name = "image", item.key.removeprefix(layout.images)
             elif item.key.startswith(layout.thumbnails):
                 kind, name = "thumbnail", posixpath.splitext(item.key.removeprefix(layout.thumbnails))[0]

@@ -194,7 +194,7 @@ def _decide(catalog: Catalog, mapping: Mapping, wanted: Wanted) -> None:
         """,
         {
             "rerun": wanted.rerun,
-            "images": mapping.layout.images,
+            "images": mapping.image_root,
             "pixel_limit": wanted.pixel_limit,
             "full_check": wanted.full_check,
             "deliver_undecodable": wanted.deliver_undecodable,

@@ -72,7 +72,7 @@ def collect_outcome(catalog: Catalog, parts: Iterable[Path], mapping: Mapping, t
               AND NOT EXISTS (SELECT 1 FROM outcome o WHERE o.kind = 'image' AND o.source_path = s.path)
         """,
         {
-            "images": mapping.layout.images,
+            "images": mapping.image_root,
             "held": Code.HELD_BACK.meaning,
             "not_attempted": Code.NOT_ATTEMPTED.meaning,
         },
@@ -148,7 +148,8 @@ def prove(
     _compare(catalog, read_back)
     doubts = catalog.rows(
         "SELECT key, sha256, md5, source_path, source_size, source_version, coalesce(s.location, '') "
-        "FROM seen LEFT JOIN source s ON s.path = source_path WHERE claimed AND NOT matches AND seen_size = seen.size"
+        "FROM seen LEFT JOIN source s ON s.path = source_path WHERE claimed AND NOT matches AND seen_size = seen.size "
+        "AND NOT starts_with(key, 's3://')"
     )
     catalog.clear("looked_at")
     checker = ObjectChecker(client, bucket, read_back, source_sha256)
@@ -158,7 +159,8 @@ def prove(
         "WHEN j.status IN ('present', 'unchanged') THEN 'unchanged' ELSE 'delivered' END",
         "etag": "CASE WHEN shown THEN seen_etag ELSE j.etag END",
         "recipe": "CASE WHEN j.status = 'failed' AND recipe_before <> '' THEN recipe_before ELSE j.recipe END",
-        "proof": "CASE WHEN NOT shown THEN '' WHEN found <> '' THEN found WHEN seen_etag = j.md5 THEN 'etag-md5' "
+        "proof": "CASE WHEN NOT shown THEN '' WHEN starts_with(j.key, 's3://') THEN 'in-place' "
+        "WHEN found <> '' THEN found WHEN seen_etag = j.md5 THEN 'etag-md5' "
         "WHEN j.status = 'unchanged' AND j.proof <> '' THEN j.proof WHEN j.md5 = '' THEN 'etag-of-source' "
         "WHEN contains(seen_etag, '-') THEN 'etag-multipart' ELSE 'etag-known' END",
         "code": "CASE WHEN NOT claimed THEN j.code WHEN NOT shown AND j.status <> 'failed' THEN 'NOT_PROVEN' "
@@ -209,7 +211,7 @@ def _compare(catalog: Catalog, read_back: bool) -> None:
     compared = f"""
         SELECT o.*, l.key IS NOT NULL AS listed, l.size AS seen_size, l.etag AS seen_etag,
                w.recipe AS recipe_before,
-               o.status IN ('sent', 'present', 'unchanged')
+               o.status IN ('sent', 'present', 'unchanged', 'in_place')
                    OR o.status = 'failed' AND NOT list_contains($nothing_sent, o.code)
                       AND l.etag IS DISTINCT FROM w.etag AS claimed,
                coalesce(l.size = o.size AND l.etag IN (o.etag, nullif(o.md5, '')), FALSE)

@@ -60,6 +60,7 @@ def fingerprint(catalog: Catalog, settings: Settings) -> str:
         # Where there is nothing of the kind, the fingerprint is what it was before there could be.
         *([str(part) for part in more] if any(more) else []),
         settings.cdn_fullpath,
+        *([settings.source_cdn_fullpath] if settings.originals == "in_place" else []),
         settings.serve_original_image,
         settings.box_space,
         settings.export_entities_result_bucket,

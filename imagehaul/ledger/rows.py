@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 SCHEMA_NUMBER = 1
 
-Status = Literal["delivered", "unchanged", "rejected", "failed", "sent", "present"]
-"""`sent` and `present` stand in a journal only, until the proof: sent in this run, or found there already."""
+Status = Literal["delivered", "unchanged", "rejected", "failed", "sent", "present", "in_place"]
+"""`sent` and `present` stand in a journal only, until the proof: sent in this run, or found there already.
+`in_place`: an original that stays where it is, and is new or changed."""
 
 _TYPES = {"int": "BIGINT", "float": "DOUBLE", "bool": "BOOLEAN"}
 

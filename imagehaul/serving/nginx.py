@@ -12,12 +12,13 @@ import ipaddress
 import json
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from imagehaul.errors import SettingsError
 from imagehaul.layout import GALLERY, RENDITION_KINDS, RUN_NAME, split_s3_uri
 from imagehaul.settings import Settings
 from imagehaul.store.ca import authority_file, checked_pem
@@ -37,7 +38,7 @@ map $request_uri $imagehaul_object {
     # A part that is empty, '.' or '..', in whatever writing, is in no key of ours.
     "~*^<<root>>[^?]*(?:/|%2f)(?:\.|%2e){0,2}(?:[/?]|%2f|$)" "";
     "~^<<root>>/(?<imagehaul_key>[A-Za-z0-9][A-Za-z0-9._-]{0,99}/(?:<<folders>>)/[^?]+)" "<<path>>$imagehaul_key";
-}
+<<originals>>}
 
 # A changed image keeps its URL, so that browsers have to ask again. CACHE_CONTROL of the settings comes before this.
 map $upstream_http_cache_control $imagehaul_caching {
@@ -133,8 +134,9 @@ class Serving:
         return self.configuration + "\n" + "\n".join(comments) + "\n"
 
 
-def serving(settings: Settings, store: Store, listen: str = "80", address: str = "") -> Serving:
-    """`listen`: nginx's own address or port. `address`: this host's, as the store sees it; "" finds it out if it can.
+def serving(settings: Settings, store: Store, listen: str = "80", address: str = "", source: str = "") -> Serving:
+    """`source`: s3://bucket/prefix whose originals stay in place, "" = there are none.
+    `listen`: nginx's own address or port. `address`: this host's, as the store sees it; "" finds it out if it can.
 
     Raises SettingsError where the store's CA cannot be used.
     """
@@ -143,6 +145,8 @@ def serving(settings: Settings, store: Store, listen: str = "80", address: str =
     cdn = urlsplit(settings.cdn_fullpath)
     root = cdn.path.rstrip("/")
     address = address or _own_address(store)
+    resources = [f"{bucket}/{prefix}*/{folder}*" for folder in _SERVED]
+    resources += ["/".join(split_s3_uri(source)) + "*"] if source else []
     values = {
         "root": re.escape(root),
         "place": unquote(root),
@@ -151,6 +155,7 @@ def serving(settings: Settings, store: Store, listen: str = "80", address: str =
         ),
         "path": quote(f"/{prefix}" if upstream.virtual else f"/{bucket}/{prefix}"),
         "upstream": upstream.group(),
+        "originals": _originals(settings, source, upstream.virtual) if source else "",
         "listen": listen,
         "server_name": cdn.hostname or "_",
         "pass": upstream.directives(),
@@ -159,13 +164,31 @@ def serving(settings: Settings, store: Store, listen: str = "80", address: str =
     title = f"# {software()}: {settings.cdn_fullpath} from {settings.remote_save} at {store.url or 'AWS'}.\n"
     return Serving(
         configuration=title + re.sub(r"<<(\w+)>>", lambda found: values[found[1]], _CONFIGURATION),
-        policy=json.dumps(_policy(bucket, prefix, store.region, address), indent=2),
+        policy=json.dumps(_policy(resources, store.region, address), indent=2),
         identity=json.dumps(
-            {"name": "anonymous", "actions": [f"Read:{bucket}/{prefix}*/{folder}*" for folder in _SERVED]},
+            {"name": "anonymous", "actions": [f"Read:{resource}" for resource in resources]},
             indent=2,
         ),
         authority=upstream.authority,
-        notes=tuple(_notes(cdn.scheme, upstream, address)),
+        notes=tuple(_notes(cdn.scheme, upstream, address, source)),
+    )
+
+
+def _originals(settings: Settings, source: str, virtual: bool) -> str:
+    """The lines of the map for SOURCE_CDN_FULLPATH. Raises SettingsError where the store has a host for each bucket."""
+    bucket, prefix = split_s3_uri(source)
+    target, _ = split_s3_uri(settings.remote_save)
+    if virtual and bucket != target:
+        raise SettingsError(
+            f"The store has a host name for each bucket, and {bucket} is another than {target}.\n"
+            "Serve the originals by a configuration of their own, whose REMOTE_SAVE is theirs."
+        )
+    root = re.escape(urlsplit(settings.source_cdn_fullpath).path.rstrip("/"))
+    before = "/" if virtual else f"/{bucket}/"
+    return (
+        "    # Originals that stay in place, below SOURCE_CDN_FULLPATH.\n"
+        f'    "~*^{root}[^?]*(?:/|%2f)(?:\\.|%2e){{0,2}}(?:[/?]|%2f|$)" "";\n'
+        f'    "~^{root}/(?<imagehaul_original>{re.escape(quote(prefix))}[^?]+)" "{quote(before)}$imagehaul_original";\n'
     )
 
 
@@ -223,20 +246,20 @@ class _Upstream:
         return "\n".join(f"        {line}" for line in lines)
 
 
-def _policy(bucket: str, prefix: str, region: str, address: str) -> dict[str, Any]:
+def _policy(resources: Sequence[str], region: str, address: str) -> dict[str, Any]:
     partition = {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(region.rpartition("-")[0].rpartition("-")[0], "aws")
     statement = {
         "Sid": "ImagehaulServing",
         "Effect": "Allow",
         "Principal": "*",
         "Action": "s3:GetObject",
-        "Resource": [f"arn:{partition}:s3:::{bucket}/{prefix}*/{folder}*" for folder in _SERVED],
+        "Resource": [f"arn:{partition}:s3:::{resource}" for resource in resources],
         "Condition": {"IpAddress": {"aws:SourceIp": [address]}},
     }
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
-def _notes(cdn_scheme: str, upstream: _Upstream, address: str) -> Iterator[str]:
+def _notes(cdn_scheme: str, upstream: _Upstream, address: str, source: str) -> Iterator[str]:
     yield "For /etc/nginx/conf.d/. The upper part alone is the configuration; all below stands in comments."
     if cdn_scheme == "https":
         yield "CDN_FULLPATH is https: end TLS before this server, or give it `listen 443 ssl` and a certificate."
@@ -244,6 +267,8 @@ def _notes(cdn_scheme: str, upstream: _Upstream, address: str) -> Iterator[str]:
         yield f"nginx asks for the address of {upstream.name} when it starts: reload it when that changes."
     if upstream.scheme == "https" and _is_address(upstream.name):
         yield "nginx checks no certificate for a bare address: put a name of the store's certificate in proxy_ssl_name."
+    if source:
+        yield "A bucket's policy may name that bucket alone: give the source's bucket the last of the resources below."
     if address == UNKNOWN_ADDRESS:
         yield f"{UNKNOWN_ADDRESS} in the policy is to be replaced by the address that the store sees."
 
