@@ -56,7 +56,10 @@ class DaskRunner:
             shared = max(1, context.transfer_workers // on_one_host)
             self._context = for_other_machines(context, store, shared, max(1, threads - 1))
             self.slots = sum(worker["nthreads"] for worker in workers.values())
-            refuse_unfit(f"the Dask cluster at {address}", self._client.run(check_worker, self._context))
+            self._check(address)
+        except OSError as error:  # Dask's own errors of connections are among these.
+            self.close()
+            raise HaulError(f"The Dask cluster at {address} does not answer any more: {error}. Run again.") from error
         except BaseException:
             self.close()
             raise
@@ -110,6 +113,14 @@ class DaskRunner:
                 f"The Dask scheduler at {address} has no worker.\nStart one: dask worker {address} --nthreads 2"
             )
         return workers
+
+    def _check(self, address: str) -> None:
+        """Raises HaulError where a worker is unfit, or all have gone; one that died meanwhile is not missed."""
+        answers = self._client.run(check_worker, self._context, on_error="return")
+        said = {worker: str(answer) for worker, answer in answers.items() if not isinstance(answer, OSError)}
+        if not said:
+            raise HaulError(f"The workers of the Dask cluster at {address} have gone. Start some, and run again.")
+        refuse_unfit(f"the Dask cluster at {address}", said)
 
     def _submit(self, job: BatchJob) -> Future:
         from dataclasses import replace
