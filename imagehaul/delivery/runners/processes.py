@@ -79,10 +79,14 @@ class WorkerProcess:
     def stop(self) -> None:
         self._send(("stop",))
 
-    def end(self) -> None:
-        """Lets it put its files away, and kills it where that takes too long."""
+    def dismiss(self) -> None:
+        """There is nothing more to come: it ends what it does, and then itself."""
         with contextlib.suppress(OSError):  # It may have gone already.
             self._jobs.close()
+
+    def end(self) -> None:
+        """Lets it put its files away, and kills it where that takes too long."""
+        self.dismiss()
         try:
             self._process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -173,7 +177,10 @@ class ProcessPool:
     def close(self) -> bool:
         self.stop()
         for process in self._processes:
+            process.dismiss()
+        for process in self._processes:
             process.end()
+        self._processes = []
         return True
 
     def _submit(self, job: BatchJob) -> Future[BatchResult]:

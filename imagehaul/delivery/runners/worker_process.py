@@ -12,6 +12,7 @@ import pickle
 import signal
 import sys
 import threading
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -92,6 +93,16 @@ class _Opened:
 
 def _run(worker: _Opened, ticket: int, job: BatchJob, answer: Any) -> None:
     try:
-        answer("done", ticket, worker.run(job))
-    except HaulError as error:
-        answer("failed", ticket, error)
+        said = "done", ticket, worker.run(job)
+    except Exception as error:
+        said = "failed", ticket, _that_travels(error)
+    answer(*said)
+
+
+def _that_travels(error: Exception) -> Exception:
+    """The error itself, such as a full disk's, which the leader puts into words; else what it says."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError("".join(traceback.format_exception(error)))
+    return error

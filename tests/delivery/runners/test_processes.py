@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from imagehaul.delivery.jobs import BatchContext
 from imagehaul.delivery.runners import registry
 from imagehaul.delivery.runners.processes import ProcessPool, WorkerProcess
 from imagehaul.delivery.runners.runner import Runner
+from imagehaul.errors import HaulError
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
 from tests.support.delivering import Target, draw
@@ -128,6 +130,18 @@ def test_a_batch_on_which_every_worker_dies_fails_with_a_code_of_its_own(
     assert (reason.code, reason.images) == ("WORKER_LOST", 10)
     monkeypatch.undo()
     assert target.deliver(many, settings=IN_BATCHES_OF_TEN).counts.failed == 0
+
+
+def test_an_error_that_is_no_pictures_fault_reaches_the_leader(many: Path, target: Target, tmp_path: Path) -> None:
+    """A scratch folder that goes away under the workers, for instance."""
+
+    def without_scratch(
+        settings: Settings, context: BatchContext, store: Store, may_send: Callable[[], bool], batches: int
+    ) -> Runner:
+        return ProcessPool(replace(context, scratch=str(tmp_path / "gone")), store, 2)
+
+    with pytest.raises(HaulError, match="gone"):
+        target.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=without_scratch)
 
 
 def test_what_a_worker_logs_is_logged_by_the_leader(
