@@ -75,7 +75,7 @@ def _compare_in(
 
 
 WORDS = {
-    "imagehaul": "imagehaul, in a worker process, with MD5, SHA-256 and facts",
+    "imagehaul": "imagehaul, in a worker process, with MD5, SHA-256 and info",
     "pyvips": "pyvips, `thumbnail_buffer`",
     "pyvips-with-hashes": "pyvips, with the same two hashes",
     "plain": "plain Pillow: open, resize (LANCZOS), save",

@@ -17,7 +17,7 @@ SIZE, QUALITY = 256, 85
 
 
 def imagehaul(pictures: list[Path], out: Path) -> float:
-    """As a delivery does it: by a worker process, with both hashes and the facts. The CPU of both processes."""
+    """As a delivery does it: by a worker process, with both hashes and the info. The CPU of both processes."""
     import psutil
 
     from imagehaul.records import PictureJob, RenderOptions

@@ -21,7 +21,7 @@ from imagehaul.progress import human_bytes
 from imagehaul.rendering.contact_sheet import delivered_sheet
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
-from imagehaul.text import legible
+from imagehaul.text import printable
 
 # Letters, digits and signs that mean nothing in Markdown where they stand: no list or heading at the beginning, no
 # emphasis, and nothing that becomes a link by itself.
@@ -75,7 +75,7 @@ def _sheet(summary: Summary, settings: Settings, store: Store) -> bytes | None:
         return delivered_sheet(store.client(), bucket, summary.pictures)
     except Exception as error:
         # It is there to be looked at; whether the delivery succeeded does not hang on it.
-        get_run_logger().warning("No contact sheet could be made: %s", legible(str(error)))
+        get_run_logger().warning("No contact sheet could be made: %s", printable(str(error)))
         return None
 
 
@@ -155,7 +155,7 @@ def cell(text: str) -> str:
 
     An ordinary path stays as it is in the stored data too, so that it can be copied from there.
     """
-    shown = legible(text)
+    shown = printable(text)
     if PLAIN.fullmatch(shown):
         return shown
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", shown)

@@ -22,7 +22,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from imagehaul.cells import is_bracketed, is_plain, items_of, text, type_in_words
-from imagehaul.text import legible
+from imagehaul.text import printable
 
 ColumnType = Literal["text", "integer", "number", "time", "boolean", "texts"]
 Place = Literal["source", "image", "object"]
@@ -112,7 +112,7 @@ class MetadataReader:
             elif value is not None:
                 kept[name] = value
                 if kind not in seen.types:
-                    seen.types[kind] = legible(_as_text(value))[:40], where
+                    seen.types[kind] = printable(_as_text(value))[:40], where
         return json.dumps(kept, ensure_ascii=False) if kept else ""
 
     def columns(self) -> list[MetadataColumn]:
@@ -123,7 +123,7 @@ class MetadataReader:
         """A line for each column whose values disagree, and for each sort of value that no column can hold."""
         lines = []
         for name, seen in self._seen.items():
-            column = f"Column {legible(name)!r} of the metadata holds"
+            column = f"Column {printable(name)!r} of the metadata holds"
             if seen.disagrees:
                 held = " and ".join(f"{_WORDS[kind]} ({value}, {where})" for kind, (value, where) in seen.types.items())
                 lines.append(f"{column} {held}: all of it is text.")
@@ -151,8 +151,8 @@ def name_columns(columns: Iterable[MetadataColumn]) -> tuple[tuple[MetadataColum
         if exported != column.name:
             other = taken[column.name.casefold()]
             lines.append(
-                f"Two columns of metadata have one name: {legible(other.name)!r} of {_PLACES[other.place]} keeps it, "
-                f"and {legible(column.name)!r} of {_PLACES[column.place]} is {legible(PREFIX + exported)!r}."
+                f"Two columns of metadata have one name: {printable(other.name)!r} of {_PLACES[other.place]} keeps it, "
+                f"and {printable(column.name)!r} of {_PLACES[column.place]} is {printable(PREFIX + exported)!r}."
             )
         named.append(replace(column, exported=exported))
         taken[exported.casefold()] = column

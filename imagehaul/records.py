@@ -119,7 +119,7 @@ class AnnotationProblem:
 
 
 @dataclass(frozen=True)  # no slots: it is pickled, which is four times as fast so
-class Facts:
+class ImageInfo:
     """What was read off one image file.
 
     `width`, `height`: pixels of the upright picture. `orientation`: EXIF, 1 to 8. `frames`: 0 = not counted.
@@ -196,14 +196,14 @@ class Rendition:
 
 @dataclass(frozen=True)  # no slots: it is pickled, which is four times as fast so
 class Picture:
-    """What became of a `PictureJob`: facts and renditions, or the code that says why there are none.
+    """What became of a `PictureJob`: info and renditions, or the code that says why there are none.
 
-    With `code` set and `facts` too, the image can be delivered all the same (over the pixel limit), or its bytes
-    can where the user wants them (undecodable: the facts then hold size and hashes only).
+    With `code` set and `info` too, the image can be delivered all the same (over the pixel limit), or its bytes
+    can where the user wants them (undecodable: it then holds size and hashes only).
     `header_incomplete`: a partial job whose part of the file does not say enough; nothing else is set then.
     """
 
-    facts: Facts | None
+    info: ImageInfo | None
     renditions: tuple[Rendition, ...] = ()
     code: str = ""
     message: str = ""

@@ -8,7 +8,7 @@ LONGEST = 300
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
-def legible(text: str) -> str:
+def printable(text: str) -> str:
     """One line without control characters, terminal escapes or marks that turn the direction of writing."""
     shown = _seen(text[: LONGEST + 1])
     return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…"

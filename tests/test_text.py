@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagehaul.text import LONGEST, legible
+from imagehaul.text import LONGEST, printable
 
 
 @pytest.mark.parametrize("text", ["plain.jpg", "日本 é.jpg", "a b\\c'\"", "😀", "100 %"])
 def test_text_stays_as_it_is(text: str) -> None:
-    assert legible(text) == text
+    assert printable(text) == text
 
 
 @pytest.mark.parametrize(
@@ -27,18 +27,18 @@ def test_text_stays_as_it_is(text: str) -> None:
     ],
 )
 def test_what_moves_the_cursor_or_turns_the_writing_is_spelt_out(text: str, shown: str) -> None:
-    assert legible(text) == shown
+    assert printable(text) == shown
 
 
 def test_a_long_text_is_cut_and_says_so() -> None:
-    assert legible("x" * LONGEST) == "x" * LONGEST
-    assert legible("x" * 10**6) == "x" * (LONGEST - 1) + "…"
-    assert legible("\n" * LONGEST) == ("\\n" * LONGEST)[: LONGEST - 1] + "…"
+    assert printable("x" * LONGEST) == "x" * LONGEST
+    assert printable("x" * 10**6) == "x" * (LONGEST - 1) + "…"
+    assert printable("\n" * LONGEST) == ("\\n" * LONGEST)[: LONGEST - 1] + "…"
 
 
 @given(st.text(st.characters(categories=None), max_size=LONGEST * 2))  # type: ignore[arg-type]
 def test_whatever_comes_is_one_printable_line(text: str) -> None:
-    shown = legible(text)
+    shown = printable(text)
     assert shown.splitlines() in ([], [shown])
     assert all(character.isprintable() or character.isspace() for character in shown)
     shown.encode()

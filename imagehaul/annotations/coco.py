@@ -27,7 +27,7 @@ from imagehaul.cells import text
 from imagehaul.errors import AnnotationError
 from imagehaul.records import Annotation, AnnotationProblem, Box
 from imagehaul.splits import LAYOUT_FOLDERS, split_in_name, split_of_folder
-from imagehaul.text import legible
+from imagehaul.text import printable
 
 _INSTANCES = "instances_"
 _IN_A_FOLDER = "_annotations.coco.json"
@@ -190,7 +190,7 @@ def _load(database: sqlite3.Connection, path: Path, shown: str) -> Iterator[Anno
             if problem:
                 yield problem
     if missing := {"images", "annotations"} - found:
-        listed = legible(", ".join(sorted(found)[:10])) or "nothing"
+        listed = printable(", ".join(sorted(found)[:10])) or "nothing"
         raise AnnotationError(f"{shown}: no {' and no '.join(sorted(missing))} in it, but {listed}.\n{EXPECTED}")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from imagehaul.annotations.format import Items
 from imagehaul.records import Annotation
-from imagehaul.text import legible
+from imagehaul.text import printable
 
 EXAMPLES = 3
 _PLURALS = {"box": "boxes", "label": "labels", "caption": "captions"}
@@ -45,7 +45,7 @@ class Reading:
                 problem = self.problems.setdefault(item.reason, ProblemCount(used=item.used))
                 problem.count += 1
                 if len(problem.examples) < EXAMPLES:
-                    problem.examples.append(legible(item.where))
+                    problem.examples.append(printable(item.where))
 
     def summary(self) -> str:
         """`boxes.csv (object table): 3 boxes, 1 label`."""

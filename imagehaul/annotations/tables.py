@@ -17,7 +17,7 @@ from imagehaul.annotations.place import Place
 from imagehaul.annotations.table_rows import Columns, images, objects
 from imagehaul.errors import AnnotationError
 from imagehaul.records import AnnotationProblem
-from imagehaul.text import legible
+from imagehaul.text import printable
 
 OBJECT_FILES = ("object_annotations.csv", "object_annotations.parquet")
 IMAGE_FILES = ("image_annotations.csv", "image_annotations.parquet")
@@ -85,7 +85,7 @@ def _told_apart(header: Sequence[str], known: set[str], shown: str) -> tuple[lis
             unique = f"{name}_{number}"
         if unique != name:
             if name in known:
-                raise AnnotationError(f"{shown}: two columns are called {legible(name)}.\nLeave one of them out.")
+                raise AnnotationError(f"{shown}: two columns are called {printable(name)}.\nLeave one of them out.")
             said.append(AnnotationProblem(f"Two columns of one name: the second is {unique}", shown, used=True))
         names.append(unique)
     return names, said

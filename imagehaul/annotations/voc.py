@@ -13,7 +13,7 @@ from imagehaul.annotations.folder import LabelFile, content, image_of, label_fil
 from imagehaul.annotations.format import AnnotationFormat, Items, Location
 from imagehaul.errors import AnnotationError
 from imagehaul.records import Annotation, AnnotationProblem, Box
-from imagehaul.text import legible
+from imagehaul.text import printable
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -85,7 +85,7 @@ def _root(entry: LabelFile) -> Element:
     except (ParseError, ValueError, LookupError) as error:
         raise AnnotationError(f"{entry.shown}: not valid XML: {error}.") from error
     if root.tag != "annotation":
-        raise AnnotationError(f"{entry.shown}: begins with <{legible(root.tag)}>, and Pascal VOC with <annotation>.")
+        raise AnnotationError(f"{entry.shown}: begins with <{printable(root.tag)}>, and Pascal VOC with <annotation>.")
     return root
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from imagehaul.annotations.folder import LabelFile
 from imagehaul.annotations.place import Place, below
 from imagehaul.errors import AnnotationError
-from imagehaul.text import legible
+from imagehaul.text import printable
 
 YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml")
 NAME_FILES = (*YAML_FILES, "classes.txt", "obj.names")
@@ -89,7 +89,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
         # crashes the process on deep nesting.
         content = YAML(typ="base", pure=True).load(text)
     except (YAMLError, RecursionError) as error:
-        reason = legible(" ".join(str(error).split()))
+        reason = printable(" ".join(str(error).split()))
         raise AnnotationError(f"The class names cannot be read: {file} is not valid YAML: {reason}") from error
     return content if isinstance(content, dict) else {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imagehaul.progress import human_bytes
-from imagehaul.text import legible
+from imagehaul.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +26,7 @@ def print_summary(summary: Summary, console: Console) -> None:
     table.add_column(justify="left", style="dim", overflow="fold")
     rate = counts.planned / summary.seconds if summary.seconds else 0.0
     rows = [
-        ("planned", f"{counts.planned:,}", f"images in {legible(summary.source)}"),
+        ("planned", f"{counts.planned:,}", f"images in {printable(summary.source)}"),
         ("delivered", f"{counts.delivered:,}", f"{summary.new:,} new, {summary.changed:,} changed in the source"),
         ("unchanged", f"{counts.unchanged:,}", "proven now, sent by an earlier run"),
         ("rejected", f"{counts.rejected:,}", "not sent, for a reason in the file itself"),
@@ -49,12 +49,12 @@ def print_summary(summary: Summary, console: Console) -> None:
             for count, name in ((reason.images, "image"), (reason.renditions, "rendition"))
             if count
         )
-        console.print(Text(f"{reason.status}: {reason.code}, {what}, for example {legible(reason.example)}"))
-        console.print(Text(f"    {legible(reason.message)} {reason.advice}".rstrip(), style="dim"))
+        console.print(Text(f"{reason.status}: {reason.code}, {what}, for example {printable(reason.example)}"))
+        console.print(Text(f"    {printable(reason.message)} {reason.advice}".rstrip(), style="dim"))
     for note in summary.notes:
-        console.print(Text(f"    {legible(note)}"))
+        console.print(Text(f"    {printable(note)}"))
     if summary.refused:
-        console.print(Text(f"Not published: {legible(summary.refused)}", style="bold red"))
+        console.print(Text(f"Not published: {printable(summary.refused)}", style="bold red"))
     elif summary.dry_run:
         console.print(Text("A dry run: nothing was sent."))
     elif summary.nothing_changed:
@@ -90,7 +90,7 @@ def print_verification(found: Verification, console: Console) -> None:
     console.print(Text(f"\n{found.dataset}  run {found.run}", style="bold"))
     console.print(table)
     for example in found.examples:
-        console.print(Text(f"{example.problem}: {legible(example.key)}  {legible(example.message)}"))
+        console.print(Text(f"{example.problem}: {printable(example.key)}  {printable(example.message)}"))
     more = sum(getattr(found, problem) for problem in PROBLEMS) - len(found.examples)
     if more:
         console.print(Text(f"and {more:,} more: `--findings FILE` writes them all."))

@@ -16,7 +16,7 @@ from imagehaul.records import (
     Copy,
     Crop,
     ExistingObject,
-    Facts,
+    ImageInfo,
     Picture,
     PictureJob,
     PlannedImage,
@@ -133,14 +133,14 @@ class BatchWork:
             recipe=self.wanted.image_recipe,
             run=self.run,
         )
-        facts, code = picture.facts, picture.code
-        if facts:
-            row = row.with_facts(facts)
+        info, code = picture.info, picture.code
+        if info:
+            row = row.with_info(info)
         sent_anyway = bool(code) and Trait.SENT_ANYWAY in Code[code].traits
         deliverable = not code or (sent_anyway and (bool(picture.renditions) or not self.mapping.normalize))
         if not deliverable and self.wanted.deliver_undecodable and not self.mapping.normalize:
-            deliverable = Trait.BYTES_DELIVERABLE in Code[code].traits and facts is not None
-        if not deliverable or facts is None:
+            deliverable = Trait.BYTES_DELIVERABLE in Code[code].traits and info is not None
+        if not deliverable or info is None:
             return [_Object(row.with_problem(Code[code].status, code, picture.message))]
         if code:
             row = row.with_problem("sent", code, picture.message)
@@ -154,7 +154,7 @@ class BatchWork:
             else:
                 made = self._rendition(row, image, rendition)
                 if rendition.kind == "crop":
-                    made = self._crop(made, image, facts, next(boxes))
+                    made = self._crop(made, image, info, next(boxes))
                 objects.append(self._object(made, rendition, present))
         if not self.mapping.normalize:
             objects.append(self._original(row, image, files, present))
@@ -197,8 +197,8 @@ class BatchWork:
             run=self.run,
         ).with_rendition(rendition)
 
-    def _crop(self, row: LedgerRow, image: PlannedImage, facts: Facts, box: Box) -> LedgerRow:
-        width, height = facts.size_in(self.wanted.box_space)
+    def _crop(self, row: LedgerRow, image: PlannedImage, info: ImageInfo, box: Box) -> LedgerRow:
+        width, height = info.size_in(self.wanted.box_space)
         key = self.mapping.crop_key(image.name, box)
         return row.with_box(box.in_pixels(width, height)).but(key=key, recipe=self.wanted.crop_recipe)
 

@@ -48,7 +48,7 @@ from imagehaul.sources.registry import describe_source, open_source
 from imagehaul.sources.source import SourceDescriptor, SourceTools
 from imagehaul.store.endpoint import Store
 from imagehaul.store.explanations import Verb, explain
-from imagehaul.text import legible
+from imagehaul.text import printable
 
 
 def deliver(
@@ -143,6 +143,6 @@ def in_words(doing: Verb, settings: Settings, store: Store) -> Iterator[None]:
             # No error of the store's, so it is the disk's.
             folder = settings.scratch or tempfile.gettempdir()
             raise HaulError(
-                f"The run had to stop: {legible(str(error).splitlines()[0])}.\n"
+                f"The run had to stop: {printable(str(error).splitlines()[0])}.\n"
                 f"Temporary files lie in {folder}: free room there, or name another folder with SCRATCH. Run again."
             ) from error

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.references import resolve_references
 from imagehaul.ledger.spelling import EXACT, GUESSED, WORDS
-from imagehaul.text import legible
+from imagehaul.text import printable
 
 EXAMPLES = 3
 _SAID = "kind IN ('box', 'label', 'caption', 'metadata')"
@@ -109,8 +109,8 @@ def _matches(catalog: Catalog) -> Matches:
         ambiguous,
         tuple(_examples(catalog)),
         unusable,
-        tuple((how, count, legible(example)) for how, count, example in ways if how != GUESSED),
-        next(((count, legible(example)) for how, count, example in ways if how == GUESSED), (0, "")),
+        tuple((how, count, printable(example)) for how, count, example in ways if how != GUESSED),
+        next(((count, printable(example)) for how, count, example in ways if how == GUESSED), (0, "")),
         _counted(catalog, "SELECT count(*), coalesce(min(path), '') FROM image_split WHERE splits > 1"),
         _counted(
             catalog,
@@ -122,7 +122,7 @@ def _matches(catalog: Catalog) -> Matches:
 
 def _counted(catalog: Catalog, query: str) -> tuple[int, str]:
     count, example = catalog.one(query)
-    return int(count), legible(example)
+    return int(count), printable(example)
 
 
 def _examples(catalog: Catalog) -> Iterator[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from imagehaul.errors import Code
-from imagehaul.records import Box, Facts, Kind, Rendition
+from imagehaul.records import Box, ImageInfo, Kind, Rendition
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,8 +76,8 @@ class LedgerRow:
     def with_problem(self, status: Status, code: str, message: str = "") -> LedgerRow:
         return self.but(status=status, code=code, message=message, retryable=Code[code].retryable)
 
-    def with_facts(self, facts: Facts) -> LedgerRow:
-        return self.but(**{name: getattr(facts, name) for name in _FACTS})
+    def with_info(self, info: ImageInfo) -> LedgerRow:
+        return self.but(**{name: getattr(info, name) for name in _INFO})
 
     def with_rendition(self, rendition: Rendition) -> LedgerRow:
         return self.but(
@@ -94,7 +94,7 @@ class LedgerRow:
         return self.but(box_x=box.x, box_y=box.y, box_width=box.width, box_height=box.height, label=box.label)
 
 
-_FACTS = (
+_INFO = (
     *("format", "content_type", "width", "height", "orientation", "mode", "frames", "checked"),
     *("size", "md5", "sha256", "etag"),
 )

@@ -91,10 +91,10 @@ def identify(source: Source, head: bytes) -> ImageFile.ImageFile:
     """
     stream = source.stream
     is_riff, is_box = head[:4] == b"RIFF", head[4:8] == b"ftyp"
-    if source.partial and (is_riff or is_box) and source.facts.size <= PART_SIZE:
+    if source.partial and (is_riff or is_box) and source.info.size <= PART_SIZE:
         # These decoders want to hold the whole file, though they look at no more than its beginning.
         stream.seek(0)
-        stream = BytesIO(stream.read().ljust(source.facts.size, b"\0"))
+        stream = BytesIO(stream.read().ljust(source.info.size, b"\0"))
     formats = list(_TRIED)
     if is_box and head[8:12] in _HEIC_BRANDS | ANY_CODEC_BRANDS and _heif_registered():
         formats.append("HEIF")
@@ -147,9 +147,9 @@ def lacks_skill(words: str) -> bool:
 
 
 def unsupported(source: Source, name: str, words: str) -> PictureError:
-    facts = replace(source.facts, format=name, content_type=CONTENT_TYPES[name], checked="header")
+    info = replace(source.info, format=name, content_type=CONTENT_TYPES[name], checked="header")
     hint = second_tiff.HINT if name == "TIFF" and not second_tiff.register() else ""
-    return PictureError("FORMAT_UNSUPPORTED", f"No decoder here reads this {name}: {words}.{hint}", facts)
+    return PictureError("FORMAT_UNSUPPORTED", f"No decoder here reads this {name}: {words}.{hint}", info)
 
 
 def _begun(head: bytes) -> str:

@@ -7,7 +7,7 @@ from io import BytesIO
 
 from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin
 
-from imagehaul.records import Facts
+from imagehaul.records import ImageInfo
 from imagehaul.rendering.formats import ANY_CODEC_BRANDS, CONTENT_TYPES, identify
 from imagehaul.rendering.image_file import Source
 
@@ -25,7 +25,7 @@ class OpenPicture:
     """A picture whose header was read. `turn`: the EXIF orientation that its pixels need to be upright."""
 
     image: ImageFile.ImageFile
-    facts: Facts
+    info: ImageInfo
     turn: int
 
 
@@ -48,8 +48,8 @@ def open_picture(source: Source, pixel_limit: int) -> OpenPicture:
     turn = 1 if isinstance(image, TiffImagePlugin.TiffImageFile) else orientation
     width, height = image.size if turn < 5 else image.size[::-1]
     name = str(image.format)
-    facts = replace(
-        source.facts,
+    info = replace(
+        source.info,
         format=name,
         content_type="image/heif" if name == "HEIF" and head[8:12] in ANY_CODEC_BRANDS else CONTENT_TYPES[name],
         width=width,
@@ -58,7 +58,7 @@ def open_picture(source: Source, pixel_limit: int) -> OpenPicture:
         mode=image.mode,
         checked="header",
     )
-    return OpenPicture(image, facts, turn)
+    return OpenPicture(image, info, turn)
 
 
 def count_frames(image: ImageFile.ImageFile) -> int:

@@ -10,23 +10,23 @@ from io import BytesIO
 from typing import BinaryIO
 
 from imagehaul.digests import digest, digest_stream
-from imagehaul.records import PART_SIZE, Facts, PictureJob
+from imagehaul.records import PART_SIZE, ImageInfo, PictureJob
 
 
 class PictureError(Exception):
-    """Ends the work on one picture, or on one of its crops, with a `Code`. `facts`: where more than bytes is known."""
+    """Ends the work on one picture, or on one of its crops, with a `Code`. `info`: where more than bytes is known."""
 
-    def __init__(self, code: str, message: str, facts: Facts | None = None) -> None:
+    def __init__(self, code: str, message: str, info: ImageInfo | None = None) -> None:
         super().__init__(message)
-        self.code, self.facts = code, facts
+        self.code, self.info = code, info
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """`stream`: the picture's bytes, in memory up to `PART_SIZE`. `facts`: size and hashes, and no more."""
+    """`stream`: the picture's bytes, in memory up to `PART_SIZE`. `info`: size and hashes, and no more."""
 
     stream: BinaryIO
-    facts: Facts
+    info: ImageInfo
     partial: bool
 
 
@@ -79,8 +79,8 @@ def _read(job: PictureJob, file: BinaryIO) -> Source:
     return Source(stream, _bytes_only(job.size, digests.md5, digests.sha256, digests.etag), partial=False)
 
 
-def _bytes_only(size: int, md5: str, sha256: str, etag: str) -> Facts:
-    return Facts(
+def _bytes_only(size: int, md5: str, sha256: str, etag: str) -> ImageInfo:
+    return ImageInfo(
         format="",
         # SeaweedFS guesses from the name where it is told application/octet-stream.
         content_type="binary/octet-stream",

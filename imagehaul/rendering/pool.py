@@ -2,7 +2,7 @@
 
     jobs of several threads ─► chunks ─► a thread for each worker ─► a worker process
 
-Jobs and facts travel through pipes, pictures do not: a worker reads the source's file and writes the renditions.
+Jobs and info travel through pipes, pictures do not: a worker reads the source's file and writes the renditions.
 A worker that dies takes one picture with it, and another takes its place.
 """
 

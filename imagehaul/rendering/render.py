@@ -1,4 +1,4 @@
-"""One image file to its facts, thumbnail, crops and normalized picture: read once, decoded at most once."""
+"""One image file to its info, thumbnail, crops and normalized picture: read once, decoded at most once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Literal
 from PIL import Image, ImageFile, JpegImagePlugin
 
 from imagehaul.digests import digest
-from imagehaul.records import Box, Facts, Kind, Picture, PictureJob, RenderOptions, Rendition
+from imagehaul.records import Box, ImageInfo, Kind, Picture, PictureJob, RenderOptions, Rendition
 from imagehaul.rendering.formats import lacks_skill, unsupported
 from imagehaul.rendering.header import OpenPicture, count_frames, open_picture
 from imagehaul.rendering.image_file import PictureError, Source, opened
@@ -47,49 +47,49 @@ def fingerprint(job: PictureJob) -> Picture:
     """Size and hashes alone, for a picture on which a decoder died."""
     try:
         with opened(job) as source:
-            return Picture(source.facts)
+            return Picture(source.info)
     except PictureError as fault:
         return Picture(None, code=fault.code, message=str(fault))
 
 
 def _render(source: Source, job: PictureJob, options: RenderOptions) -> Picture:
     if not job.size:
-        return Picture(source.facts, code="EMPTY", message="The file has no bytes.")
+        return Picture(source.info, code="EMPTY", message="The file has no bytes.")
     picture: OpenPicture | None = None
     pixels = 0
     try:
         picture = open_picture(source, options.pixel_limit)
-        pixels = picture.facts.width * picture.facts.height
+        pixels = picture.info.width * picture.info.height
         if pixels > options.pixel_limit:
-            return Picture(picture.facts, code="PIXEL_LIMIT", message=_too_large(picture.facts, options))
+            return Picture(picture.info, code="PIXEL_LIMIT", message=_too_large(picture.info, options))
         if job.partial:
-            return Picture(picture.facts)
+            return Picture(picture.info)
         renditions = tuple(_renditions(picture, job, options))
         checked: Literal["header", "decoded"] = "decoded" if renditions or options.full_check else "header"
-        return Picture(replace(picture.facts, frames=count_frames(picture.image), checked=checked), renditions)
+        return Picture(replace(picture.info, frames=count_frames(picture.image), checked=checked), renditions)
     except PictureError as fault:
-        return Picture(fault.facts or source.facts, code=fault.code, message=str(fault))
+        return Picture(fault.info or source.info, code=fault.code, message=str(fault))
     except MemoryError:
-        return Picture(source.facts, code="MEMORY_LIMIT", message=_too_hungry(options))
+        return Picture(source.info, code="MEMORY_LIMIT", message=_too_hungry(options))
     except Exception as error:  # decoders raise a dozen kinds of it on broken files
         if isinstance(error, OSError) and error.errno:
             raise
         if job.partial:
             return Picture(None, header_incomplete=True)
         if picture and lacks_skill(str(error)):
-            limit = unsupported(source, picture.facts.format, _line(error))
-            return Picture(picture.facts, code=limit.code, message=str(limit))
-        if picture and picture.facts.format == "JPEG" and (ended := ended_jpeg(source.stream)):
+            limit = unsupported(source, picture.info.format, _line(error))
+            return Picture(picture.info, code=limit.code, message=str(limit))
+        if picture and picture.info.format == "JPEG" and (ended := ended_jpeg(source.stream)):
             whole = _render(replace(source, stream=ended), job, options)
             return whole if whole.code else replace(whole, code="END_MISSING", message=_NO_END)
         if pixels * HUNGRIEST_DECODER > options.picture_memory * 2**20:
             # Few decoders say that it was memory they lacked.
-            return Picture(source.facts, code="MEMORY_LIMIT", message=f"{_too_hungry(options)} ({_line(error)})")
-        return Picture(source.facts, code="UNDECODABLE", message=f"It cannot be decoded: {_line(error)}.")
+            return Picture(source.info, code="MEMORY_LIMIT", message=f"{_too_hungry(options)} ({_line(error)})")
+        return Picture(source.info, code="UNDECODABLE", message=f"It cannot be decoded: {_line(error)}.")
 
 
 def _renditions(picture: OpenPicture, job: PictureJob, options: RenderOptions) -> Iterator[Rendition]:
-    image, facts = picture.image, picture.facts
+    image, info = picture.image, picture.info
     if not (job.thumbnail or job.normalized or job.crops or options.full_check):
         return
     size = fitted(image.size, options.thumbnail_size)
@@ -105,9 +105,9 @@ def _renditions(picture: OpenPicture, job: PictureJob, options: RenderOptions) -
         small = canvas.finished(shrunk(canvas.image, size, within))
         kind = options.thumbnail_format
         yield _written("thumbnail", job.thumbnail, job.spare, small, kind, options.thumbnail_quality)
-    regions = [_region(crop.box, facts, options) for crop in job.crops]
+    regions = [_region(crop.box, info, options) for crop in job.crops]
     cut = sum(_area(region) for region in regions if not isinstance(region, PictureError))
-    if job.normalized or cut > facts.width * facts.height:
+    if job.normalized or cut > info.width * info.height:
         canvas = _Canvas(canvas.finished(canvas.image), turn=1, profile=None)
     if job.normalized:
         yield _written("image", job.normalized, job.spare, canvas.image, "jpeg", NORMALIZED_QUALITY)
@@ -115,7 +115,7 @@ def _renditions(picture: OpenPicture, job: PictureJob, options: RenderOptions) -
         if isinstance(region, PictureError):
             yield Rendition("crop", crop.file, code=region.code, message=str(region))
             continue
-        stored = region if canvas.turn == 1 else turned_back(region, canvas.turn, (facts.width, facts.height))
+        stored = region if canvas.turn == 1 else turned_back(region, canvas.turn, (info.width, info.height))
         part, within = canvas.image, stored
         if not canvas.is_finished:
             part, within = canvas.finished(part.crop(stored)), None
@@ -161,14 +161,14 @@ def _profile(image: Image.Image) -> bytes | None:
     return profile if isinstance(profile, bytes) and profile else None
 
 
-def _region(box: Box, facts: Facts, options: RenderOptions) -> Region | PictureError:
+def _region(box: Box, info: ImageInfo, options: RenderOptions) -> Region | PictureError:
     """The pixels of the upright picture that the box stands for."""
-    size = facts.size_in(options.box_space)
+    size = info.size_in(options.box_space)
     try:
         region = region_of(box, size, options.crop_margin)
     except PictureError as fault:
         return fault
-    return turned(region, facts.orientation, size) if options.box_space == "stored" else region
+    return turned(region, info.orientation, size) if options.box_space == "stored" else region
 
 
 def _area(region: Region) -> int:
@@ -236,9 +236,9 @@ def _fill(file: str, data: bytes) -> None:
         os.close(target)
 
 
-def _too_large(facts: Facts, options: RenderOptions) -> str:
-    millions = facts.width * facts.height / 1e6
-    return f"{facts.width} x {facts.height} are {millions:,.0f} million pixels; PIXEL_LIMIT is {options.pixel_limit:,}."
+def _too_large(info: ImageInfo, options: RenderOptions) -> str:
+    millions = info.width * info.height / 1e6
+    return f"{info.width} x {info.height} are {millions:,.0f} million pixels; PIXEL_LIMIT is {options.pixel_limit:,}."
 
 
 def _too_hungry(options: RenderOptions) -> str:

@@ -19,7 +19,7 @@ from imagehaul.layout import GALLERY, RENDITION_KINDS, RUN_NAME, Layout
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import is_missing
 from imagehaul.store.explanations import explain
-from imagehaul.text import legible
+from imagehaul.text import printable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -132,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _say(self, status: int, text: str) -> None:
-        body = (legible(text) + "\n").encode()
+        body = (printable(text) + "\n").encode()
         self.send_response(status)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from imagehaul.errors import SourceError
-from imagehaul.text import legible
+from imagehaul.text import printable
 
 SUFFIXES = (".txt", ".csv", ".tsv", ".parquet", ".jsonl")
 LOCATION_COLUMNS = ("path", "uri", "url", "filename", "file_path", "image")
@@ -146,7 +146,7 @@ def _parquet(file: Path, shown: str, column: str) -> Iterator[Row]:
                 number += 1
                 yield columns.row(number, cells)
     except pa.ArrowException as error:
-        raise SourceError(f"The list {shown!r} is not valid Parquet: {legible(str(error))}.") from None
+        raise SourceError(f"The list {shown!r} is not valid Parquet: {printable(str(error))}.") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ class _Columns:
             wanted = repr(column) if column else f"one of {', '.join(LOCATION_COLUMNS)}"
             raise SourceError(
                 f"The list {shown!r} has no column {wanted}. "
-                f"It has {', '.join(map(legible, there)) or 'none'}: name one with --column."
+                f"It has {', '.join(map(printable, there)) or 'none'}: name one with --column."
             )
         name = next((lowered[n] for n in NAME_COLUMNS if n in lowered and lowered[n] != location), "")
         return cls(tuple(there), location, name)

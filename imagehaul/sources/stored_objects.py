@@ -16,7 +16,7 @@ from imagehaul.store.download import Download, download
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import classify, is_missing
 from imagehaul.store.explanations import explain
-from imagehaul.text import legible
+from imagehaul.text import printable
 
 HEADER_BYTES = 64 * 1024
 """What is read of an object of which nothing is rendered: enough for nearly every header."""
@@ -56,7 +56,7 @@ def look(store: Store, bucket: str, key: str) -> SourceFile:
         error = _with_reason(store, bucket, key, error)
         verdict = classify(error)
         if verdict.may_be_of_one_object or verdict.action == "reject":
-            return SourceFile("", 0, "", "UNREADABLE", legible(f"The store says {verdict.reported}."))
+            return SourceFile("", 0, "", "UNREADABLE", printable(f"The store says {verdict.reported}."))
         raise explain(error, "read", f"s3://{bucket}/{key}", store.url) from None
     # A store that gives no ETag says at least when the object was written.
     version = head.get("ETag", "").strip('"') or head["LastModified"].isoformat()
@@ -132,4 +132,4 @@ def fetch_one(store: Store, bucket: str, key: str, folder: Path) -> Path:
 def scratch_fault(file: Path, error: OSError) -> Fetched:
     """The answer where a file of our own cannot be written."""
     code = "DISK_FULL" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "SCRATCH_UNWRITABLE"
-    return Fetched(code=code, message=legible(f"{file}: {error.strerror}"))
+    return Fetched(code=code, message=printable(f"{file}: {error.strerror}"))

@@ -22,7 +22,7 @@ from imagehaul.sources.archive_members import (
     shown,
 )
 from imagehaul.sources.source import SourceTools
-from imagehaul.text import legible
+from imagehaul.text import printable
 
 _CHUNK = 1024 * 1024
 
@@ -106,7 +106,7 @@ def _unpacked(file: ArchiveFile, packed: BinaryIO) -> IO[bytes]:
 
 def _damaged(file: ArchiveFile, why: str) -> SourceError:
     return SourceError(
-        f"The archive {file.uri!r} cannot be read whole: {legible(why).rstrip('.')}. What it holds is unknown, so "
+        f"The archive {file.uri!r} cannot be read whole: {printable(why).rstrip('.')}. What it holds is unknown, so "
         "nothing was sent. Restore it."
     )
 

@@ -15,7 +15,7 @@ from imagehaul.errors import SourceError, StoreError
 from imagehaul.sources.archive_file import ArchiveFile
 from imagehaul.sources.archive_members import MOST_MEMBERS, Member, problem_of_name, problem_of_size, shown
 from imagehaul.sources.source import SourceTools
-from imagehaul.text import legible
+from imagehaul.text import printable
 
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 _ENCRYPTED = 0x1
@@ -48,7 +48,7 @@ def members(file: ArchiveFile, tools: SourceTools) -> Iterator[ZipMember]:
             directory = zipfile.ZipFile(stream)
         except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
             raise SourceError(
-                f"The archive {file.uri!r} is no zip that can be read whole: {legible(str(error))}. What it holds is "
+                f"The archive {file.uri!r} is no zip that can be read whole: {printable(str(error))}. What it holds is "
                 "unknown, so nothing was sent. Restore it."
             ) from None
         with directory:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from imagehaul.errors import Code, SettingsError, StoreError
 from imagehaul.store.explanations import explain
 from imagehaul.store.proxies import proxies_for
-from imagehaul.text import legible
+from imagehaul.text import printable
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials, ReadOnlyCredentials
@@ -189,7 +189,7 @@ def _naming(whose: str) -> Iterator[None]:
         else:
             why = "its credential_process does not print the JSON that it should"
         raise StoreError(
-            f"The keys of {whose} cannot be had: {legible(why)}.\nCorrect the profile, or run its program by hand.",
+            f"The keys of {whose} cannot be had: {printable(why)}.\nCorrect the profile, or run its program by hand.",
             Code.ACCESS_DENIED,
         ) from None  # What a program printed may be a key.
 

@@ -14,7 +14,7 @@ from imagehaul.records import SendResult
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import classify, local_fault
 from imagehaul.store.retry import PATIENCE, Patience, Retry, StallMonitor, failure, in_threads, within_file_limit
-from imagehaul.text import legible
+from imagehaul.text import printable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -80,10 +80,10 @@ def _download(client: S3Client, store: Store, bucket: str, wanted: Download, mon
     except Exception as error:
         if local := local_fault(error):
             code = Code.DISK_FULL if local.errno in (errno.ENOSPC, errno.EDQUOT) else Code.SCRATCH_UNWRITABLE
-            return SendResult(key, "failed", code, legible(f"{wanted.file}: {local.strerror}"))
+            return SendResult(key, "failed", code, printable(f"{wanted.file}: {local.strerror}"))
         if classify(error).may_be_of_one_object:
             # The listing was allowed: it lies in this object.
-            return SendResult(key, "rejected", Code.UNREADABLE, legible(str(error)))
+            return SendResult(key, "rejected", Code.UNREADABLE, printable(str(error)))
         return failure(key, error, "read", f"s3://{bucket}/{key}", store)
     if got != length:
         return SendResult(key, "failed", Code.STORE_UNAVAILABLE, f"{got:,} bytes came of {length:,}.")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from imagehaul.errors import Code, StoreError
 from imagehaul.store.errors import Verdict, answer_of, causes, classify
-from imagehaul.text import legible
+from imagehaul.text import printable
 
 Verb = Literal["list", "read", "write", "copy", "remove", "end", "assume", "deliver", "verify"]
 """What was being done. It decides which permission is named; the sentence is made of it."""
@@ -66,7 +66,7 @@ def _redirected(error: BaseException, said: str, doing: str, where: str) -> Stor
             Code.WRONG_REGION,
         )
     return StoreError(
-        f"The store at {where} sends us on to {legible(headers['location'])} ({said}).\n"
+        f"The store at {where} sends us on to {printable(headers['location'])} ({said}).\n"
         "Write the store's own URL, with https:// where it wants that."
     )
 
@@ -114,15 +114,15 @@ def reported_words(error: BaseException) -> str:
             said = response.get("Error", {})
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", "no status")
             code, message = str(said.get("Code") or status), str(said.get("Message") or "").strip(" .")
-            return legible(f"{code} ({message})" if message and message != code else code)
+            return printable(f"{code} ({message})" if message and message != code else code)
     inner = getattr(error, "kwargs", {}).get("error", error)
-    return legible(re.sub(r"^\w+\(.*?\): ", "", " ".join(str(inner).split())).rstrip("."))
+    return printable(re.sub(r"^\w+\(.*?\): ", "", " ".join(str(inner).split())).rstrip("."))
 
 
 def words_of(verdict: Verdict, said: str) -> str:
     """What the ledger's row says of one object. `said`: the store's or the system's own words."""
     own = {"413": _TOO_LARGE_FOR_PROXY, "InvalidObjectState": _ARCHIVED}
-    return own.get(verdict.reported) or legible(said)
+    return own.get(verdict.reported) or printable(said)
 
 
 def _other_server(error: BaseException, verdict: Verdict) -> str:
@@ -136,4 +136,4 @@ def _other_server(error: BaseException, verdict: Verdict) -> str:
         return ""
     named = (headers.get(name, "") for name in ("x-squid-error", "via", "proxy-agent", "server"))
     name = next(filter(None, named), "")
-    return f"a web server or proxy ({legible(name)})" if name else "a web server or proxy"
+    return f"a web server or proxy ({printable(name)})" if name else "a web server or proxy"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import classify
 from imagehaul.store.explanations import explain
-from imagehaul.text import legible
+from imagehaul.text import printable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -56,7 +56,7 @@ class PartsUpload:
             self._client.abort_multipart_upload(**self.names)
         except Exception as error:
             # The object has its answer; a later run ends what this one could not.
-            key, said = legible(self.names["Key"]), classify(error).reported
+            key, said = printable(self.names["Key"]), classify(error).reported
             _LOG.info("An unfinished upload of %s stays in the store: %s.", key, said)
 
 

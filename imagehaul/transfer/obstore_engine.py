@@ -25,7 +25,7 @@ from imagehaul.store.clients import WHO_ASKS
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import classify, of_upload
 from imagehaul.store.retry import StallMonitor, answer, silence
-from imagehaul.text import legible
+from imagehaul.text import printable
 from imagehaul.transfer.program_output import listen
 from imagehaul.transfer.program_run import BoundRun
 
@@ -85,7 +85,7 @@ class ObstoreSender:
         except OSError as error:
             report.noise = str(error)
         if not report.ready:
-            raise ObstoreUnusableError(f"obstore does not run ({legible(report.noise) or 'without a word'})")
+            raise ObstoreUnusableError(f"obstore does not run ({printable(report.noise) or 'without a word'})")
 
     def send(self, uploads: Sequence[Upload], scratch: Path, monitor: StallMonitor) -> dict[str, SendResult]:
         """Answers by key, for those of the uploads that the store took, or refused with a reason."""
@@ -103,7 +103,7 @@ class ObstoreSender:
                 "obstore did not send %d of %d objects: boto3 does. Its last words: %s",
                 missing,
                 len(able),
-                legible(report.noise) or "none",
+                printable(report.noise) or "none",
             )
         return said
 

@@ -23,7 +23,7 @@ from imagehaul.records import PART_SIZE, ObjectOptions, SendResult, Upload
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import classify, of_upload
 from imagehaul.store.retry import StallMonitor, answer
-from imagehaul.text import legible
+from imagehaul.text import printable
 from imagehaul.transfer.local_file import source_fault
 from imagehaul.transfer.program_output import listen
 from imagehaul.transfer.program_run import BoundRun
@@ -61,7 +61,7 @@ class S5cmdSender:
                     said.update(links.add(group))
                     said.update(self._copy(links, content_type, monitor))
         except OSError as error:
-            _LOG.warning("s5cmd could not be run, boto3 sends in its place: %s", legible(str(error)))
+            _LOG.warning("s5cmd could not be run, boto3 sends in its place: %s", printable(str(error)))
         finally:
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -80,7 +80,7 @@ class S5cmdSender:
                 "s5cmd ended, or was ended, without a word on %d of %d objects: boto3 sends them. Its last words: %s",
                 missing,
                 len(links.keys),
-                legible(report.noise) or "none",
+                printable(report.noise) or "none",
             )
         return report.said
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
-from imagehaul.text import legible
+from imagehaul.text import printable
 
 _OLDEST = (2, 2)
 _VERSION_SECONDS = 20.0
@@ -73,7 +73,7 @@ def _checked_version(binary: Path) -> str:
             timeout=_VERSION_SECONDS,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise S5cmdUnusableError(f"{binary} does not run ({legible(str(error))})") from error
+        raise S5cmdUnusableError(f"{binary} does not run ({printable(str(error))})") from error
     version = re.match(r"v?(\d+)\.(\d+)\S*", answer.stdout.strip())
     if not version:
         raise S5cmdUnusableError(f"{binary} does not say its version")

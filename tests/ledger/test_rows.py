@@ -15,7 +15,7 @@ import imagehaul.ledger.ledger_file
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.ledger_file import write_ledger
 from imagehaul.ledger.rows import COLUMNS, LedgerRow, arrow_schema, write_part
-from imagehaul.records import Box, Facts, Rendition
+from imagehaul.records import Box, ImageInfo, Rendition
 
 ROW = LedgerRow("a.jpg", "image", "images/a.jpg", "sent", run="r")
 
@@ -38,8 +38,8 @@ def test_a_problem_says_whether_a_retry_can_help() -> None:
 
 
 def test_a_row_takes_what_was_read_rendered_and_annotated() -> None:
-    facts = Facts("PNG", "image/png", 4, 3, 6, "RGBA", 2, 99, "md5", "sha", "etag", "decoded")
-    row = ROW.with_facts(facts)
+    info = ImageInfo("PNG", "image/png", 4, 3, 6, "RGBA", 2, 99, "md5", "sha", "etag", "decoded")
+    row = ROW.with_info(info)
     assert {name: getattr(row, name) for name in ("format", "width", "orientation", "frames", "size", "checked")} == {
         "format": "PNG",
         "width": 4,

@@ -51,23 +51,23 @@ def test_a_file_that_breaks_off_is_found_out(tmp_path: Path, kind: str, tenth: i
     for picture in (thumbnail_of(file)[0], rendered(file, Box(0, 0, 5, 5)), rendered(file, full_check=True)):
         assert picture.code == "UNDECODABLE"
         assert picture.renditions == ()
-        assert picture.facts is not None
-        assert picture.facts.md5 == hashlib.md5(file.read_bytes()).hexdigest()
+        assert picture.info is not None
+        assert picture.info.md5 == hashlib.md5(file.read_bytes()).hexdigest()
 
 
 def test_a_broken_file_is_found_by_its_header_or_by_the_full_check(tmp_path: Path) -> None:
     file = broken_off(tmp_path, "JPEG", 5)
     quick, full = rendered(file), rendered(file, full_check=True)
     assert quick.code == ""
-    assert quick.facts is not None
-    assert quick.facts.checked == "header"
+    assert quick.info is not None
+    assert quick.info.checked == "header"
     assert full.code == "UNDECODABLE"
 
 
 def test_the_full_check_of_a_good_file_says_so(tmp_path: Path) -> None:
-    facts = rendered(saved(tmp_path / "a.jpg", quadrants()), full_check=True).facts
-    assert facts is not None
-    assert (facts.checked, facts.width, facts.height, facts.mode) == ("decoded", 320, 240, "RGB")
+    info = rendered(saved(tmp_path / "a.jpg", quadrants()), full_check=True).info
+    assert info is not None
+    assert (info.checked, info.width, info.height, info.mode) == ("decoded", 320, 240, "RGB")
 
 
 def test_a_header_that_lies_about_the_size_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,8 +118,8 @@ def test_more_pixels_than_the_limit_leave_facts_and_no_renditions(tmp_path: Path
     file = saved(tmp_path / "a.png", quadrants())
     picture = rendered(file, Box(0, 0, 5, 5), thumbnail=True, normalized=True, pixel_limit=320 * 240 - 1)
     assert (picture.code, picture.renditions) == ("PIXEL_LIMIT", ())
-    assert picture.facts is not None
-    assert (picture.facts.width, picture.facts.format, picture.facts.checked) == (320, "PNG", "header")
+    assert picture.info is not None
+    assert (picture.info.width, picture.info.format, picture.info.checked) == (320, "PNG", "header")
     assert list(tmp_path.iterdir()) == [file]
     assert rendered(file, Box(0, 0, 5, 5), pixel_limit=320 * 240).code == ""
 
@@ -135,8 +135,8 @@ def test_memory_that_runs_out_is_no_fault_of_the_file(tmp_path: Path, monkeypatc
         picture = rendered(file, Box(0, 0, 5, 5), picture_memory=1)
         assert picture.code == "MEMORY_LIMIT"
         assert "PICTURE_MEMORY" in picture.message
-        assert picture.facts is not None
-        assert picture.facts.sha256
+        assert picture.info is not None
+        assert picture.info.sha256
 
 
 def test_memory_that_runs_out_while_reading_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +154,7 @@ def test_a_source_that_changed_is_not_delivered_in_a_mixture(tmp_path: Path) -> 
     file = saved(tmp_path / "a.png", quadrants())
     planned = replace(job(file), version="1", thumbnail=f"{file}.thumbnail")
     assert render(planned, RenderOptions()).code == "SOURCE_CHANGED"
-    assert render(replace(planned, size=3), RenderOptions()).facts is None
+    assert render(replace(planned, size=3), RenderOptions()).info is None
     file.unlink()
     assert render(planned, RenderOptions()).code == "SOURCE_GONE"
 
@@ -203,14 +203,14 @@ def test_a_picture_of_several_parts_is_decoded_from_the_disk(tmp_path: Path) -> 
     assert file.stat().st_size > PART_SIZE
     picture, thumbnail = thumbnail_of(file)
     assert seen(thumbnail) == UPRIGHT
-    assert picture.facts is not None
-    assert picture.facts.etag.endswith("-2")
+    assert picture.info is not None
+    assert picture.info.etag.endswith("-2")
 
 
 def test_the_fingerprint_needs_no_decoder(tmp_path: Path) -> None:
     file = tmp_path / "a.jpg"
     file.write_bytes(b"no picture")
-    facts = fingerprint(job(file)).facts
-    assert facts is not None
-    assert (facts.md5, facts.format) == (hashlib.md5(b"no picture").hexdigest(), "")
+    info = fingerprint(job(file)).info
+    assert info is not None
+    assert (info.md5, info.format) == (hashlib.md5(b"no picture").hexdigest(), "")
     assert fingerprint(PictureJob(str(tmp_path / "gone"), 5, "")).code == "SOURCE_GONE"

@@ -49,8 +49,8 @@ def test_a_tiff_of_another_kind_has_a_thumbnail(tmp_path: Path, kind: str) -> No
     picture, thumbnail = thumbnail_of(tiff(tmp_path / "a.tif", pixels, photometric="rgb", **options))
     assert (picture.code, picture.message) == ("", "")
     assert seen(thumbnail) == UPRIGHT
-    assert picture.facts is not None
-    assert (picture.facts.format, picture.facts.width, picture.facts.height) == ("TIFF", 64, 48)
+    assert picture.info is not None
+    assert (picture.info.format, picture.info.width, picture.info.height) == ("TIFF", 64, 48)
 
 
 def test_eight_bits_with_a_sign_go_from_dark_to_bright(tmp_path: Path) -> None:
@@ -69,9 +69,9 @@ def test_without_the_second_decoder_the_file_is_told_to_be_whole(
     picture, _ = thumbnail_of(file)
     assert (picture.code, picture.renditions) == ("FORMAT_UNSUPPORTED", ())
     assert "imagehaul[tiff]" in picture.message
-    assert picture.facts is not None
-    assert (picture.facts.format, picture.facts.content_type) == ("TIFF", "image/tiff")
-    assert picture.facts.sha256
+    assert picture.info is not None
+    assert (picture.info.format, picture.info.content_type) == ("TIFF", "image/tiff")
+    assert picture.info.sha256
 
 
 @pytest.mark.parametrize("tenth", range(1, 10))
@@ -130,8 +130,8 @@ def test_an_avif_whose_colours_cannot_be_converted_is_told_as_our_limit(tmp_path
     file.write_bytes(data)
     picture, _ = thumbnail_of(file)
     assert (picture.code, picture.renditions) == ("FORMAT_UNSUPPORTED", ())
-    assert picture.facts is not None
-    assert (picture.facts.format, picture.facts.width) == ("AVIF", 320)
+    assert picture.info is not None
+    assert (picture.info.format, picture.info.width) == ("AVIF", 320)
 
 
 def test_a_jpeg_of_twelve_bits_is_told_as_our_limit(tmp_path: Path) -> None:
@@ -188,8 +188,8 @@ def test_a_jpeg_that_lacks_its_end_marker_alone_is_delivered_with_a_remark(
     picture, thumbnail = thumbnail_of(file)
     assert picture.code == "END_MISSING"
     assert "end marker" in picture.message
-    assert picture.facts is not None
-    assert (picture.facts.width, picture.facts.size) == (640, file.stat().st_size)
+    assert picture.info is not None
+    assert (picture.info.width, picture.info.size) == (640, file.stat().st_size)
     assert seen(thumbnail) == UPRIGHT
     assert rendered(file, full_check=True).code == "END_MISSING"
 
@@ -221,8 +221,8 @@ def test_an_orientation_in_xmp_alone_is_obeyed_by_nobody(tmp_path: Path, kind: s
     note = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
     picture, thumbnail = thumbnail_of(saved(tmp_path / "a", quadrants(), format=kind, **with_xmp(kind, note)))
     assert seen(thumbnail) == UPRIGHT
-    assert picture.facts is not None
-    assert (picture.facts.orientation, picture.facts.width, picture.facts.height) == (1, 320, 240)
+    assert picture.info is not None
+    assert (picture.info.orientation, picture.info.width, picture.info.height) == (1, 320, 240)
 
 
 def with_xmp(kind: str, note: bytes) -> dict[str, Any]:

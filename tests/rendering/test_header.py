@@ -14,7 +14,7 @@ import pillow_heif
 import pytest
 from PIL import Image, features
 
-from imagehaul.records import Facts, Picture, RenderOptions
+from imagehaul.records import ImageInfo, Picture, RenderOptions
 from imagehaul.rendering import formats
 from imagehaul.rendering.render import render
 from tests.support.pictures import exif, job, quadrants, saved
@@ -29,11 +29,11 @@ def looked_at(file: Path, **options: Any) -> Picture:
     return render(job(file), RenderOptions(**options))
 
 
-def facts_of(file: Path) -> Facts:
+def facts_of(file: Path) -> ImageInfo:
     picture = looked_at(file)
-    assert picture.facts is not None
+    assert picture.info is not None
     assert (picture.code, picture.message) == ("", "")
-    return picture.facts
+    return picture.info
 
 
 def header_of(file: Path, length: int) -> Picture:
@@ -65,9 +65,9 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 def test_the_format_is_the_content_s_and_not_the_name_s(
     tmp_path: Path, kind: str, options: dict[str, Any], name: str, content_type: str
 ) -> None:
-    facts = facts_of(saved(tmp_path / "picture.gif", quadrants(), format=kind, **options))
-    assert (facts.format, facts.content_type) == (name, content_type)
-    assert (facts.width, facts.height, facts.orientation, facts.checked) == (320, 240, 1, "header")
+    info = facts_of(saved(tmp_path / "picture.gif", quadrants(), format=kind, **options))
+    assert (info.format, info.content_type) == (name, content_type)
+    assert (info.width, info.height, info.orientation, info.checked) == (320, 240, 1, "header")
 
 
 def test_a_heif_that_does_not_name_its_codec_is_image_heif(tmp_path: Path) -> None:
@@ -83,10 +83,10 @@ def test_what_is_no_picture_is_named_with_its_beginning(tmp_path: Path, content:
     picture = looked_at(file)
     assert picture.code == "UNDECODABLE"
     assert repr(content[:12]) in picture.message
-    assert picture.facts is not None
-    assert (picture.facts.format, picture.facts.content_type) == ("", "binary/octet-stream")
-    assert picture.facts.size == len(content)
-    assert picture.facts.md5
+    assert picture.info is not None
+    assert (picture.info.format, picture.info.content_type) == ("", "binary/octet-stream")
+    assert picture.info.size == len(content)
+    assert picture.info.md5
 
 
 def test_a_file_without_bytes_is_empty(tmp_path: Path) -> None:
@@ -94,8 +94,8 @@ def test_a_file_without_bytes_is_empty(tmp_path: Path) -> None:
     file.touch()
     picture = looked_at(file)
     assert picture.code == "EMPTY"
-    assert picture.facts is not None
-    assert picture.facts.md5 == "d41d8cd98f00b204e9800998ecf8427e"
+    assert picture.info is not None
+    assert picture.info.md5 == "d41d8cd98f00b204e9800998ecf8427e"
 
 
 def test_a_known_format_with_a_broken_header_is_called_that(tmp_path: Path) -> None:
@@ -109,9 +109,9 @@ def test_a_known_format_with_a_broken_header_is_called_that(tmp_path: Path) -> N
 def test_width_and_height_are_the_upright_picture_s(
     tmp_path: Path, kind: str, orientation: int, size: tuple[int, int]
 ) -> None:
-    facts = facts_of(saved(tmp_path / "a", quadrants(), format=kind, exif=exif(orientation)))
-    assert (facts.width, facts.height) == size
-    assert facts.orientation == orientation
+    info = facts_of(saved(tmp_path / "a", quadrants(), format=kind, exif=exif(orientation)))
+    assert (info.width, info.height) == size
+    assert info.orientation == orientation
 
 
 def test_an_orientation_behind_the_pixels_of_a_png_counts(tmp_path: Path) -> None:
@@ -144,9 +144,9 @@ def test_too_many_pixels_are_known_from_the_header_alone(tmp_path: Path) -> None
     picture = looked_at(file)
     assert picture.code == "PIXEL_LIMIT"
     assert "60000 x 60000" in picture.message
-    assert picture.facts is not None
-    assert (picture.facts.width, picture.facts.format) == (60_000, "PNG")
-    assert picture.facts.sha256
+    assert picture.info is not None
+    assert (picture.info.width, picture.info.format) == (60_000, "PNG")
+    assert picture.info.sha256
 
 
 def test_a_size_that_no_picture_has_is_a_broken_header(tmp_path: Path) -> None:
@@ -186,9 +186,9 @@ def test_the_beginning_of_a_file_is_enough_for_its_header(tmp_path: Path, kind: 
     file = saved(tmp_path / "a", noise, format=kind)
     picture = header_of(file, 4096)
     assert not picture.header_incomplete
-    assert picture.facts is not None
-    assert (picture.facts.width, picture.facts.height, picture.facts.checked) == (640, 480, "header")
-    assert (picture.facts.size, picture.facts.sha256, picture.facts.frames) == (file.stat().st_size, "", 0)
+    assert picture.info is not None
+    assert (picture.info.width, picture.info.height, picture.info.checked) == (640, 480, "header")
+    assert (picture.info.size, picture.info.sha256, picture.info.frames) == (file.stat().st_size, "", 0)
 
 
 def test_a_header_at_the_end_of_the_file_is_said_to_be_missing(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_an_orientation_at_the_end_of_a_webp_is_not_guessed(tmp_path: Path) -> N
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF"])
 def test_too_little_of_a_file_is_no_verdict_on_it(tmp_path: Path, kind: str, length: int) -> None:
     picture = header_of(saved(tmp_path / "a", quadrants(), format=kind), length)
-    assert picture.header_incomplete or (picture.facts is not None and picture.facts.width == 320)
+    assert picture.header_incomplete or (picture.info is not None and picture.info.width == 320)
     assert picture.code == ""
 
 
@@ -224,5 +224,5 @@ def test_the_beginning_is_read_like_the_whole(tmp_path: Path) -> None:
     file = tmp_path / "a.jpg"
     file.write_bytes(buffer.getvalue())
     whole = facts_of(file)
-    part = header_of(file, 5000).facts
+    part = header_of(file, 5000).info
     assert part == replace(whole, md5="", sha256="", etag="", frames=0)

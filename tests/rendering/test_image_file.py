@@ -24,9 +24,9 @@ def file(tmp_path: Path) -> Path:
 def test_a_file_is_read_and_hashed_in_one_go(file: Path) -> None:
     with opened(job(file)) as source:
         assert source.stream.read() == b"0123456789"
-    assert (source.facts.size, source.facts.checked) == (10, "nothing")
-    assert source.facts.md5 == source.facts.etag == hashlib.md5(b"0123456789").hexdigest()
-    assert source.facts.sha256 == hashlib.sha256(b"0123456789").hexdigest()
+    assert (source.info.size, source.info.checked) == (10, "nothing")
+    assert source.info.md5 == source.info.etag == hashlib.md5(b"0123456789").hexdigest()
+    assert source.info.sha256 == hashlib.sha256(b"0123456789").hexdigest()
 
 
 def test_a_file_of_several_parts_is_not_held_in_memory(tmp_path: Path) -> None:
@@ -36,8 +36,8 @@ def test_a_file_of_several_parts_is_not_held_in_memory(tmp_path: Path) -> None:
     with opened(job(large)) as source:
         assert source.stream.fileno() >= 0
         assert source.stream.read(3) == bytes(3)
-    assert source.facts.md5 == hashlib.md5(bytes(PART_SIZE + 5)).hexdigest()
-    assert source.facts.etag.endswith("-2")
+    assert source.info.md5 == hashlib.md5(bytes(PART_SIZE + 5)).hexdigest()
+    assert source.info.etag.endswith("-2")
 
 
 @pytest.mark.parametrize("seen", [{"size": 9}, {"size": 11}, {"version": "1700000000000000000"}])
@@ -49,7 +49,7 @@ def test_a_file_that_is_not_the_planned_one_is_not_read(file: Path, seen: dict[s
 
 def test_a_download_has_no_time_to_compare(file: Path) -> None:
     with opened(replace(job(file), version="")) as source:
-        assert source.facts.size == 10
+        assert source.info.size == 10
 
 
 def test_a_file_that_is_written_to_while_it_is_read_is_named(file: Path) -> None:
@@ -91,4 +91,4 @@ def test_what_cannot_be_read_carries_the_system_s_words(tmp_path: Path) -> None:
 def test_of_a_partial_file_no_hash_is_told(file: Path) -> None:
     with opened(replace(job(file), size=5000, partial=True)) as source:
         assert source.stream.read() == b"0123456789"
-    assert (source.facts.size, source.facts.md5, source.facts.sha256, source.facts.etag) == (5000, "", "", "")
+    assert (source.info.size, source.info.md5, source.info.sha256, source.info.etag) == (5000, "", "", "")

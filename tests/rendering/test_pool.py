@@ -66,7 +66,7 @@ def test_pictures_come_back_in_the_order_of_their_jobs(pool: RenderPool, tmp_pat
         for width in range(1, 120)
     ]
     pictures = pool.render(jobs)
-    assert [picture.facts.width for picture in pictures if picture.facts] == list(range(1, 120))
+    assert [picture.info.width for picture in pictures if picture.info] == list(range(1, 120))
     assert all(Path(planned.thumbnail).exists() for planned in jobs)
 
 
@@ -94,7 +94,7 @@ def test_the_time_limit_ends_a_picture_and_its_neighbours_go_on(tmp_path: Path) 
     with RenderPool(RenderOptions(picture_seconds=0.3), workers=2) as pool:
         pictures = pool.render(jobs)
     assert [picture.code for picture in pictures] == [""] * 7 + ["TIME_LIMIT"] + [""] * 12
-    assert pictures[7].facts is None
+    assert pictures[7].info is None
     assert "PICTURE_SECONDS" in pictures[7].message
 
 
@@ -106,8 +106,8 @@ def test_a_decoder_that_takes_too_long_leaves_size_and_hashes(tmp_path: Path) ->
     with RenderPool(RenderOptions(picture_seconds=0.01), workers=1) as pool:
         picture = pool.render([job(file, thumbnail=str(half))])[0]
     assert picture.code == "TIME_LIMIT"
-    assert picture.facts is not None
-    assert (picture.facts.size, len(picture.facts.sha256), picture.facts.format) == (file.stat().st_size, 64, "")
+    assert picture.info is not None
+    assert (picture.info.size, len(picture.info.sha256), picture.info.format) == (file.stat().st_size, 64, "")
     assert not half.exists()
 
 
@@ -128,8 +128,8 @@ def test_the_memory_limit_holds_and_the_worker_lives_on(tmp_path: Path) -> None:
         pictures = pool.render([job(large, thumbnail=str(tmp_path / "large.thumbnail")), small])
         assert [picture.code for picture in pictures] == ["MEMORY_LIMIT", ""]
         assert workers() == [worker]
-    assert pictures[0].facts is not None
-    assert pictures[0].facts.sha256
+    assert pictures[0].info is not None
+    assert pictures[0].info.sha256
 
 
 def test_a_worker_that_somebody_kills_costs_no_picture(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""From one image file to facts, thumbnail, crops and the normalized picture."""
+"""From one image file to info, thumbnail, crops and the normalized picture."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def test_every_format_has_a_thumbnail(tmp_path: Path, kind: str, mode: str, opti
     assert (picture.code, picture.message) == ("", "")
     assert seen(thumbnail) == UPRIGHT
     assert (picture.renditions[0].width, picture.renditions[0].height) == (256, 192)
-    assert picture.facts is not None
-    assert picture.facts.checked == "decoded"
+    assert picture.info is not None
+    assert picture.info.checked == "decoded"
 
 
 def test_a_rendition_is_told_as_it_lies_in_its_file(tmp_path: Path) -> None:
@@ -89,8 +89,8 @@ def test_thumbnails_are_upright(tmp_path: Path, kind: str, orientation: int) -> 
     picture, thumbnail = thumbnail_of(saved(tmp_path / "a", stored, format=kind, **options))
     assert seen(thumbnail) == UPRIGHT
     assert (picture.renditions[0].width, picture.renditions[0].height) == (256, 192)
-    assert picture.facts is not None
-    assert (picture.facts.width, picture.facts.height) == (640, 480)
+    assert picture.info is not None
+    assert (picture.info.width, picture.info.height) == (640, 480)
 
 
 def test_a_small_picture_is_not_enlarged(tmp_path: Path) -> None:
@@ -155,8 +155,8 @@ def test_the_first_frame_or_page_is_shown(tmp_path: Path, kind: str) -> None:
     file = saved(tmp_path / "a", quadrants(), format=kind, save_all=True, append_images=others)
     picture, thumbnail = thumbnail_of(file)
     assert seen(thumbnail) == UPRIGHT
-    assert picture.facts is not None
-    assert picture.facts.frames == 3
+    assert picture.info is not None
+    assert picture.info.frames == 3
 
 
 def test_colours_are_those_of_the_profile(tmp_path: Path) -> None:

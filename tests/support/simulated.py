@@ -31,7 +31,7 @@ from imagehaul.records import (
     Annotation,
     Box,
     Copy,
-    Facts,
+    ImageInfo,
     Picture,
     PictureJob,
     Rendition,
@@ -82,22 +82,22 @@ class Drawer:
 
     def _picture(self, job: PictureJob) -> Picture:
         text = Path(job.file).read_text()
-        facts = Facts(
+        info = ImageInfo(
             "JPEG", "image/jpeg", 10, 10, 1, "RGB", 1, len(text), md5(text), sha256(text), md5(text), "header"
         )
         if not text or text.startswith(("broken", "crash")):
             code = "EMPTY" if not text else "DECODER_CRASHED" if text.startswith("crash") else "UNDECODABLE"
-            return Picture(replace(facts, format="", width=0, height=0, checked="nothing"), code=code)
+            return Picture(replace(info, format="", width=0, height=0, checked="nothing"), code=code)
         if text.startswith("huge") and self.wanted.pixel_limit < HUGE:
-            return Picture(replace(facts, width=HUGE // 10), code="PIXEL_LIMIT")
+            return Picture(replace(info, width=HUGE // 10), code="PIXEL_LIMIT")
         if text.startswith("unsupported"):
-            return Picture(facts, code="FORMAT_UNSUPPORTED")
+            return Picture(info, code="FORMAT_UNSUPPORTED")
         made = [Rendition("thumbnail", job.thumbnail)] if job.thumbnail else []
         made += [Rendition("crop", crop.file, code="" if crop.box.width > 0 else "BOX_EMPTY") for crop in job.crops]
         checked = "decoded" if made or self.wanted.full_check else "header"
         code = "END_MISSING" if text.startswith("no end") else ""
-        facts = replace(facts, checked=cast(Any, checked))
-        return Picture(facts, tuple(self._rendition(item, text) for item in made), code)
+        info = replace(info, checked=cast(Any, checked))
+        return Picture(info, tuple(self._rendition(item, text) for item in made), code)
 
     def _rendition(self, item: Rendition, text: str) -> Rendition:
         if item.code:

@@ -25,7 +25,7 @@ from imagehaul.delivery.runners.runner import ATTEMPTS, WorkerLostError
 from imagehaul.errors import HaulError
 from imagehaul.log_records import hand_on
 from imagehaul.store.endpoint import Store
-from imagehaul.text import legible
+from imagehaul.text import printable
 
 BATCHES_A_PROCESS = 2
 END_SECONDS = 5.0
@@ -135,7 +135,7 @@ class WorkerProcess:
             lines = self._words.read().decode("utf-8", "replace").strip().splitlines()
         except (OSError, ValueError):
             lines = []
-        return legible(lines[-1]) if lines else "it said nothing"
+        return printable(lines[-1]) if lines else "it said nothing"
 
 
 class ProcessPool:
