@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from imagehaul.layout import Layout
 from imagehaul.mapping import IN_PLACE, url_of
 from imagehaul.records import Box
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ENCODED = re.compile(r"[^A-Za-z0-9_.~/-]")
+"""What a URL does not show as it is; the key of an original that stays where it is has a colon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,13 @@ class Addresses:
             below = key.removeprefix(IN_PLACE).partition("/")[2]
             return f"{self.source_cdn_fullpath.rstrip('/')}/{quote(below, safe='/')}"
         return url_of(key, self.layout, self.cdn_fullpath) if key else ""
+
+    def urls(self, keys: list[str]) -> list[str]:
+        """The same for many: whether any of them has a byte to encode is found out for all at once."""
+        if _ENCODED.search("".join(keys)):
+            return [self.url(key) for key in keys]
+        root = f"{self.cdn_fullpath.rstrip('/')}/"
+        return [root + self.layout.below_remote_save(key) if key else "" for key in keys]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +120,26 @@ class Entity:
     @property
     def captions(self) -> list[str]:
         return [said.text for said in self.statements if said.kind == "caption"]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Some images in a row, as columns: an export that needs no more spares itself a record for each.
+
+    `columns`: those of `Entity` up to `thumbnail_url`, and `split`, by its names. `statements`, `metadata`: by the
+    image's place in the columns; an image that nobody says anything of has none.
+    """
+
+    columns: pa.Table
+    statements: dict[int, tuple[Statement, ...]]
+    metadata: dict[int, dict[str, Any]]
+
+    def lists(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """The values of these columns, image by image."""
+        return zip(*(self.columns[name].to_pylist() for name in names), strict=True)
+
+    def entities(self) -> Iterator[Entity]:
+        names = self.columns.column_names
+        for place, row in enumerate(self.lists(*names)):
+            about: dict[str, Any] = dict(zip(names, row, strict=True))
+            yield Entity(**about, statements=self.statements.get(place, ()), metadata=self.metadata.get(place, {}))

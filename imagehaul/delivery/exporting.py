@@ -11,7 +11,7 @@ from imagehaul.exports.export import About, Exported, ExportFiles
 from imagehaul.exports.registry import write_exports
 from imagehaul.layout import GALLERY
 from imagehaul.ledger.catalog import Catalog
-from imagehaul.ledger.entities import classes_of_boxes, count_entities, entities, rejects
+from imagehaul.ledger.entities import classes_of_boxes, count_entities, images, rejects
 from imagehaul.ledger.metadata_columns import metadata_columns
 from imagehaul.ledger.runs import Runs
 from imagehaul.mapping import Mapping
@@ -91,4 +91,4 @@ def export_all(
         metadata_columns(catalog),
     )
     with ExportFiles(scratch, send, read) as files:
-        return write_exports(names, entities(catalog, addresses, box_space), about, files)
+        return write_exports(names, images(catalog, addresses, box_space), about, files)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol, Self
 
-from imagehaul.entity import Addresses, Entity, Reject
+from imagehaul.entity import Addresses, Entity, Images, Reject
 from imagehaul.metadata import MetadataColumn
 from imagehaul.records import BoxSpace
 
@@ -61,6 +61,14 @@ class Export(Protocol):
         """Sends what is not sent yet."""
 
 
+class ColumnExport(Protocol):
+    """The same for a format that is written by column, many images at a time."""
+
+    def write_images(self, images: Images) -> None: ...
+
+    def close(self) -> Exported: ...
+
+
 class ExportFiles:
     """The files of exports: each is written on the scratch disk, sent when it is whole, and then removed.
 
@@ -102,3 +110,4 @@ class ExportFiles:
 
 
 Opener = Callable[[About, ExportFiles], Export]
+ColumnOpener = Callable[[About, ExportFiles], ColumnExport]

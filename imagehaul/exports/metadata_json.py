@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import posixpath
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
 
-from imagehaul.entity import Entity, Statement
+from imagehaul.entity import Images, Statement
 from imagehaul.exports.export import About, Exported, ExportFiles
 from imagehaul.records import Box
 
@@ -32,8 +32,9 @@ class MetadataJson:
         }
         self._file.write(b'{"info": ' + orjson.dumps(info) + b',\n"media_items": [')
 
-    def write(self, entity: Entity) -> None:
-        self._file.write(self._between + orjson.dumps(media_item(entity)))
+    def write_images(self, images: Images) -> None:
+        lines = [orjson.dumps(item) for item in media_items(images)]
+        self._file.write(self._between + b",\n".join(lines))
         self._between = b",\n"
 
     def close(self) -> Exported:
@@ -42,33 +43,37 @@ class MetadataJson:
         return Exported(NAME)
 
 
-def media_item(entity: Entity) -> dict[str, Any]:
-    """One entry of `media_items`; `cluster_id` and `uniqueness_score` are for programs that compute them."""
-    return {
-        "media_id": entity.media_id,
-        "media_type": "image",
-        "file_name": posixpath.basename(entity.path),
-        "file_path": entity.path,
-        "file_size": human_size(entity.size),
-        "height": entity.height,
-        "width": entity.width,
-        "url": entity.url,
-        "cluster_id": None,
-        "uniqueness_score": None,
-        "metadata_items": [_metadata_item(statement, entity) for statement in entity.statements],
-        # Not in Visual Layer's format, and only where there is something to say.
-        **({"split": entity.split} if entity.split else {}),
-        **({"metadata": entity.metadata} if entity.metadata else {}),
-    }
+def media_items(images: Images) -> Iterator[dict[str, Any]]:
+    """Entries of `media_items`; `cluster_id` and `uniqueness_score` are for programs that compute them."""
+    rows = images.lists("media_id", "path", "size", "height", "width", "url", "split", "box_width", "box_height")
+    for place, (media_id, path, size, height, width, url, split, *space) in enumerate(rows):
+        statements, metadata = images.statements.get(place, ()), images.metadata.get(place)
+        yield {
+            "media_id": media_id,
+            "media_type": "image",
+            "file_name": path.rpartition("/")[2],
+            "file_path": path,
+            "file_size": human_size(size),
+            "height": height,
+            "width": width,
+            "url": url,
+            "cluster_id": None,
+            "uniqueness_score": None,
+            "metadata_items": [_metadata_item(said, *space) for said in statements],
+            # Not in Visual Layer's format, and only where there is something to say.
+            **({"split": split} if split else {}),
+            **({"metadata": metadata} if metadata else {}),
+        }
 
 
-def _metadata_item(said: Statement, entity: Entity) -> dict[str, Any]:
+def _metadata_item(said: Statement, width: int, height: int) -> dict[str, Any]:
+    """`width`, `height`: of the picture that the box lies in."""
     if said.kind == "caption":
         return {"type": "caption", "properties": {"text": said.text, "source": "User"}}
     label = {"category_name": said.text, "source": "User", "original_id": -1}
     if said.kind == "label":
         return {"type": "image_label", "properties": label}
-    properties: dict[str, Any] = {"bbox": whole_pixels(said.box, entity.box_width, entity.box_height), **label}
+    properties: dict[str, Any] = {"bbox": whole_pixels(said.box, width, height), **label}
     if said.crop:
         properties["url"] = said.crop_url
     if said.metadata:

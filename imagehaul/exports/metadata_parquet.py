@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from imagehaul.entity import Addresses, Entity
+from imagehaul.entity import Addresses, Images, Statement
 from imagehaul.exports.export import About, Exported, ExportFiles
 from imagehaul.metadata import PREFIX, ColumnType, MetadataColumn
 
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NAME = "metadata.parquet"
-ROWS_AT_ONCE = 2_000
 
 PARQUET_COLUMNS = {
     "entity_type": "string",
@@ -64,26 +62,19 @@ class MetadataParquet:
         self._addresses = about.addresses
         self._files, self._file = files, files.create()
         self._schema = parquet_schema(about.columns)
-        self._rows: list[dict[str, Any]] = []
         self._writer = pq.ParquetWriter(self._file, self._schema, compression="zstd")
 
-    def write(self, entity: Entity) -> None:
-        self._rows += parquet_rows(entity, self._addresses)
-        if len(self._rows) >= ROWS_AT_ONCE:
-            self._write_rows()
+    def write_images(self, images: Images) -> None:
+        rows = _rows_of_images(images, self._addresses, self._schema)
+        boxes = [(place, said) for place, about in images.statements.items() for said in about if said.kind == "box"]
+        if boxes:
+            rows = _with_objects(rows, boxes, self._addresses)
+        self._writer.write_table(rows)
 
     def close(self) -> Exported:
-        self._write_rows()
         self._writer.close()
         self._files.send(self._file, NAME)
         return Exported(NAME)
-
-    def _write_rows(self) -> None:
-        import pyarrow as pa
-
-        if self._rows:
-            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
-            self._rows = []
 
 
 def parquet_schema(metadata: Iterable[MetadataColumn] = ()) -> pa.Schema:
@@ -102,51 +93,84 @@ def parquet_schema(metadata: Iterable[MetadataColumn] = ()) -> pa.Schema:
     return pa.schema([(name, types[kind]) for name, kind in columns.items()])
 
 
-def parquet_rows(entity: Entity, addresses: Addresses) -> Iterator[dict[str, Any]]:
-    """The image's row, then one for each of its boxes. A missing value is null."""
-    uri = addresses.uri(entity.key)
-    image: dict[str, Any] = {
-        "entity_type": "image",
-        "entity_id": entity.media_id,
-        "media_id": entity.media_id,
-        "image_filename": posixpath.basename(entity.path),
-        "file_path": entity.path,
-        "key": entity.key,
-        "uri": uri,
-        "url": entity.url,
-        "image_key": entity.key,
-        "image_uri": uri,
-        "image_url": entity.image_url,
-        "thumbnail_key": entity.thumbnail or None,
-        "thumbnail_uri": addresses.uri(entity.thumbnail) or None,
-        "thumbnail_url": entity.thumbnail_url or None,
-        "format": entity.format,
-        "content_type": entity.content_type,
-        "width": entity.width,
-        "height": entity.height,
-        "file_size": entity.size,
-        "sha256": entity.sha256,
-        "labels": entity.labels,
-        "captions": entity.captions,
-        "split": entity.split or None,
-        **{PREFIX + name: value for name, value in entity.metadata.items()},
+def _rows_of_images(images: Images, addresses: Addresses, schema: pa.Schema) -> pa.Table:
+    """A missing value is null."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found, number = images.columns, len(images.columns)
+    uris = pa.array(map(addresses.uri, found["key"].to_pylist()), pa.string())
+    thumbnail_uris = pa.array(map(addresses.uri, found["thumbnail"].to_pylist()), pa.string())
+    columns = {
+        "entity_type": pa.repeat("image", number),
+        "entity_id": found["media_id"],
+        "image_filename": pc.replace_substring_regex(found["path"], pattern="^(?s:.*)/", replacement=""),
+        "file_path": found["path"],
+        "uri": uris,
+        "image_key": found["key"],
+        "image_uri": uris,
+        "thumbnail_key": _or_null(found["thumbnail"]),
+        "thumbnail_uri": _or_null(thumbnail_uris),
+        "thumbnail_url": _or_null(found["thumbnail_url"]),
+        "file_size": found["size"],
+        "labels": _texts(images, "label"),
+        "captions": _texts(images, "caption"),
+        "split": _or_null(found["split"]),
     }
-    yield image
-    for said in entity.statements:
-        if said.kind == "box":
-            yield {
-                **image,
-                "entity_type": "object",
-                "entity_id": f"{entity.media_id}/{said.crop_id}",
-                "key": said.crop or None,
-                "uri": addresses.uri(said.crop) or None,
-                "url": said.crop_url or None,
-                "label": said.text,
-                "labels": [],
-                "captions": [],
-                "box_x": said.box.x,
-                "box_y": said.box.y,
-                "box_width": said.box.width,
-                "box_height": said.box.height,
-                **{PREFIX + name: value for name, value in said.metadata.items()},
-            }
+    same = ("media_id", "key", "url", "image_url", "format", "content_type", "width", "height", "sha256")
+    columns |= {name: found[name] for name in same}
+    for field in schema:
+        if field.name.startswith(PREFIX):
+            name = field.name.removeprefix(PREFIX)
+            values = [images.metadata.get(place, {}).get(name) for place in range(number)]
+            columns[field.name] = pa.array(values, field.type)
+    return pa.table([columns.get(name, pa.nulls(number)) for name in schema.names], schema.names).cast(schema)
+
+
+def _or_null(texts: Any) -> Any:
+    import pyarrow.compute as pc
+
+    return pc.if_else(pc.equal(texts, ""), None, texts)
+
+
+def _texts(images: Images, kind: str) -> pa.Array:
+    """For each image what is said of it in this way."""
+    import pyarrow as pa
+
+    of = {place: [said.text for said in about if said.kind == kind] for place, about in images.statements.items()}
+    return pa.array([of.get(place, ()) for place in range(len(images.columns))], pa.list_(pa.string()))
+
+
+def _with_objects(rows: pa.Table, boxes: Sequence[tuple[int, Statement]], addresses: Addresses) -> pa.Table:
+    """The rows with one for each box behind its image's. `boxes`: in order, with the place of their images."""
+    import pyarrow as pa
+
+    places = [place for place, _ in boxes]
+    about = [said for _, said in boxes]
+    objects = rows.take(pa.array(places))
+    media_ids = objects["media_id"].to_pylist()
+    changed: dict[str, list[Any]] = {
+        "entity_type": ["object"] * len(boxes),
+        "entity_id": [f"{media_id}/{said.crop_id}" for media_id, said in zip(media_ids, about, strict=True)],
+        "key": [said.crop or None for said in about],
+        "uri": [addresses.uri(said.crop) or None for said in about],
+        "url": [said.crop_url or None for said in about],
+        "label": [said.text for said in about],
+        "labels": [[]] * len(boxes),
+        "captions": [[]] * len(boxes),
+        "box_x": [said.box.x for said in about],
+        "box_y": [said.box.y for said in about],
+        "box_width": [said.box.width for said in about],
+        "box_height": [said.box.height for said in about],
+    }
+    for name in rows.schema.names:
+        if name.startswith(PREFIX):
+            # What is said of the image holds for its objects, where they say nothing else.
+            of_images = objects[name].to_pylist()
+            own = name.removeprefix(PREFIX)
+            changed[name] = [said.metadata.get(own, value) for said, value in zip(about, of_images, strict=True)]
+    for name, values in changed.items():
+        field = rows.schema.field(name)
+        objects = objects.set_column(rows.schema.get_field_index(name), field, pa.array(values, field.type))
+    order = sorted(range(len(rows) + len(boxes)), key=lambda row: row if row < len(rows) else places[row - len(rows)])
+    return pa.concat_tables([rows, objects]).take(pa.array(order))

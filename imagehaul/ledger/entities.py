@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from imagehaul.entity import Addresses, Entity, Reject, Statement
-from imagehaul.ledger.catalog import Catalog, Range
+from imagehaul.entity import Addresses, Images, Reject, Statement
+from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.metadata_columns import metadata_columns
 from imagehaul.metadata import MetadataColumn, Place, typed_values
 from imagehaul.records import Box, BoxSpace
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+IMAGES_AT_ONCE = 2_000
 
 Columns: TypeAlias = dict[Place, dict[str, MetadataColumn]]
 """Of each place, by their own names."""
@@ -20,8 +25,10 @@ _IMAGES = """
         SELECT * FROM proven WHERE source_path >= $low AND ($high IS NULL OR source_path < $high)
             AND status IN ('delivered', 'unchanged')
     )
-    SELECT i.source_path, i.media_id, i.key, i.format, i.content_type, i.width, i.height, i.orientation >= 5, i.size,
-           i.sha256, coalesce(t.key, '') AS thumbnail, coalesce(s.split, '') AS split,
+    SELECT i.source_path AS path, i.media_id, i.key, i.format, i.content_type, i.width, i.height,
+           CASE WHEN $stored AND i.orientation >= 5 THEN i.height ELSE i.width END AS box_width,
+           CASE WHEN $stored AND i.orientation >= 5 THEN i.width ELSE i.height END AS box_height,
+           i.size, i.sha256, coalesce(t.key, '') AS thumbnail, coalesce(s.split, '') AS split,
            coalesce(o.metadata, '') AS metadata
     FROM part i LEFT JOIN part t ON t.source_path = i.source_path AND t.kind = 'thumbnail'
     LEFT JOIN image_split s ON s.path = i.source_path
@@ -67,7 +74,7 @@ def rejects(catalog: Catalog) -> Iterator[Reject]:
         yield from (Reject(*row) for row in catalog.rows(query, part))
 
 
-def entities(catalog: Catalog, addresses: Addresses, box_space: BoxSpace) -> Iterator[Entity]:
+def images(catalog: Catalog, addresses: Addresses, box_space: BoxSpace) -> Iterator[Images]:
     """Sorted by path: a merge of two sorted streams. DuckDB and Python sort text alike, by code points.
 
     The same box said twice is one object. Of two rows of metadata, the first that says something of a column counts.
@@ -76,47 +83,39 @@ def entities(catalog: Catalog, addresses: Addresses, box_space: BoxSpace) -> Ite
     for column in metadata_columns(catalog):
         columns[column.place][column.name] = column
     for part in catalog.ranges("proven", "source_path"):
-        yield from _entities_of(part, catalog, addresses, box_space, columns)
-
-
-def _entities_of(
-    part: Range, catalog: Catalog, addresses: Addresses, box_space: BoxSpace, columns: Columns
-) -> Iterator[Entity]:
-    annotations = itertools.groupby(catalog.rows(_ANNOTATIONS, part), key=lambda row: str(row[0]))
-    place, said = next(annotations, _NO_MORE)
-    images = catalog.rows(_IMAGES, part)
-    for row in images:
-        path, media_id, key, true_format, content_type, width, height, turned, size, sha256, *more = row
-        thumbnail, split, listed = more
-        while place is not None and place < path:
-            place, said = next(annotations, _NO_MORE)
-        space = (height, width) if turned and box_space == "stored" else (width, height)
-        url, thumbnail_url = addresses.url(key), addresses.url(thumbnail)
-        metadata = typed_values(listed, columns["source"])
-        about = _without_metadata(said, metadata, columns["image"]) if place == path else ()
-        yield Entity(
-            path=path,
-            media_id=media_id,
-            key=key,
-            format=true_format,
-            content_type=content_type,
-            width=width,
-            height=height,
-            box_width=space[0],
-            box_height=space[1],
-            size=size,
-            sha256=sha256,
-            thumbnail=thumbnail,
-            url=thumbnail_url if thumbnail and not addresses.serve_original else url,
-            image_url=url,
-            thumbnail_url=thumbnail_url,
-            statements=tuple(_statements(about, space, addresses, columns["object"])),
-            split=split,
-            metadata=metadata,
-        )
+        annotations = itertools.groupby(catalog.rows(_ANNOTATIONS, part), key=lambda row: str(row[0]))
+        place, said = next(annotations, _NO_MORE)
+        for batch in catalog.batches(_IMAGES, {**part, "stored": box_space == "stored"}, IMAGES_AT_ONCE):
+            if not batch.num_rows:
+                continue
+            found = _found(batch, addresses, columns["source"])
+            paths = found.columns["path"].to_pylist()
+            numbers = {path: number for number, path in enumerate(paths)} if place is not None else {}
+            while place is not None and place <= paths[-1]:
+                if (number := numbers.get(place)) is not None:
+                    metadata = found.metadata.setdefault(number, {})
+                    about = _without_metadata(said, metadata, columns["image"])
+                    space = found.columns["box_width"][number].as_py(), found.columns["box_height"][number].as_py()
+                    found.statements[number] = tuple(_statements(about, space, addresses, columns["object"]))
+                place, said = next(annotations, _NO_MORE)
+            yield found
 
 
 _NO_MORE: tuple[str | None, Iterator[tuple[Any, ...]]] = (None, iter(()))
+
+
+def _found(batch: pa.RecordBatch, addresses: Addresses, columns: Mapping[str, MetadataColumn]) -> Images:
+    """With what the source itself says of the images, and nothing of what annotations say."""
+    import pyarrow as pa
+
+    table = pa.Table.from_batches([batch])
+    listed = enumerate(table["metadata"].to_pylist()) if columns else ()
+    urls, thumbnails = (addresses.urls(table[name].to_pylist()) for name in ("key", "thumbnail"))
+    shown = urls if addresses.serve_original else [small or url for small, url in zip(thumbnails, urls, strict=True)]
+    for name, values in (("url", shown), ("image_url", urls), ("thumbnail_url", thumbnails)):
+        table = table.append_column(name, pa.array(values, pa.string()))
+    metadata = {number: typed_values(kept, columns) for number, kept in listed if kept}
+    return Images(table.drop_columns("metadata"), {}, metadata)
 
 
 def _without_metadata(

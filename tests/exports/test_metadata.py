@@ -18,8 +18,8 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
-import imagehaul.exports.metadata_parquet
 import imagehaul.ledger.catalog
+import imagehaul.ledger.entities
 from imagehaul.exports.metadata_json import human_size
 from imagehaul.exports.metadata_parquet import PARQUET_COLUMNS
 from imagehaul.ledger.catalog import Catalog
@@ -325,7 +325,7 @@ def test_columns_keep_their_types_where_a_whole_file_has_no_value(catalog: Catal
 
 def test_chunks_and_ranges_leave_no_trace(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many boxes on one image, and images on both sides of every cut."""
-    monkeypatch.setattr(imagehaul.exports.metadata_parquet, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(imagehaul.ledger.entities, "IMAGES_AT_ONCE", 3)
     monkeypatch.setattr(imagehaul.ledger.catalog, "ROWS_SORTED", 20)
     paths = [f"{n:03}.jpg" for n in range(100)]
     boxes = [Box(x, 2, 3, 4, "b") for x in range(9)]
