@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 from prefect.exceptions import FlowPauseTimeout
-from prefect.flow_runs import pause_flow_run
+from prefect.flow_runs import pause_flow_run, suspend_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
 from imagehaul.delivery.summary import Summary
 from imagehaul.errors import HaulError
 from imagehaul.flows.artifacts import publish_plan, summary_markdown
+from imagehaul.flows.waiting import may_leave
 
 HOURS = 24
 
@@ -25,9 +26,16 @@ class Answer(RunInput):
 
 
 def approve_in_ui(plan: Summary) -> bool:
-    """Pauses the flow run until somebody resumes it. Raises `HaulError` after `HOURS`."""
+    """Waits until somebody resumes the flow run; `HOURS` at most.
+
+    A run of a deployment is suspended: it holds no slot and no lock, and begins anew when it is resumed. The answer
+    belongs to this very plan: where the source or the store has changed meanwhile, the new plan is shown and asked for.
+    A run that Prefect cannot suspend waits in its process, and `HaulError` is raised when nobody has answered.
+    """
     publish_plan(plan)
     asked = Answer.with_initial_data(description=summary_markdown(plan), decision="deliver")
+    if may_leave():
+        return suspend_flow_run(wait_for_input=asked, timeout=HOURS * 3600, key=plan.plan).decision == "deliver"
     try:
         answer = pause_flow_run(wait_for_input=asked, timeout=HOURS * 3600, poll_interval=2)
     except FlowPauseTimeout:

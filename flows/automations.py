@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect.automations import Automation
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -18,11 +18,14 @@ from ruamel.yaml.error import YAMLError
 from imagehaul.errors import SettingsError
 from imagehaul.flows.prefect_server import reach_api, ui_url
 
+LOST_RUNS = "imagehaul: a run was lost with its worker"
 
-def install(file: Path, notify: str, rejected: float) -> list[str]:
+
+def install(file: Path, notify: str = "", rejected: float = 0.05) -> list[str]:
     """The names of what was installed or brought up to date.
 
-    `notify`: a notification block, such as "slack-webhook/team". `rejected`: the share of rejected images, 0 to 1,
+    `notify`: a notification block, such as "slack-webhook/team"; "": what needs none, which marks runs that were lost
+    with their worker. `rejected`: the share of rejected images, 0 to 1,
     beyond which people are told. Raises `HaulError`.
     """
     percent = math.floor(100 * rejected) + 1
@@ -30,9 +33,19 @@ def install(file: Path, notify: str, rejected: float) -> list[str]:
         raise SettingsError(f"--rejected {rejected:g} is no share: give a number from 0 to below 1, such as 0.05.")
     entries = _read(file)
     reach_api()
-    values = {"NOTIFY": _block_id(notify), "REJECTED": [str(number) for number in range(percent, 101)]}
+    values: dict[str, Any] = {"REJECTED": [str(number) for number in range(percent, 101)]}
+    if notify:
+        values["NOTIFY"] = _block_id(notify)
+    else:
+        entries = [entry for entry in entries if all("block_document_id" not in act for act in entry["actions"])]
     asyncio.run(_save([Automation(**_filled_in(entry, values)) for entry in entries]))
     return [str(entry["name"]) for entry in entries]
+
+
+def are_installed(client: SyncPrefectClient) -> bool:
+    """Whether lost runs are marked: each installation has that automation."""
+    found = client.request("POST", "/automations/filter", json={}).json()
+    return any(item["name"] == LOST_RUNS for item in found)
 
 
 async def _save(automations: Sequence[Automation]) -> None:

@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State
 
 from imagehaul.delivery import chain
 from imagehaul.delivery.summary import Summary
-from imagehaul.errors import HaulError
+from imagehaul.errors import HaulError, HeldError
 from imagehaul.flows.approval import approve_in_ui
 from imagehaul.flows.artifacts import publish_artifacts
 from imagehaul.flows.batch_tasks import as_tasks
@@ -29,6 +29,7 @@ from imagehaul.flows.parameters import (
 from imagehaul.flows.publication_event import tell_others
 from imagehaul.flows.run_labels import named, tag_run
 from imagehaul.flows.stage_tasks import as_task
+from imagehaul.flows.waiting import leave_until_free, may_leave, waking_others
 from imagehaul.records import Request, Rerun, WhenLocked, locations
 
 
@@ -78,9 +79,10 @@ def deliver(
         source_type: Forces a kind of source: list, archive, prefix or folder. Empty: by its form.
         column: Which column of a list names the pictures. Empty: by its name.
         source_store: The object store that the source lies in. Empty: the same as the target's.
-        settings: How the delivery is done. What is left out is as the deployment has it.
+        settings: How it is done. All others stay as the deployment has them; "Use JSON input" shows them.
     """
     tag_run(dataset)
+    leaves = when_locked == "wait" and may_leave()
     try:
         request = Request(
             dataset,
@@ -89,23 +91,28 @@ def deliver(
             rerun,
             dry_run,
             allow_loss,
-            when_locked,
+            "refuse" if leaves else when_locked,
             source_type=source_type,
             column=column,
             source_store=block_name(source_store),
         )
         chosen, target = settings_of_run(settings), store.to_store()
-        summary = chain.deliver(
-            request,
-            chosen,
-            target,
-            as_tasks(dataset),
-            progress_of_run(dataset),
-            approve_in_ui if approve else None,
-            as_task,
-        )
+        with waking_others(dataset):
+            summary = chain.deliver(
+                request,
+                chosen,
+                target,
+                as_tasks(dataset),
+                progress_of_run(dataset),
+                approve_in_ui if approve else None,
+                as_task,
+            )
         publish_artifacts(summary, chosen, target)
         tell_others(summary, chosen)
+    except HeldError as error:
+        if leaves:
+            leave_until_free(dataset, error)
+        return failed(error)
     except HaulError as error:
         return failed(error)
     return failed(DeliveryError(summary)) if summary.exit_status else completed(summary.headline, summary)

@@ -1,6 +1,5 @@
 """Many data sets through one deployment, a few at a time: a backfill."""
 
-import csv
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -19,15 +18,14 @@ from pydantic import BaseModel, Field
 
 from imagehaul.errors import HaulError, SettingsError
 from imagehaul.flows.artifacts import cell, table
+from imagehaul.flows.catalog_file import COLUMNS, read_catalog
 from imagehaul.flows.final_state import completed, failed
 from imagehaul.flows.parameters import DatasetName, Source, form_of, merged
 from imagehaul.flows.run_labels import named
 from imagehaul.records import Rerun
-from imagehaul.settings import Settings
 from imagehaul.settings_loading import settings_of_form
 
 POLL_SECONDS = 2.0
-COLUMNS = ("dataset", "source", "annotations")
 
 
 class DataSet(BaseModel):
@@ -81,43 +79,26 @@ def _asked(
     datasets: Sequence[DataSet], catalog: str, through: DeploymentResponse, rerun: Rerun
 ) -> list[dict[str, Any]]:
     """The parameters of each run. Raises `SettingsError` before any of them begins."""
-    rows = [dataset.model_dump() for dataset in datasets] + (_rows(Path(catalog)) if catalog else [])
+    rows = [dataset.model_dump() for dataset in datasets] + (read_catalog(Path(catalog)) if catalog else [])
     if not rows:
         raise SettingsError("There is no data set to deliver: name some, or a catalog.")
-    names = [row["dataset"] for row in rows]
+    names = [row.get("dataset", "") for row in rows]
     if twice := {name for name in names if names.count(name) > 1}:
         raise SettingsError(f"{', '.join(sorted(twice))}: named more than once. Each data set has one source.")
     asked = []
     for row in rows:
-        own = {name: value for name, value in row.items() if name not in COLUMNS and value}
+        own = row.get("settings", {})
         try:
-            DataSet(**{name: row.get(name) or "" for name in COLUMNS})
+            DataSet(**{name: row.get(name, "") for name in COLUMNS})
             settings = form_of(settings_of_form(merged(through.parameters.get("settings"), own)))
         except ValueError:
-            raise SettingsError(f"{row['dataset']!r} is no name for a data set, or its source is empty.") from None
+            raise SettingsError(
+                f"{row.get('dataset', '')!r} is no name for a data set, or its source is empty."
+            ) from None
         except SettingsError as error:
             raise SettingsError(f"{row['dataset']}: {error}") from None
-        asked.append({name: row.get(name) or "" for name in COLUMNS} | {"settings": settings, "rerun": rerun})
+        asked.append({name: row.get(name, "") for name in COLUMNS} | {"settings": settings, "rerun": rerun})
     return asked
-
-
-def _rows(file: Path) -> list[dict[str, Any]]:
-    """The settings' columns may be named as the flags are, in upper or lower case."""
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines, strict=True)
-            rows = [{(name or "").lower(): value for name, value in row.items()} for row in reader]
-            columns = [name.lower() for name in reader.fieldnames or ()]
-    except OSError as error:
-        raise SettingsError(f"The catalog {file} cannot be read: {error.strerror}.") from None
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise SettingsError(f"The catalog {file} is no CSV in UTF-8: {error}.") from None
-    if missing := [name for name in COLUMNS[:2] if name not in columns]:
-        raise SettingsError(f"The catalog {file} has no column {missing[0]}. It has {', '.join(columns) or 'none'}.")
-    known = {*COLUMNS, *Settings.model_fields} - {"object_store_url"}
-    if unknown := [name for name in columns if name not in known]:
-        raise SettingsError(f"The catalog {file} has a column {unknown[0]!r}, which is no setting of a delivery.")
-    return rows
 
 
 def _run_all(

@@ -1,8 +1,8 @@
 """`imagehaul deploy`: block types, the work pool, and the deployments of `prefect.yaml`.
 
-The file stays one that `prefect deploy --all` reads, too. What is done here on top of that: settings are resolved and
-written in, blocks are stored by their id (by their slug, the form shows none as chosen), relative folders become
-absolute, and a schedule that somebody switched on or off stays so.
+What is done here that `prefect deploy` does not do: settings are resolved and written in, blocks are stored by their id
+(by their slug, the form shows none as chosen), relative folders become absolute, each scheduled data set has a
+deployment of its own, and a schedule that somebody switched on or off stays so.
 """
 
 from __future__ import annotations
@@ -10,27 +10,29 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import chdir
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig
 from prefect.deployments.runner import DeploymentApplyError, RunnerDeployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.schedules import Cron, Interval, RRule, Schedule
 from prefect.types.entrypoint import EntrypointType
 from prefect.utilities.importtools import import_object
-from prefect.workers.process import ProcessWorker
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from imagehaul.blocks import ObjectStore, ObjectStoreCredentials
 from imagehaul.errors import SettingsError
+from imagehaul.flows.automations import are_installed
+from imagehaul.flows.deployment_file import read_deployments
+from imagehaul.flows.out_of_date import renew_blocks, renew_deployments
 from imagehaul.flows.parameters import form_of
 from imagehaul.flows.prefect_server import reach_api, ui_url
+from imagehaul.flows.work_pools import make_room
 from imagehaul.settings_loading import resolve_settings
 
 KEYS = {
@@ -48,12 +50,20 @@ KEYS = {
 SCHEDULES: dict[str, Callable[..., Schedule]] = {"cron": Cron, "interval": Interval, "rrule": RRule}
 
 
+class MissingBlockError(SettingsError):
+    """A deployment is for a store that nobody has described: it is left out, unless it was asked for by name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """`name` is "flow/deployment". `obstacle`: why it was not deployed and what to do, "" where it was."""
+    """`name` is "flow/deployment". `obstacle`: why it was not deployed and what to do, "" where it was.
+
+    `left_out`: that is no failure, since all were to be deployed, and this one's block is not there.
+    """
 
     name: str
     obstacle: str = ""
+    left_out: bool = False
 
 
 @dataclass
@@ -66,69 +76,55 @@ class Deployer:
     warnings: list[str] = field(default_factory=list)
 
     def deploy(self, names: Sequence[str] = ()) -> list[Deployed]:
-        """Those `names` ("minio" or "deliver/minio"), or all. Raises `HaulError` where nothing can be deployed."""
-        content = self._read()
+        """Those `names` ("minio" or "deliver/minio"), or all. Raises `HaulError` where nothing can be deployed.
+
+        `warnings` then has what else is to be known: settings files, deployments that are out of date.
+        """
+        entries = read_deployments(self.file)
         reach_api()
         outcomes = []
         with get_client(sync_client=True) as client:
             for block in (ObjectStoreCredentials, ObjectStore):
                 block.register_type_and_schema()
-            for entry in self._wanted(content, names):
-                flow = import_object(entry["entrypoint"])
-                name = f"{flow.name}/{entry['name']}"
+            self.warnings += renew_blocks(client)
+            for name, entry in self._wanted(entries, names).items():
                 try:
+                    with chdir(self.file.absolute().parent):
+                        flow = import_object(entry["entrypoint"])
                     resolved = self._resolved(entry, name, set(flow.parameters.properties), client)
-                    _make_work_pool(client, entry["work_pool"]["name"])
-                    _apply(resolved, flow)
+                    make_room(client, entry["work_pool"])
+                    _apply(resolved, flow, name, client)
                     outcomes.append(Deployed(name))
                 except SettingsError as error:
-                    outcomes.append(Deployed(name, str(error)))
+                    outcomes.append(Deployed(name, str(error), isinstance(error, MissingBlockError) and not names))
+            self.warnings += renew_deployments(client, {done.name for done in outcomes if not done.obstacle})
+            if not are_installed(client):
+                self.warnings.append("A run whose worker dies stays Running. To have it marked: imagehaul automations")
         return outcomes
 
-    def _read(self) -> dict[str, Any]:
-        try:
-            content = YAML(typ="safe", pure=True).load(self.file.read_text("utf-8"))
-        except OSError as error:
-            raise SettingsError(
-                f"The deployments in {self.file} cannot be read: {error.strerror}. Run this in the folder of "
-                "prefect.yaml, or name the file with --file."
-            ) from None
-        except (YAMLError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{self.file} is no YAML: {error}") from None
-        if not isinstance(content, dict) or not isinstance(content.get("deployments"), list):
-            raise SettingsError(f"{self.file} has no list of deployments.")
-        for entry in content["deployments"]:
-            if missing := [key for key in ("name", "entrypoint", "work_pool") if key not in entry]:
-                raise SettingsError(f"A deployment in {self.file} has no {missing[0]}.")
-        return content
-
-    def _wanted(self, content: dict[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
-        entries: list[dict[str, Any]] = content["deployments"]
-        known = {f"{entry['entrypoint'].split('.')[-1].replace('_', '-')}/{entry['name']}": entry for entry in entries}
-        chosen: list[dict[str, Any]] = []
+    def _wanted(self, entries: dict[str, dict[str, Any]], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        chosen: dict[str, dict[str, Any]] = {}
         for name in names:
-            found = [entry for full, entry in known.items() if name in (full, entry["name"])]
+            found = {full: entry for full, entry in entries.items() if name in (full, entry["name"])}
             if not found:
-                raise SettingsError(f"{self.file} has no deployment {name!r}. It has {', '.join(known)}.")
-            chosen += found
+                raise SettingsError(f"{self.file} has no deployment {name!r}. It has {', '.join(entries)}.")
+            chosen |= found
         return chosen or entries
 
     def _resolved(self, entry: dict[str, Any], name: str, takes: set[str], client: SyncPrefectClient) -> dict[str, Any]:
         """The entry as it is stored. Raises `SettingsError`: what stands against it, and what to do."""
-        if unknown := [key for key, value in entry.items() if key not in KEYS or (key == "pull" and value)]:
-            raise SettingsError(
-                f"imagehaul deploy knows no {', '.join(unknown)}: leave it out, or deploy this one by prefect deploy."
-            )
+        if unknown := [key for key in entry if key not in KEYS]:
+            raise SettingsError(f"imagehaul deploy knows no {', '.join(unknown)}: leave it out.")
         parameters = self._parameters(entry.get("parameters") or {}, name, takes, client)
         active = _active_schedules(client, name)
         schedules = []
         for schedule in entry.get("schedules") or []:
-            schedule = {**schedule, "active": active.get(schedule.get("slug"), schedule.get("active", True))}
-            if own := schedule.get("parameters"):
-                if "settings" in own:
-                    own = {**own, "settings": {**parameters.get("settings", {}), **own["settings"]}}
-                schedule["parameters"] = self._parameters(own, name, takes & set(own), client)
-            schedules.append(schedule)
+            if schedule.get("parameters"):
+                raise SettingsError(
+                    f"A schedule of {name} in {self.file} has parameters of its own. Prefect empties them when the "
+                    "schedule is switched on: give the data set a deployment of its own, under data_sets."
+                )
+            schedules.append({**schedule, "active": active.get(schedule.get("slug"), schedule.get("active", True))})
         return {**entry, "parameters": parameters, "schedules": schedules}
 
     def _parameters(
@@ -140,6 +136,8 @@ class Deployer:
                 "and it may stand for a secret: name the block as {$ref: {block_document_slug: TYPE/NAME}}."
             )
         found = {key: _by_id(value, client) for key, value in given.items()}
+        if (through := found.get("deployment")) and not _is_there(client, through):
+            raise MissingBlockError(f"It delivers through {through}, which is not deployed.")
         for key in ("source", "annotations"):
             if place := found.get(key):
                 found[key] = (
@@ -147,7 +145,7 @@ class Deployer:
                 )
         if "settings" in takes:
             settings, warnings = resolve_settings(
-                found.get("settings") or {}, self.config, self.environ, self.file.parent
+                found.get("settings") or {}, self.config, self.environ, self.file.parent, f"in {self.file.name}"
             )
             self.warnings += [warning for warning in warnings if warning not in self.warnings]
             found["settings"] = form_of(settings)
@@ -157,7 +155,7 @@ class Deployer:
         return place if "://" in place else str((self.file.parent / place).absolute())
 
 
-def _apply(entry: dict[str, Any], flow: Flow[Any, Any]) -> None:
+def _apply(entry: dict[str, Any], flow: Flow[Any, Any], name: str, client: SyncPrefectClient) -> None:
     """Not by `prefect deploy`: that writes the blocks which are referred to by id into the deployment, keys and all."""
     pool = entry["work_pool"]
     try:
@@ -177,7 +175,15 @@ def _apply(entry: dict[str, Any], flow: Flow[Any, Any]) -> None:
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
         assert isinstance(deployment, RunnerDeployment)
-        deployment.apply()
+        found = client.read_deployment(deployment.apply(_sync=True))  # type: ignore[call-arg, arg-type]
+        # An entrypoint by path, and steps that fetch it, are for a worker that has not installed the package.
+        client.update_deployment(
+            found.id, DeploymentUpdate(entrypoint=entry["entrypoint"], pull_steps=entry.get("pull") or [])
+        )
+        slugs = {schedule["slug"] for schedule in entry["schedules"]}
+        for schedule in found.schedules:
+            if schedule.slug and schedule.slug not in slugs:
+                client.delete_deployment_schedule(found.id, schedule.id)
     except (DeploymentApplyError, PrefectHTTPStatusError, ValueError, TypeError) as error:
         said = re.search(r"'msg': (['\"])(.*?)\1", str(error))
         raise SettingsError(f"Prefect does not take it: {said[2] if said else str(error)[:300]}") from None
@@ -204,7 +210,7 @@ def _by_id(value: Any, client: SyncPrefectClient) -> Any:
     try:
         block = client.read_block_document_by_name(name, kind, include_secrets=False)
     except ObjectNotFound:
-        raise SettingsError(
+        raise MissingBlockError(
             f"There is no block {name!r} of the type {kind}. Make it at {ui_url()}/blocks/catalog/{kind}/create "
             f"under the name {name}, and deploy again."
         ) from None
@@ -219,13 +225,9 @@ def _active_schedules(client: SyncPrefectClient, name: str) -> dict[str | None, 
     return {schedule.slug: schedule.active for schedule in deployment.schedules if schedule.slug}
 
 
-def _make_work_pool(client: SyncPrefectClient, name: str) -> None:
+def _is_there(client: SyncPrefectClient, name: str) -> bool:
     try:
-        client.read_work_pool(name)
+        client.read_deployment_by_name(name)
     except ObjectNotFound:
-        template = ProcessWorker.get_default_base_job_template()
-        client.create_work_pool(
-            WorkPoolCreate(
-                name=name, type="process", base_job_template=template, description="Deliveries by imagehaul."
-            )
-        )
+        return False
+    return True

@@ -7,7 +7,7 @@ store is only ever a reference to its block, and an endpoint is no setting here.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from prefect import runtime
@@ -64,17 +64,42 @@ def block_name(block: ObjectStore | None) -> str:
     return reference.name
 
 
-def _settings_schema() -> dict[str, Any]:
-    """All settings but the endpoint, which the block decides."""
+SHOWN = (
+    "remote_save",
+    "cdn_fullpath",
+    "serve_original_image",
+    "save_thumbnails_method",
+    "thumbnail_size",
+    "thumbnail_format",
+    "include",
+    "exclude",
+    "max_rejected",
+    "max_vanished",
+)
+"""Settings that a delivery's form has a field for: what people change from data set to data set."""
+
+
+def _settings_schema(shown: Sequence[str]) -> dict[str, Any]:
+    """All settings but the endpoint, which the block decides; the form draws those that are `shown`.
+
+    The others are checked by the server all the same, and both UIs keep and send them: the menu of `settings` has "Use
+    JSON input", which shows them all. Forty fields in one column are no form.
+    """
     schema = copy.deepcopy(Settings.model_json_schema())
-    del schema["properties"]["object_store_url"]
+    fields = schema["properties"]
+    del fields["object_store_url"]
+    schema["properties"] = {name: fields[name] for name in shown}
+    # Also by the name of the flag. A pattern is checked, and not drawn.
+    schema["patternProperties"] = {f"^({name}|{name.upper()})$": field for name, field in fields.items()}
     # What is left out is as the deployment has it, also where a call gives one setting alone.
     del schema["required"]
     return schema
 
 
 # Plain values, so that it is our own words that tell what is wrong with them, as on the command line.
-SettingsForm = Annotated[dict[str, Any], WithJsonSchema(_settings_schema())]
+SettingsForm = Annotated[dict[str, Any], WithJsonSchema(_settings_schema(SHOWN))]
+WhereForm = Annotated[dict[str, Any], WithJsonSchema(_settings_schema(["remote_save"]))]
+"""For a flow that looks at what was delivered, and is asked nothing about how."""
 
 
 def settings_of_run(given: Mapping[str, Any]) -> Settings:
@@ -84,14 +109,14 @@ def settings_of_run(given: Mapping[str, Any]) -> Settings:
     Raises `SettingsError`.
     """
     if not (deployment := runtime.deployment.id):
-        return settings_of_form(given)
+        return settings_of_form(merged(None, given))
     with get_client(sync_client=True) as client:
         return settings_of_form(merged(client.read_deployment(deployment).parameters.get("settings"), given))
 
 
 def merged(deployed: Mapping[str, Any] | None, given: Mapping[str, Any]) -> dict[str, Any]:
     """The rule for every caller: a run's parameters, a schedule, a row of a catalog."""
-    return {**(deployed or {}), **given}
+    return {**(deployed or {}), **{name.lower(): value for name, value in given.items()}}
 
 
 def form_of(settings: Settings) -> dict[str, Any]:

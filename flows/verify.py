@@ -13,7 +13,7 @@ from imagehaul.flows.artifacts import artifact_key, cell, table
 from imagehaul.flows.batch_tasks import as_tasks
 from imagehaul.flows.final_state import completed, failed
 from imagehaul.flows.flow_progress import progress_of_run
-from imagehaul.flows.parameters import DatasetName, SettingsForm, StoreBlock, settings_of_run
+from imagehaul.flows.parameters import DatasetName, StoreBlock, WhereForm, settings_of_run
 from imagehaul.flows.run_labels import named, tag_run
 from imagehaul.progress import human_bytes
 from imagehaul.records import locations
@@ -27,7 +27,7 @@ def verify(
     repair_from: str = "",
     annotations: str | list[str] = "",
     *,
-    settings: SettingsForm,
+    settings: WhereForm,
 ) -> State[Any]:
     """Compares the published ledger of a data set with what the store holds now.
 
@@ -37,7 +37,7 @@ def verify(
         content: Reads every byte back and compares SHA-256.
         repair_from: A folder or s3://bucket/prefix, to send again what is missing or changed. Empty: only looks.
         annotations: For a repair: a file, a folder or an s3:// URI, or several. Empty: beside the images.
-        settings: As the delivery had them.
+        settings: Where the data set lies. What is left out is as the deployment has it.
     """
     tag_run(dataset)
     try:

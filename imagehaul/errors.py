@@ -6,6 +6,7 @@
     ├── AnnotationError        an annotation file that does not say what it should
     ├── StoreError             the store, its keys or its bucket: nothing more can be sent
     └── LockedError            another run holds the data set
+        └── HeldError          … already when this one begins
 
 What goes wrong with one image or one object is no exception: it is a `Code`, in that object's row of
 the ledger.
@@ -45,6 +46,10 @@ class StoreError(HaulError):
 
 class LockedError(HaulError):
     pass
+
+
+class HeldError(LockedError):
+    """Another run holds the data set, and this one was not to wait: nothing was done."""
 
 
 class Trait(Flag):

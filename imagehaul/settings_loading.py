@@ -34,20 +34,25 @@ class Given:
 
 
 def resolve_settings(
-    options: Mapping[str, object], config: Path | None, environ: Mapping[str, str], folder: Path
+    options: Mapping[str, object], config: Path | None, environ: Mapping[str, str], folder: Path, place: str = ""
 ) -> tuple[Settings, list[str]]:
     """The settings of one delivery, and warnings for the user.
 
     `options` holds what the command line gave, by field name, and nothing else. `config` is the file that
-    was asked for, `folder` the working folder. Raises `SettingsError` with one line for each bad value.
+    was asked for, `folder` the working folder. `place`: where the options stand, such as "in prefect.yaml";
+    "" for the command line. Raises `SettingsError` with one line for each bad value.
     """
     file = config or next((folder / name for name in FILES if _is_there(folder / name)), None)
     given, warnings = _read(file) if file else ({}, [])
     for name in Settings.model_fields:
         if environ.get(name.upper(), "").strip():
             given[name] = Given(environ[name.upper()], "from the environment")
-    given |= {name: Given(value, f"option {_option(name)}") for name, value in options.items()}
-    return _checked(given, lambda name: f"set it in {FILES[0]}, in the environment, or with {_option(name)}"), warnings
+    given |= {name: Given(value, place or f"option {_option(name)}") for name, value in options.items()}
+
+    def mend(name: str) -> str:
+        return f"set it in {FILES[0]}, in the environment, or {place or f'with {_option(name)}'}"
+
+    return _checked(given, mend), warnings
 
 
 def settings_of_form(values: Mapping[str, object]) -> Settings:

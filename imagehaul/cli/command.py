@@ -234,14 +234,20 @@ def deploy(
     for warning in deployer.warnings:
         sys.stderr.write(f"warning: {warning}\n")
     for outcome in outcomes:
-        print(f"{outcome.name}: {outcome.obstacle or 'deployed'}")
-    return 1 if any(outcome.obstacle for outcome in outcomes) else 0
+        print(f"{outcome.name}: {'left out. ' if outcome.left_out else ''}{outcome.obstacle or 'deployed'}")
+    return 1 if any(outcome.obstacle and not outcome.left_out for outcome in outcomes) else 0
 
 
 @app.command
 def automations(
     *,
-    notify: Annotated[str, Parameter(help="A notification block of Prefect: TYPE/NAME, such as slack-webhook/team.")],
+    notify: Annotated[
+        str,
+        Parameter(
+            help="A notification block of Prefect: TYPE/NAME, such as slack-webhook/team. "
+            "Not given: installs only what marks runs that were lost with their worker."
+        ),
+    ] = "",
     rejected: Annotated[float, Parameter(help="Tells when a larger share of the images than this is rejected.")] = 0.05,
     file: Annotated[Path, Parameter(help="Where the automations are described.")] = Path("automations.yaml"),
 ) -> int:

@@ -8,7 +8,7 @@ from imagehaul.cores import usable_cores
 from imagehaul.delivery.run import Annotated, Held, Inventory, Run
 from imagehaul.delivery.summary import Summary
 from imagehaul.ledger.counts import Counts
-from imagehaul.ledger.plan import Plan, make_plan, preview_of
+from imagehaul.ledger.plan import Plan, fingerprint, make_plan, preview_of
 from imagehaul.mapping import Mapping
 from imagehaul.progress import human_bytes
 from imagehaul.settings import Settings
@@ -54,6 +54,7 @@ def preview(held: Held, plan: Plan, annotated: Annotated, inventory: Inventory) 
         dry_run=True,
         pending_bytes=sum(batch.size for batch in plan.batches),
         current_run=held.current.run if held.current else "",
+        plan=fingerprint(run.catalog),
         warnings=(*inventory.warnings, *annotated.warnings),
         notes=tuple(notes),
     )

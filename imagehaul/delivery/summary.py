@@ -19,6 +19,7 @@ class Summary:
 
     `pictures`: keys of some thumbnails or crops, to show. `ledger` is a URI and `exports` are name → URI, of the
     current run where this one changed nothing; "" and empty where there is none.
+    `plan`: of a dry run, what no other plan has.
     """
 
     dataset: str
@@ -39,6 +40,7 @@ class Summary:
     pending_bytes: int = 0
     refused: str = ""
     current_run: str = ""
+    plan: str = ""
     reasons: tuple[Reason, ...] = ()
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()

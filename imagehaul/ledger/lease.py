@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from imagehaul.errors import LockedError, StoreError
+from imagehaul.errors import HeldError, LockedError, StoreError
 from imagehaul.layout import Layout
 from imagehaul.ledger.lock_object import Found, Holder, LockObject
 from imagehaul.records import ObjectOptions, WhenLocked
@@ -186,7 +186,7 @@ def lease(
 
     A run that died on this very machine holds nothing, where its work dies with it. `poll`: seconds between two looks
     while it waits.
-    Raises LockedError where another run holds it and `when_locked` is "refuse"; StoreError.
+    Raises HeldError where another run holds it and `when_locked` is "refuse"; StoreError.
     """
     patient = LockObject(OwnFiles(store.patient_client(), options), layout, capabilities, seconds)
     holder = Holder.of_this_process(run, seconds, work_dies_with_it)
@@ -215,7 +215,7 @@ def _acquire(
         if found and not found.holder.released and not end:
             held_by = f"The data set {mark.dataset!r} is held by {found.holder}, since {found.holder.since}"
             if when_locked == "refuse":
-                raise LockedError(f"{held_by}.\nRun again when that one has ended, or use --when-locked wait.")
+                raise HeldError(f"{held_by}.\nRun again when that one has ended, or use --when-locked wait.")
             if found.holder.token != told:
                 told = found.holder.token
                 say(f"{held_by}: waiting for its end.")

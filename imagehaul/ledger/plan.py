@@ -233,6 +233,12 @@ def preview_of(catalog: Catalog, most: int) -> tuple[list[tuple[str, str]], list
     return [(str(path), str(name)) for path, name in mapped], [(str(path), str(code)) for path, code in rejected]
 
 
+def fingerprint(catalog: Catalog) -> str:
+    """16 hex digits that another plan does not have: of each image with its version, and what is done with it."""
+    [value] = catalog.one("SELECT bit_xor(hash(path, size, version, decision, reason)) FROM plan")
+    return f"{value or 0:016x}"
+
+
 def _cut(catalog: Catalog, batch_size: int) -> Iterator[BatchReference]:
     """Runs of the source's own order, so that a batch reads neighbouring files."""
     number, first, last, images, size = 1, -1, -1, 0, 0

@@ -64,6 +64,7 @@ def main(folder: Path, deployments: Path) -> int:
 def _prepare(store: EmbeddedStore, deployments: Path) -> None:
     """The store's block, and the deployments whose blocks are there."""
     from imagehaul.blocks import ObjectStore, ObjectStoreCredentials
+    from imagehaul.flows.automations import install
     from imagehaul.flows.deploy import Deployer
     from imagehaul.flows.orphaned import mark_stranded
 
@@ -72,6 +73,7 @@ def _prepare(store: EmbeddedStore, deployments: Path) -> None:
     ObjectStore(object_store_url=store.url, credentials=keys).save(BLOCK, overwrite=True)
     for name in mark_stranded("The worker was stopped while it ran."):
         _say(f"found unfinished, and marked as crashed: {name}")
+    install(deployments.with_name("automations.yaml"))
     for deployed in Deployer(deployments, None, os.environ).deploy():
         if not deployed.obstacle:
             _say(f"deployed: {deployed.name}")
@@ -87,7 +89,8 @@ The gallery       {gallery} once the sample is delivered
 The object store  {store.url}, its keys in {store.folder / "keys.json"}
 Data and logs     {folder}
 
-Deliver the sample data set: Deployments, then deliver > {BLOCK}, then Run > Quick run. Stop all with Ctrl-C."""
+Deliver the sample data set: Deployments, then {BLOCK} of the flow deliver, then Run and Submit. The form is filled in.
+Stop all with Ctrl-C."""
     )
 
 

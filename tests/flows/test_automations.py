@@ -15,7 +15,7 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
 
 from imagehaul.errors import HaulError, SettingsError
-from imagehaul.flows.automations import install
+from imagehaul.flows.automations import LOST_RUNS, are_installed, install
 from imagehaul.flows.deliver_here import deliver_here
 from imagehaul.records import Request
 from imagehaul.settings import Settings
@@ -79,6 +79,11 @@ def test_installing_again_brings_up_to_date_and_adds_nothing(
     installed = install(FILE, "custom-webhook/team", 0.05)
     install(FILE, "custom-webhook/team", 0.2)
     assert sorted(name for name in names(client) if name.startswith("imagehaul: ")) == sorted(installed)
+
+
+def test_without_a_notification_block_lost_runs_are_marked_and_nobody_is_told(client: SyncPrefectClient) -> None:
+    assert install(FILE) == [LOST_RUNS]
+    assert are_installed(client)
 
 
 def test_a_failed_delivery_is_told_with_its_reason(

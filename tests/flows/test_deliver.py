@@ -7,25 +7,29 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Cancelling, Scheduled
 
 from imagehaul.blocks import ObjectStore
+from imagehaul.delivery import chain
+from imagehaul.delivery.batch_threads import in_threads
+from imagehaul.delivery.summary import Summary
 from imagehaul.errors import SourceError
 from imagehaul.flows.deliver import deliver
 from imagehaul.flows.deliver_here import deliver_here
 from imagehaul.flows.deploy import Deployer
 from imagehaul.flows.parameters import form_of
+from imagehaul.flows.run_labels import tag_run
 from imagehaul.flows.verify import verify
+from imagehaul.flows.waiting import WAITING, waking_others
 from imagehaul.records import Request
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
@@ -198,21 +202,54 @@ def _flow_processes() -> list[psutil.Process]:
     ]
 
 
-def test_a_plan_is_shown_and_waits_until_somebody_accepts_it(
+def test_a_plan_is_shown_and_gives_its_slot_back_until_somebody_accepts_that_very_plan(
     client: SyncPrefectClient, target: Target, source: Path
 ) -> None:
     run = submit(client, target, source, approve=True)
-    wait_for(client, run.id, lambda found: found.state.is_paused())
+    first = wait_for(client, run.id, lambda found: found.state_name == "Suspended")
+    assert first.state
     assert not target.listed("images/")
     assert "plan" in artifacts_of(client, run.id)
+    draw(source / "one more.jpg", seed=9)
+    client.resume_flow_run(run.id, run_input={"decision": "deliver"})
+    wait_for(client, run.id, lambda found: found.state.name == "Suspended" and found.state.id != first.state.id)
+    assert not target.listed("images/"), "The plan was another one by then."
     client.resume_flow_run(run.id, run_input={"decision": "deliver"})
     ended = wait_for_end(client, run.id)
-    assert "5 delivered" in message(ended)
+    assert "6 delivered" in message(ended)
+
+
+def test_a_run_that_waits_for_a_data_set_holds_no_slot_names_the_holder_and_is_woken_by_its_end(
+    client: SyncPrefectClient, target: Target, source: Path
+) -> None:
+    settings = Settings(remote_save=f"s3://{target.bucket}/pre/", max_rejected=1)
+    seen: list[FlowRun] = []
+
+    def look(_: Summary) -> bool:
+        """While this run holds the data set."""
+        run = submit(client, target, source)
+        seen.append(wait_for(client, run.id, lambda found: found.state_name == WAITING))
+        return True
+
+    @flow(name="deliver", flow_run_name="the other one")
+    def other() -> None:
+        tag_run(target.dataset)
+        with waking_others(target.dataset):
+            chain.deliver(Request(target.dataset, str(source)), settings, target.store, in_threads, Lines(), look)
+
+    other()
+    [waited] = seen
+    assert waited.state
+    assert waited.state.type == StateType.SCHEDULED
+    assert "Held by the flow run 'the other one': http://" in message(waited)
+    ended = wait_for_end(client, waited.id, 45)
+    assert "0 delivered, 5 unchanged" in message(ended)
+    assert ended.run_count == 2
 
 
 def test_a_plan_that_is_not_accepted_sends_nothing(client: SyncPrefectClient, target: Target, source: Path) -> None:
     run = submit(client, target, source, approve=True)
-    wait_for(client, run.id, lambda found: found.state.is_paused())
+    wait_for(client, run.id, lambda found: found.state_name == "Suspended")
     client.resume_flow_run(run.id, run_input={"decision": "stop"})
     ended = wait_for_end(client, run.id)
     assert ended.state_name == "Completed"
@@ -220,35 +257,62 @@ def test_a_plan_that_is_not_accepted_sends_nothing(client: SyncPrefectClient, ta
     assert not target.listed("images/")
 
 
-def test_a_run_that_a_schedule_says_is_fired_by_the_scheduler_with_the_schedules_parameters(
+def test_of_three_scheduled_data_sets_two_are_delivered_at_a_time(
+    client: SyncPrefectClient, store: Store, bucket: str, source: Path, tmp_path: Path
+) -> None:
+    names = [f"set-{uuid.uuid4().hex[:6]}" for _ in range(3)]
+    pattern = {
+        "name": "pattern",
+        "entrypoint": "imagehaul.flows.deliver.deliver",
+        "work_pool": {"name": "imagehaul", "work_queue_name": names[0], "concurrency_limit": 2},
+        "parameters": {
+            "store": {"$ref": {"block_document_slug": "imagehaul-object-store/embedded"}},
+            "settings": {"remote_save": f"s3://{bucket}/pre/", "max_rejected": 1},
+        },
+    }
+    rows = [{"dataset": name, "like": "deliver/pattern", "source": str(source), "interval": 86400} for name in names]
+    (tmp_path / "prefect.yaml").write_text(json.dumps({"deployments": [pattern], "data_sets": rows}))
+    deployed = Deployer(tmp_path / "prefect.yaml", None, {}).deploy([f"deliver/{name}" for name in names])
+    assert [done.obstacle for done in deployed] == ["", "", ""]
+    deployments = [client.read_deployment_by_name(f"deliver/{name}") for name in names]
+    begun = [client.create_flow_run_from_deployment(deployment.id) for deployment in deployments]
+    most, deadline = 0, time.monotonic() + 150
+    while time.monotonic() < deadline:
+        runs = [client.read_flow_run(run.id) for run in begun]
+        most = max(most, sum(run.state_name in ("Pending", "Running") for run in runs))
+        if all(run.state and run.state.is_final() for run in runs):
+            break
+        time.sleep(0.3)
+    for deployment in deployments:
+        client.delete_deployment(deployment.id)
+    assert sorted(message(run).partition(":")[0] for run in runs) == sorted(names)
+    assert all("5 delivered" in message(run) for run in runs)
+    assert most == 2
+    assert {tag for run in runs for tag in run.tags} >= {"imagehaul", *(f"dataset:{name}" for name in names)}
+
+
+def test_what_a_caller_leaves_out_of_the_settings_is_what_the_deployment_has(
     client: SyncPrefectClient, target: Target, source: Path, tmp_path: Path
 ) -> None:
-    parameters = {
-        "dataset": target.dataset,
-        "source": str(tmp_path / "not this one"),
-        "store": {"$ref": {"block_document_slug": "imagehaul-object-store/embedded"}},
-        "settings": {"remote_save": f"s3://{target.bucket}/pre/", "max_rejected": 1},
-    }
-    first = datetime.now(UTC) + timedelta(seconds=5)
-    schedule = {"slug": "soon", "interval": 60, "anchor_date": first.isoformat(), "active": True}
-    deployment = {
+    entry = {
         "name": target.dataset,
         "entrypoint": "imagehaul.flows.deliver.deliver",
         "work_pool": {"name": "imagehaul"},
-        "parameters": parameters,
-        "schedules": [{**schedule, "parameters": {"source": str(source)}}],
+        "parameters": {
+            "store": {"$ref": {"block_document_slug": "imagehaul-object-store/embedded"}},
+            "settings": {"remote_save": f"s3://{target.bucket}/pre/", "max_rejected": 1, "thumbnail_size": 64},
+        },
     }
-    (tmp_path / "prefect.yaml").write_text(json.dumps({"deployments": [deployment]}))
-    [deployed] = Deployer(tmp_path / "prefect.yaml", None, {}).deploy()
-    assert deployed.obstacle == ""
-    of_this_one = DeploymentFilter(name=DeploymentFilterName(any_=[target.dataset]))
-    deadline = time.monotonic() + 60
-    while not (runs := client.read_flow_runs(deployment_filter=of_this_one)) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    ended = wait_for_end(client, min(runs, key=lambda run: str(run.expected_start_time)).id)
-    client.delete_deployment(client.read_deployment_by_name(deployed.name).id)
-    assert ended.auto_scheduled
-    assert "5 delivered" in message(ended)
+    (tmp_path / "prefect.yaml").write_text(json.dumps({"deployments": [entry]}))
+    Deployer(tmp_path / "prefect.yaml", None, {}).deploy()
+    deployment = client.read_deployment_by_name(f"deliver/{target.dataset}")
+    given = {"dataset": target.dataset, "source": str(source), "settings": {"thumbnail_quality": 50}}
+    run = client.create_flow_run_from_deployment(deployment.id, parameters=given, name="as I call it")
+    ended = wait_for_end(client, run.id)
+    client.delete_deployment(deployment.id)
+    assert "5 delivered" in message(ended), log_of(client, run.id)
+    assert target.open("thumbnails/f0/picture 0.jpg.jpg").width == 64
+    assert ended.name == "as I call it"
 
 
 def test_the_verify_flow_finds_what_is_missing_and_mends_it_from_a_source(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
 
+from imagehaul.blocks import ObjectStore
 from imagehaul.errors import SettingsError
 from imagehaul.flows.deploy import Deployer
 from imagehaul.store.endpoint import Store
@@ -59,7 +63,7 @@ def test_every_deployment_of_the_file_is_made(client: SyncPrefectClient) -> None
         assert deployment.work_pool_name == "imagehaul"
         assert deployment.tags == ["imagehaul", name]
         assert deployment.description
-        assert deployment.global_concurrency_limit
+        assert deployment.work_queue_name == "deliveries"
         assert deployment.enforce_parameter_schema
 
 
@@ -97,23 +101,137 @@ def test_a_relative_source_becomes_absolute_since_the_worker_runs_elsewhere(clie
     assert stored(client, "deliver/embedded").parameters["source"] == str(DEPLOYMENTS.parent / ".state/sample")
 
 
-def test_schedules_are_off_have_slugs_and_parameters_of_their_own(client: SyncPrefectClient) -> None:
-    deploy("minio")
-    schedules = {schedule.slug: schedule for schedule in stored(client, "deliver/minio").schedules}
-    assert set(schedules) == {"raccoon-nightly", "bccd-weekly"}
-    assert not any(schedule.active for schedule in schedules.values())
-    assert schedules["bccd-weekly"].parameters["dataset"] == "bccd"
+@pytest.fixture
+def scheduled(tmp_path: Path) -> Path:
+    """The project's own file, with data sets that are delivered by a schedule."""
+    file = tmp_path / "prefect.yaml"
+    rows = [
+        {"dataset": "raccoon", "like": "deliver/minio", "source": "/srv/raccoon", "cron": "0 2 * * *"},
+        {"dataset": "bccd", "source": "s3://in/bccd", "rerun": "all", "settings": {"crop_margin": 7}, "interval": 3600},
+        {"dataset": "raccoon", "like": "verify/minio", "content": True, "cron": "0 4 1 * *"},
+    ]
+    file.write_text(DEPLOYMENTS.read_text().replace("data_sets: []", f"data_sets: {json.dumps(rows)}"))
+    return file
 
 
-def test_a_schedule_that_somebody_switched_on_stays_on(client: SyncPrefectClient) -> None:
+def test_a_scheduled_data_set_has_a_deployment_whose_own_parameters_say_all(
+    client: SyncPrefectClient, scheduled: Path
+) -> None:
+    names = ["deliver/raccoon", "deliver/bccd", "verify/raccoon"]
+    assert deploy(*names, file=scheduled) == dict.fromkeys(names, "")
+    raccoon, bccd, verify = (stored(client, name) for name in names)
+    assert raccoon.parameters.items() >= {"dataset": "raccoon", "source": "/srv/raccoon"}.items()
+    assert (bccd.parameters["rerun"], bccd.parameters["settings"]["crop_margin"]) == ("all", 7)
+    assert verify.parameters["content"]
+    assert raccoon.parameters["store"] == stored_store(client)
+    assert raccoon.tags == ["imagehaul", "minio", "dataset:raccoon"]
+    for deployment in (raccoon, bccd, verify):
+        [schedule] = deployment.schedules
+        assert (schedule.slug, schedule.active, schedule.parameters) == ("scheduled", False, {})
+
+
+def stored_store(client: SyncPrefectClient) -> dict[str, Any]:
+    block = client.read_block_document_by_name("minio", "imagehaul-object-store", include_secrets=False)
+    return {"$ref": {"block_document_id": str(block.id)}}
+
+
+def test_a_schedule_that_is_switched_on_as_the_v2_ui_does_keeps_its_data_set_and_stays_on(
+    client: SyncPrefectClient, scheduled: Path
+) -> None:
+    deploy("deliver/raccoon", file=scheduled)
+    before = stored(client, "deliver/raccoon")
+    client.update_deployment_schedule(before.id, before.schedules[0].id, active=True)
+    deploy("deliver/raccoon", file=scheduled)
+    after = stored(client, "deliver/raccoon")
+    client.update_deployment_schedule(after.id, after.schedules[0].id, active=False)
+    assert after.schedules[0].active
+    assert after.parameters == before.parameters
+
+
+def test_the_data_sets_may_stand_in_a_catalog(client: SyncPrefectClient, tmp_path: Path) -> None:
+    (tmp_path / "catalog.csv").write_text("dataset,source,cron,THUMBNAIL_SIZE\nfrom-a-file,/srv/x,0 1 * * *,64\n")
+    file = tmp_path / "prefect.yaml"
+    file.write_text(DEPLOYMENTS.read_text().replace("data_sets: []", "data_sets: catalog.csv"))
+    assert deploy("from-a-file", file=file) == {"deliver/from-a-file": ""}
+    assert stored(client, "deliver/from-a-file").parameters["settings"]["thumbnail_size"] == 64
+
+
+def test_a_schedule_with_parameters_is_refused_since_prefect_loses_them(
+    client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    schedule = {"slug": "nightly", "cron": "0 2 * * *", "parameters": {"dataset": "raccoon"}}
+    obstacle = deploy(file=write(tmp_path, schedules=[schedule]))["deliver/own"]
+    assert "has parameters of its own" in obstacle
+    assert "under data_sets" in obstacle
+
+
+def test_the_queue_of_deliveries_has_the_limit_until_somebody_changes_it(client: SyncPrefectClient) -> None:
     deploy("minio")
-    deployment = stored(client, "deliver/minio")
-    chosen = next(schedule for schedule in deployment.schedules if schedule.slug == "raccoon-nightly")
-    client.update_deployment_schedule(deployment.id, chosen.id, active=True)
+    queue = client.read_work_queue_by_name("deliveries", work_pool_name="imagehaul")
+    client.update_work_queue(queue.id, concurrency_limit=5)
     deploy("minio")
-    after = {schedule.slug: schedule.active for schedule in stored(client, "deliver/minio").schedules}
-    client.update_deployment_schedule(deployment.id, chosen.id, active=False)
-    assert after == {"raccoon-nightly": True, "bccd-weekly": False}
+    after = client.read_work_queue(queue.id)
+    client.update_work_queue(queue.id, concurrency_limit=2)
+    assert (queue.concurrency_limit, after.concurrency_limit) == (2, 5)
+
+
+def test_steps_and_an_image_of_another_kind_of_pool_are_let_through(client: SyncPrefectClient, tmp_path: Path) -> None:
+    steps = [{"prefect.deployments.steps.set_working_directory": {"directory": "/opt/imagehaul"}}]
+    pool = {"name": "imagehaul", "job_variables": {"image": "registry.example/imagehaul:1"}}
+    file = write(
+        tmp_path,
+        entrypoint=f"{DEPLOYMENTS.parent}/flows/deliver.py:deliver",
+        pull=steps,
+        work_pool=pool,
+    )
+    assert deploy(file=file) == {"deliver/own": ""}
+    deployment = stored(client, "deliver/own")
+    assert deployment.pull_steps == steps
+    assert deployment.job_variables == pool["job_variables"]
+    assert deployment.entrypoint == f"{DEPLOYMENTS.parent}/flows/deliver.py:deliver"
+
+
+def test_a_deployment_of_an_earlier_version_is_renewed_or_named(client: SyncPrefectClient, tmp_path: Path) -> None:
+    gone = ObjectStore()
+    gone.save("gone", overwrite=True)
+    reference = {"$ref": {"block_document_slug": "imagehaul-object-store/gone"}}
+    deploy(file=write(tmp_path, name="old", parameters={"store": reference}))
+    old = stored(client, "deliver/old")
+    settings = {name: value for name, value in old.parameters["settings"].items() if name != "proof"}
+    client.update_deployment(
+        old.id,
+        DeploymentUpdate(entrypoint="flows.deliver.deliver", parameters={**old.parameters, "settings": settings}),
+    )
+    client.delete_block_document(gone._block_document_id)
+    deployer = Deployer(write(tmp_path), None, ENVIRONMENT)
+    deployer.deploy()
+    said = "\n".join(line for line in deployer.warnings if line.startswith("deliver/old "))
+    client.delete_deployment(old.id)
+    assert "now names its flow as imagehaul.flows.deliver.deliver" in said
+    assert "names a block for store that was deleted" in said
+    assert "lacks settings, such as PROOF" in said
+
+
+def test_prefect_deploy_is_stopped_with_the_command_to_use(prefect: Prefect, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", DEPLOYMENTS],
+        cwd=tmp_path, env=prefect.environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "Deploy with: imagehaul deploy." in " ".join((done.stdout + done.stderr).split())
+
+
+def test_without_its_block_a_deployment_is_left_out_and_so_is_what_delivers_through_it(
+    client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    file = tmp_path / "prefect.yaml"
+    file.write_text(DEPLOYMENTS.read_text().replace("object-store/minio", "object-store/x").replace("minio", "none"))
+    outcomes = {done.name: done for done in Deployer(file, None, ENVIRONMENT).deploy()}
+    for name in ("deliver/none", "verify/none", "deliver-many/none"):
+        assert outcomes[name].left_out, name
+    assert not outcomes["deliver/aws"].obstacle
+    [asked_for] = Deployer(file, None, ENVIRONMENT).deploy(["deliver/none"])
+    assert not asked_for.left_out
 
 
 def test_a_missing_block_is_named_with_the_page_where_it_is_made(client: SyncPrefectClient, tmp_path: Path) -> None:
@@ -125,7 +243,9 @@ def test_a_missing_block_is_named_with_the_page_where_it_is_made(client: SyncPre
 
 def test_a_missing_setting_is_named_and_the_others_are_deployed(client: SyncPrefectClient) -> None:
     outcome = deploy(environ={})
-    assert "REMOTE_SAVE is required" in outcome["deliver/minio"]
+    assert outcome["deliver/minio"] == (
+        "REMOTE_SAVE is required: set it in .vl/config.json, in the environment, or in prefect.yaml."
+    )
     assert outcome["deliver/embedded"] == ""
 
 
@@ -148,7 +268,7 @@ def test_a_store_that_is_written_out_in_place_of_a_reference_is_refused(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("deployments: [", "no YAML"),
+        ("deployments: [", "not valid YAML"),
         ("name: x", "no list of deployments"),
         ("deployments: [{name: a, entrypoint: imagehaul.flows.deliver.deliver}]", "no work_pool"),
     ],

@@ -1,0 +1,80 @@
+"""`prefect.yaml` as it is read here: deployments, and one more for each scheduled data set."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from imagehaul.errors import SettingsError
+from imagehaul.flows.catalog_file import read_catalog
+
+KINDS = ("cron", "interval", "rrule")
+"""Of a schedule, as Prefect names them."""
+SLUG = "scheduled"
+
+
+def read_deployments(file: Path) -> dict[str, dict[str, Any]]:
+    """The entries by their full names, "deliver/minio". Raises `SettingsError`."""
+    try:
+        content = YAML(typ="safe", pure=True).load(file.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(
+            f"The deployments in {file} cannot be read: {error.strerror}. Run this in the folder of "
+            "prefect.yaml, or name the file with --file."
+        ) from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is not valid YAML: {error}") from None
+    if not isinstance(content, dict) or not isinstance(content.get("deployments"), list):
+        raise SettingsError(f"{file} has no list of deployments.")
+    entries: dict[str, dict[str, Any]] = {}
+    for entry in content["deployments"]:
+        if missing := [key for key in ("name", "entrypoint", "work_pool") if key not in entry]:
+            raise SettingsError(f"A deployment in {file} has no {missing[0]}.")
+        entries[full_name(entry)] = entry
+    for row in _rows(content.get("data_sets") or [], file):
+        made = _for_data_set(row, entries, file)
+        if (name := full_name(made)) in entries:
+            raise SettingsError(f"{file}: {name} stands there twice. A data set must not have a deployment's name.")
+        entries[name] = made
+    return entries
+
+
+def full_name(entry: dict[str, Any]) -> str:
+    """By the entrypoint's last part, which is the flow's name: "imagehaul.flows.deliver.deliver" or "…py:deliver"."""
+    flow = re.split(r"[.:]", entry["entrypoint"])[-1].replace("_", "-")
+    return f"{flow}/{entry['name']}"
+
+
+def _rows(given: list[dict[str, Any]] | str, file: Path) -> list[dict[str, Any]]:
+    """A list, or the name of a catalog, a CSV file beside this one."""
+    if isinstance(given, str):
+        return read_catalog(file.parent / given, more=("like", "timezone", *KINDS))
+    if not all(isinstance(row, dict) and row.get("dataset") for row in given):
+        raise SettingsError(f"{file}: each of data_sets needs a dataset.")
+    return [dict(row) for row in given]
+
+
+def _for_data_set(row: dict[str, Any], entries: dict[str, dict[str, Any]], file: Path) -> dict[str, Any]:
+    """The deployment that `like` names, for this data set alone: its own parameters say all, its schedule nothing."""
+    dataset, like = row.pop("dataset"), row.pop("like", "") or "deliver/minio"
+    if like not in entries:
+        raise SettingsError(
+            f"{file}: {dataset} is to be like {like!r}, and there is none. Name one of the deployments."
+        )
+    pattern = entries[like]
+    schedule = {"slug": SLUG, "active": row.pop("active", False), "timezone": row.pop("timezone", "") or "UTC"}
+    schedule |= {kind: value for kind in KINDS if (value := row.pop(kind, None))}
+    settings = (pattern.get("parameters") or {}).get("settings", {}) | (row.pop("settings", None) or {})
+    parameters = {**(pattern.get("parameters") or {}), **row, "dataset": dataset}
+    return {
+        **pattern,
+        "name": dataset,
+        "description": f"Of the data set {dataset}: as {like}, by a schedule.",
+        "tags": [*pattern.get("tags", ()), f"dataset:{dataset}"],
+        "parameters": {**parameters, "settings": settings} if settings else parameters,
+        "schedules": [schedule] if schedule.keys() & set(KINDS) else [],
+    }

@@ -1,0 +1,85 @@
+"""What an earlier version left on the server: renewed where that is safe, named where a person must decide."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Set
+from typing import Any
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.filters import (
+    BlockDocumentFilter,
+    BlockDocumentFilterBlockTypeId,
+    FlowFilter,
+    FlowFilterName,
+)
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound
+
+from imagehaul.blocks import ObjectStore
+from imagehaul.settings import Settings
+
+FLOWS = ("deliver", "verify", "deliver-many")
+_OLD_ENTRYPOINT = re.compile(r"flows\.(deliver|verify|deliver_many)\.(deliver|verify|deliver_many)")
+
+
+def renew_blocks(client: SyncPrefectClient) -> list[str]:
+    """Store blocks that hold their credentials as a block: stored by name from now on, since the V2 UI loses them."""
+    kind = client.read_block_type_by_slug(ObjectStore.get_block_type_slug())
+    documents = client.request("POST", "/block_documents/filter", json={
+        "block_documents": BlockDocumentFilter(
+            block_type_id=BlockDocumentFilterBlockTypeId(any_=[kind.id])
+        ).model_dump(mode="json"),
+    }).json()  # fmt: skip
+    said = []
+    for document in documents:
+        if "credentials" in document["block_document_references"]:
+            block = ObjectStore.load(document["name"], _sync=True)  # type: ignore[call-arg]
+            assert isinstance(block, ObjectStore)
+            block.save(document["name"], overwrite=True)
+            said.append(f"The block {document['name']!r} now names its credentials, {block.credentials!r}, as text.")
+    return said
+
+
+def renew_deployments(client: SyncPrefectClient, made: Set[str]) -> list[str]:
+    """Deployments of our flows that `made` does not name: moved to the new entrypoint, and what else is wrong said."""
+    said = []
+    for flow in client.read_flows(flow_filter=FlowFilter(name=FlowFilterName(any_=list(FLOWS)))):
+        found = client.read_deployments(flow_filter=FlowFilter(name=FlowFilterName(any_=[flow.name])))
+        for deployment in found:
+            name = f"{flow.name}/{deployment.name}"
+            if name in made:
+                continue
+            if _OLD_ENTRYPOINT.fullmatch(deployment.entrypoint or ""):
+                entrypoint = f"imagehaul.{deployment.entrypoint}"
+                client.update_deployment(deployment.id, DeploymentUpdate(entrypoint=entrypoint))
+                said.append(f"{name} now names its flow as {entrypoint}.")
+            said += [f"{name} {problem}" for problem in _problems(client, deployment)]
+    return said
+
+
+def _problems(client: SyncPrefectClient, deployment: DeploymentResponse) -> Iterator[str]:
+    again = "Deploy it again with imagehaul deploy, or delete it."
+    for parameter, reference in _references(deployment.parameters):
+        try:
+            client.read_block_document(reference)
+        except ObjectNotFound:
+            yield f"names a block for {parameter} that was deleted, also where another one has its name now. {again}"
+    settings = deployment.parameters.get("settings")
+    missing = Settings.model_fields.keys() - {"object_store_url"} - (settings or {}).keys()
+    if deployment.work_pool_name and settings is not None and missing:
+        yield f"is out of date: it lacks settings, such as {min(missing).upper()}. {again}"
+    for schedule in deployment.schedules:
+        if schedule.parameters:
+            yield (
+                f"has a schedule with parameters ({schedule.slug or schedule.id}), which Prefect empties when it is "
+                "switched on. Give the data set a deployment of its own, under data_sets in prefect.yaml."
+            )
+
+
+def _references(parameters: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in parameters.items():
+        reference = value.get("$ref") if isinstance(value, dict) else None
+        if isinstance(reference, dict) and reference.get("block_document_id"):
+            yield name, reference["block_document_id"]
