@@ -31,6 +31,8 @@ from imagehaul.flows.run_labels import named, tag_run
 from imagehaul.flows.stage_tasks import as_task
 from imagehaul.flows.waiting import leave_until_free, may_leave, waking_others
 from imagehaul.records import Request, Rerun, WhenLocked, locations
+from imagehaul.settings import Settings
+from imagehaul.store.endpoint import Store
 
 
 class DeliveryError(HaulError):
@@ -96,19 +98,7 @@ def deliver(
             column=column,
             source_store=block_name(source_store),
         )
-        chosen, target = settings_of_run(settings), store.to_store()
-        with waking_others(dataset):
-            summary = chain.deliver(
-                request,
-                chosen,
-                target,
-                as_tasks(dataset),
-                progress_of_run(dataset),
-                approve_in_ui if approve else None,
-                as_task,
-            )
-        publish_artifacts(summary, chosen, target)
-        tell_others(summary, chosen)
+        summary = _deliver(request, settings_of_run(settings), store.to_store(), approve)
     except HeldError as error:
         if leaves:
             leave_until_free(dataset, error)
@@ -116,3 +106,20 @@ def deliver(
     except HaulError as error:
         return failed(error)
     return failed(DeliveryError(summary)) if summary.exit_status else completed(summary.headline, summary)
+
+
+def _deliver(request: Request, settings: Settings, store: Store, approve: bool) -> Summary:
+    """The chain, and what a flow run leaves in the UI besides. Raises `HaulError`."""
+    with waking_others(request.dataset):
+        summary = chain.deliver(
+            request,
+            settings,
+            store,
+            as_tasks(request.dataset),
+            progress_of_run(request.dataset),
+            approve_in_ui if approve else None,
+            as_task,
+        )
+    publish_artifacts(summary, settings, store)
+    tell_others(summary, settings)
+    return summary
