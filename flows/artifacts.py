@@ -20,6 +20,7 @@ from imagehaul.layout import Layout
 from imagehaul.progress import human_bytes
 from imagehaul.rendering.contact_sheet import delivered_sheet
 from imagehaul.settings import Settings
+from imagehaul.sources.scan_report import in_words
 from imagehaul.store.endpoint import Store
 from imagehaul.text import printable
 
@@ -113,6 +114,8 @@ def summary_markdown(summary: Summary, settings: Settings | None = None) -> str:
     lines += [f"- Export {name}: {cell(uri)}" for name, uri in summary.exports.items()]
     if summary.current_run:
         lines.append(f"- Current run: {cell(summary.current_run)}")
+    if summary.left_out:
+        lines.append(f"- Left out, since their names are not those of images: {cell(in_words(summary.left_out))}")
     lines.append("")
     if summary.reasons:
         rows = [

@@ -249,6 +249,7 @@ class SourceOptions:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     follow_links: bool = False
+    suffixes: tuple[str, ...] = ()
     column: str = ""
     source_root: str = ""
     allow_private_addresses: bool = False

@@ -122,6 +122,11 @@ class Settings(BaseModel):
         default=(),
         description="No images that match one of these globs. 'old/' leaves every folder of that name unread.",
     )
+    suffixes: Globs = Field(
+        default=(),
+        description="More suffixes of images, such as dng. 'none': files without a suffix are images where their "
+        "first bytes say so.",
+    )
     follow_links: bool = Field(
         default=False,
         description="Takes what symbolic links to places outside of the source folder lead to.",
@@ -269,6 +274,7 @@ class Settings(BaseModel):
             include=self.include,
             exclude=self.exclude,
             follow_links=self.follow_links,
+            suffixes=self.suffixes,
             source_root=self.source_root,
             allow_private_addresses=self.allow_private_addresses,
             source_object_store_url=self.source_object_store_url,

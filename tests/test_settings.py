@@ -33,6 +33,7 @@ OURS = {
     "INCLUDE": (),
     "EXCLUDE": (),
     "FOLLOW_LINKS": False,
+    "SUFFIXES": (),
     "SOURCE_ROOT": "",
     "ORIGINALS": "copy",
     "SOURCE_CDN_FULLPATH": "/source",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imagehaul.progress import human_bytes
+from imagehaul.sources.scan_report import in_words
 from imagehaul.text import printable
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ def print_summary(summary: Summary, console: Console) -> None:
         )
         console.print(Text(f"{reason.status}: {reason.code}, {what}, for example {printable(reason.example)}"))
         console.print(Text(f"    {printable(reason.message)} {reason.advice}".rstrip(), style="dim"))
+    if summary.left_out:
+        console.print(
+            Text(f"Left out, since their names are not those of images: {printable(in_words(summary.left_out))}.")
+        )
     for note in summary.notes:
         console.print(Text(f"    {printable(note)}"))
     if summary.refused:

@@ -55,6 +55,7 @@ def preview(held: Held, plan: Plan, annotated: Annotated, inventory: Inventory) 
         pending_bytes=sum(batch.size for batch in plan.batches),
         current_run=held.current.run if held.current else "",
         plan=fingerprint(run.catalog),
+        left_out=dict(inventory.report.left_out),
         warnings=(*inventory.warnings, *annotated.warnings),
         notes=tuple(notes),
     )

@@ -86,6 +86,7 @@ def _summary_of(ended: Ended, refused: str) -> Summary:
         dataset=run.request.dataset,
         run=run.name,
         source=str(run.described),
+        left_out=dict(ended.inventory.report.left_out),
         counts=ended.proof.counts,
         new=plan.new,
         changed=plan.changed,

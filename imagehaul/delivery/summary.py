@@ -44,6 +44,7 @@ class Summary:
     reasons: tuple[Reason, ...] = ()
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
+    left_out: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     pictures: tuple[str, ...] = ()
     stages: dict[str, float] = field(default_factory=dict)
@@ -96,6 +97,7 @@ class Summary:
                 for reason in self.reasons
             ],
             "warnings": list(self.warnings),
+            "left_out": self.left_out,
         }
 
     @property

@@ -24,7 +24,7 @@ from imagehaul.sources.archive_members import Member
 from imagehaul.sources.archive_memory import recalled, remember
 from imagehaul.sources.filters import Selection
 from imagehaul.sources.formats import is_apple_double
-from imagehaul.sources.scan_report import ScanReport, is_image
+from imagehaul.sources.scan_report import ScanReport
 from imagehaul.sources.source import CopyOrigin, Entry, Fetched, Source, SourceDescriptor, SourceTools, SourceType
 from imagehaul.sources.stored_objects import scratch_fault
 
@@ -60,8 +60,8 @@ class ArchiveSource:
         for entry in found:
             if entry.code == APPLE_DOUBLE:
                 report.apple_doubles.add(entry.path)
-            elif not is_image(entry.path):
-                report.other_files += 1
+            elif not self.selection.is_image(entry.path):
+                report.leave_out(entry.path)
             elif entry.code or self.selection.takes(entry.path):
                 yield entry
             else:
@@ -92,7 +92,7 @@ class ArchiveSource:
         room = _LARGEST_ANNOTATIONS
         for item in tar_archive.members(file, self.tools):
             version, code = "", item.code
-            if item.content and not code and is_image(item.name):
+            if item.content and not code and self.selection.is_image(item.name):
                 beginning, crc = b"", 0
                 for chunk in item.content:
                     beginning = beginning or chunk
@@ -190,7 +190,7 @@ def _entry(name: str, size: int, version: str, code: str, member: Member) -> Sou
 
 
 def _may_be_apple_double(name: str) -> bool:
-    return is_image(name) and name.rpartition("/")[2].startswith("._")
+    return name.rpartition("/")[2].startswith("._")
 
 
 def _inside(folder: Path, name: str, room: int) -> BinaryIO:
@@ -251,7 +251,7 @@ def _recognizes(source: str) -> bool:
 
 def _open(descriptor: SourceDescriptor, tools: SourceTools) -> Source:
     options = descriptor.options
-    return ArchiveSource(descriptor.uri, Selection(options.include, options.exclude), tools)
+    return ArchiveSource(descriptor.uri, Selection(options.include, options.exclude, options.suffixes), tools)
 
 
 TYPE = SourceType("archive", _recognizes, _describe, _open)

@@ -18,6 +18,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from imagehaul.sources.scan_report import is_image, suffix_of_name
+
 _TOKEN = re.compile(r"(?<![^/])\*\*/|\*+|\?|\[!?\]?[^\]/]*\]|.", re.DOTALL)
 
 
@@ -25,6 +27,8 @@ _TOKEN = re.compile(r"(?<![^/])\*\*/|\*+|\?|\[!?\]?[^\]/]*\]|.", re.DOTALL)
 class Selection:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = ()
+    _more: frozenset[str] = field(init=False, repr=False, compare=False)
     _included: re.Pattern[str] | None = field(init=False, repr=False, compare=False)
     _excluded: re.Pattern[str] | None = field(init=False, repr=False, compare=False)
     _pruned: re.Pattern[str] | None = field(init=False, repr=False, compare=False)
@@ -32,9 +36,18 @@ class Selection:
     def __post_init__(self) -> None:
         excluded = [_from_root(glob) for glob in self.exclude]
         whole_folders = [glob.removesuffix("/**") for glob in excluded if glob.endswith("/**")]
+        object.__setattr__(self, "_more", frozenset(suffix.lstrip(".").lower() for suffix in self.suffixes))
         object.__setattr__(self, "_included", _any_of(map(_from_root, self.include)))
         object.__setattr__(self, "_excluded", _any_of(excluded))
         object.__setattr__(self, "_pruned", _any_of(whole_folders))
+
+    def is_image(self, path: str) -> bool:
+        """By its suffix."""
+        return is_image(path, self._more)
+
+    def may_be_image(self, path: str) -> bool:
+        """Whether its content is to be looked at, since it has no suffix: SUFFIXES has `none`."""
+        return "none" in self._more and not suffix_of_name(path) and not path.endswith("/")
 
     def takes(self, path: str) -> bool:
         if self._included and not self._included.fullmatch(path):

@@ -13,7 +13,8 @@ from imagehaul.errors import Code, SourceError
 from imagehaul.records import SourceFile, SourceOptions
 from imagehaul.sources import local_file
 from imagehaul.sources.filters import Selection
-from imagehaul.sources.scan_report import ScanReport, is_image
+from imagehaul.sources.formats import SNIFFED, is_apple_double, suffix_of
+from imagehaul.sources.scan_report import ScanReport
 from imagehaul.sources.source import CopyOrigin, Entry, Fetched, Source, SourceDescriptor, SourceTools, SourceType
 
 Identity = tuple[int, int]
@@ -58,7 +59,9 @@ def _describe(source: str, options: SourceOptions, scratch: str) -> SourceDescri
 
 def _open(descriptor: SourceDescriptor, tools: SourceTools) -> Source:
     options = descriptor.options
-    return FolderSource(Path(descriptor.uri), Selection(options.include, options.exclude), options.follow_links)
+    return FolderSource(
+        Path(descriptor.uri), Selection(options.include, options.exclude, options.suffixes), options.follow_links
+    )
 
 
 TYPE = SourceType("folder", lambda source: "://" not in source, _describe, _open)
@@ -170,7 +173,7 @@ class _Walk:
                 return self._folder(item, here, here.linked)
         except OSError as error:
             # A link into a closed folder; and some file systems do not say an entry's kind in the listing.
-            if is_image(item.name):
+            if self.selection.is_image(item.name):
                 return self._row(item, Code.UNREADABLE, f"{error.strerror}.")
             if self.selection.prunes(item.name):
                 self.report.unread_folders.add(item.name)
@@ -208,7 +211,7 @@ class _Walk:
 
     def _not_followed(self, item: _Entry, code: str) -> SourceFile | None:
         """A row where the link has an image's suffix, else a count and an example."""
-        if is_image(item.name):
+        if self.selection.is_image(item.name):
             return self._row(item, code, _target(item))
         if not self.selection.prunes(item.name):
             tallies = {"LINK_OUTSIDE": self.report.outside, "LINK_CYCLE": self.report.cycles}
@@ -217,7 +220,10 @@ class _Walk:
 
     def _file(self, item: _Entry, status: os.stat_result | None) -> SourceFile | None:
         """`status` is that of a link's target."""
-        if not self._wanted(item.name):
+        if not (self._is_hidden_image(item) if self.selection.may_be_image(item.name) else self._wanted(item.name)):
+            return None
+        if _is_twin(item):
+            self.report.apple_doubles.add(item.name)
             return None
         try:
             status = status or item.entry.stat(follow_symlinks=False)
@@ -231,17 +237,43 @@ class _Walk:
             return _rejected(item, Code.NAME_NOT_UTF8, "", status)
         return SourceFile(item.name, status.st_size, str(status.st_mtime_ns))
 
+    def _is_hidden_image(self, item: _Entry) -> bool:
+        """Whether a file without a suffix holds a picture."""
+        if not suffix_of(_beginning(item)):
+            self.report.leave_out(item.name)
+        elif not self.selection.takes(item.name):
+            self.report.excluded += 1
+        else:
+            return True
+        return False
+
     def _row(self, item: _Entry, code: str, detail: str) -> SourceFile | None:
         return _rejected(item, code, detail) if self._wanted(item.name) else None
 
     def _wanted(self, name: str) -> bool:
-        if not is_image(name):
-            self.report.other_files += 1
+        if not self.selection.is_image(name):
+            self.report.leave_out(name)
         elif not self.selection.takes(name):
             self.report.excluded += 1
         else:
             return True
         return False
+
+
+def _beginning(item: _Entry) -> bytes:
+    """The first bytes of a regular file; none where it cannot be read, which its row will say."""
+    try:
+        if not item.entry.is_file():
+            return b""
+        with open(item.entry.path, "rb") as file:  # noqa: PTH123 - pathlib takes no bytes
+            return file.read(SNIFFED)
+    except OSError:
+        return b""
+
+
+def _is_twin(item: _Entry) -> bool:
+    """Whether it is what macOS keeps beside a file of that name, and no picture."""
+    return item.name.rpartition("/")[2].startswith("._") and is_apple_double(_beginning(item))
 
 
 def _rejected(item: _Entry, code: str, detail: str, status: os.stat_result | None = None) -> SourceFile:

@@ -14,7 +14,8 @@ from imagehaul.layout import DATASET_NAME, RUN_NAME, Layout, split_s3_uri
 from imagehaul.records import SourceFile, SourceOptions
 from imagehaul.sources import stored_objects
 from imagehaul.sources.filters import Selection
-from imagehaul.sources.scan_report import ScanReport, is_image
+from imagehaul.sources.formats import SNIFFED, is_apple_double, suffix_of
+from imagehaul.sources.scan_report import ScanReport
 from imagehaul.sources.source import CopyOrigin, Entry, Fetched, Source, SourceDescriptor, SourceTools, SourceType
 from imagehaul.sources.stored_objects import ObjectWanted, etag_is_md5
 from imagehaul.store.endpoint import Store
@@ -40,7 +41,19 @@ class PrefixSource:
     can_copy: bool = True
 
     def scan(self, report: ScanReport) -> Iterator[SourceFile]:
-        return list_prefix(self.store.patient_client(), self.bucket, self.prefix, self.selection, report, self.layout)
+        client = self.store.patient_client()
+        yield from list_prefix(client, self.bucket, self.prefix, self.selection, report, self.layout)
+        if not (report.images or report.other_files or report.excluded):
+            self._refuse_object(self.prefix.rstrip("/"))
+
+    def _refuse_object(self, key: str) -> None:
+        """Raises `SourceError` where the prefix names one object: `img/a.jpg/` has nothing in it, but it is there."""
+        if key and not stored_objects.look(self.store, self.bucket, key).code:
+            folder, _, name = key.rpartition("/")
+            raise SourceError(
+                f"s3://{self.bucket}/{key} is one object, and no prefix. Deliver s3://{self.bucket}/{folder} with "
+                f"INCLUDE={name}, or write the URI into a list (.txt)."
+            )
 
     def fetch(self, entries: Sequence[Entry], whole: Sequence[bool], folder: Path) -> list[Fetched]:
         wanted = [
@@ -66,7 +79,7 @@ def _describe(source: str, options: SourceOptions, scratch: str) -> SourceDescri
 
 def _open(descriptor: SourceDescriptor, tools: SourceTools) -> Source:
     bucket, prefix = split_s3_uri(descriptor.uri)
-    selection = Selection(descriptor.options.include, descriptor.options.exclude)
+    selection = Selection(descriptor.options.include, descriptor.options.exclude, descriptor.options.suffixes)
     return PrefixSource(tools.need_store(), bucket, prefix, selection, tools.workers, tools.layout, tools.can_copy)
 
 
@@ -103,13 +116,25 @@ def _rows(
         path = item["Key"].removeprefix(prefix)
         if is_own(item["Key"]):
             report.own_objects.add(item["Key"])
-        elif not is_image(path):
-            # The mark of a folder, `a/`, is among these.
-            report.other_files += 1
+        elif not selection.is_image(path) and not (
+            selection.may_be_image(path) and suffix_of(_beginning(client, bucket, item))
+        ):
+            if not path.endswith("/"):  # The mark of a folder.
+                report.leave_out(path)
+        elif path.rpartition("/")[2].startswith("._") and is_apple_double(_beginning(client, bucket, item)):
+            report.apple_doubles.add(path)
         elif not selection.takes(path):
             report.excluded += 1
         else:
             yield _row(path, item)
+
+
+def _beginning(client: S3Client, bucket: str, item: ObjectTypeDef) -> bytes:
+    if not item["Size"]:
+        return b""
+    asked = client.get_object(Bucket=bucket, Key=item["Key"], Range=f"bytes=0-{SNIFFED - 1}")
+    content: bytes = asked["Body"].read(SNIFFED)
+    return content
 
 
 def _row(path: str, item: ObjectTypeDef) -> SourceFile:

@@ -51,7 +51,7 @@ class TestPrefix:
             "a.jpg": SourceFile("a.jpg", 3, "d16fb36f0911f878998c136191af705e"),
             "b/c.PNG": SourceFile("b/c.PNG", 3, "d16fb36f0911f878998c136191af705e"),
         }
-        assert report.other_files == 2
+        assert report.left_out == {"txt": 1}
 
     @pytest.mark.parametrize(
         "name",

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from imagehaul.errors import SettingsError, SourceError
-from imagehaul.records import SourceFile
+from imagehaul.records import SourceFile, SourceOptions
 from imagehaul.sources.registry import describe_source, open_source, scan_source
-from imagehaul.sources.scan_report import ScanReport, is_image
+from imagehaul.sources.scan_report import ScanReport, Tally, in_words, is_image
 from imagehaul.sources.source import SourceDescriptor, SourceTools
+from imagehaul.store.endpoint import Store
 
 
 def write(folder: Path, *names: str) -> None:
@@ -98,5 +99,69 @@ class TestScanSource:
             self.listed(tmp_path, ScanReport())
         assert str(caught.value) == (
             f"There are no images in '{tmp_path}', only 2 other files, 0 excluded images. An image's name ends in "
-            ".png, .jpg, .jpeg, .jfif, .gif, .tif, .tiff, .heic, .heif, .bmp, .webp, .avif or .jp2."
+            ".png, .apng, .jpg, .jpeg, .jpe, .jfif, .jfi, .mpo, .gif, .tif, .tiff, .heic, .heif, .hif, .avif, .bmp, "
+            ".webp, .jp2, .j2k, .jpx, .ico, .tga, .pbm, .pgm, .ppm or .pnm; SUFFIXES adds others."
         )
+
+
+class TestLeftOut:
+    """What is no image by its name is counted by suffix, and said."""
+
+    def test_by_suffix_and_with_a_warning_where_somebody_may_miss_it(self, tmp_path: Path) -> None:
+        write(tmp_path, "a.jpg", "b.CR2", "c.cr2", "d.dcm", "e.txt", "README", ".hidden", "f.jpg_large")
+        report = ScanReport()
+        self.scan(tmp_path, report)
+        assert report.left_out == {"cr2": 2, "dcm": 1, "txt": 1, "": 2, "jpg_large": 1}
+        assert in_words(report.left_out) == "2 without a suffix, 2 .cr2, 1 .dcm, 1 .jpg_large, 1 .txt"
+        [warning] = report.warnings()
+        assert "4 files were left out that may be pictures or videos: 2 .cr2, 1 .dcm, 1 .jpg_large." in warning
+
+    def test_suffixes_can_be_added_and_files_without_one_looked_into(self, tmp_path: Path) -> None:
+        write(tmp_path, "b.CR2", "notes")
+        (tmp_path / "picture").write_bytes(b"\xff\xd8\xff\xe0")
+        report = ScanReport()
+        assert self.scan(tmp_path, report, ".cr2", "none") == ["b.CR2", "picture"]
+        assert report.left_out == {"": 1}
+
+    def test_twins_of_macos_are_told_from_pictures_of_such_a_name(self, tmp_path: Path) -> None:
+        write(tmp_path, "a.jpg", "._true.jpg")
+        (tmp_path / "._a.jpg").write_bytes(b"\0\5\x16\7\0\2\0\0")
+        report = ScanReport()
+        assert self.scan(tmp_path, report) == ["._true.jpg", "a.jpg"]
+        assert report.apple_doubles == Tally(1, "._a.jpg")
+
+    def test_many_suffixes_are_counted_together(self) -> None:
+        report = ScanReport()
+        for number in range(10_000):
+            report.leave_out(f"x.{number}")
+        assert report.other_files == 10_000
+        assert len(report.left_out) < 600
+
+    def scan(self, folder: Path, report: ScanReport, *suffixes: str) -> list[str]:
+        descriptor = describe_source(str(folder), SourceOptions(suffixes=suffixes))
+        return [file.path for file in scan_source(open_source(descriptor, SourceTools()), descriptor, report)]
+
+
+def test_an_object_in_a_prefixs_place_is_told_how_to_be_delivered(store: Store, bucket: str) -> None:
+    store.client().put_object(Bucket=bucket, Key="img/one.jpg", Body=b"x")
+    descriptor = describe_source(f"s3://{bucket}/img/one.jpg")
+    with pytest.raises(SourceError, match=r"is one object, and no prefix\. Deliver s3://.*/img with INCLUDE=one\.jpg"):
+        list(scan_source(open_source(descriptor, SourceTools(store)), descriptor, ScanReport()))
+
+
+def test_a_store_counts_and_looks_into_files_as_a_folder_does(store: Store, bucket: str) -> None:
+    client = store.client()
+    for key, body in {
+        "a.jpg": b"x",
+        "._a.jpg": b"\0\5\x16\7\0\2",
+        "p": b"\xff\xd8\xff",
+        "n": b"",
+        "v.mp4": b"x",
+    }.items():
+        client.put_object(Bucket=bucket, Key=f"in/{key}", Body=body)
+    descriptor = describe_source(f"s3://{bucket}/in", SourceOptions(suffixes=("none",)))
+    report = ScanReport()
+    files = scan_source(open_source(descriptor, SourceTools(store)), descriptor, report)
+    assert [file.path for file in files] == ["a.jpg", "p"]
+    assert report.left_out == {"": 1, "mp4": 1}
+    assert report.apple_doubles.count == 1
