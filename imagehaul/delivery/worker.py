@@ -23,7 +23,7 @@ from imagehaul.sources.source import SourceTools
 from imagehaul.store.endpoint import Store
 from imagehaul.store.explanations import explain
 from imagehaul.store.files import OwnFiles
-from imagehaul.store.reference import resolve_store
+from imagehaul.store.resolving import resolve_store
 from imagehaul.transfer.engines import Engine, choose_engine
 from imagehaul.version import software
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from imagehaul.records import SourceOptions
 from imagehaul.store.credentials import ProfileKeys
 from imagehaul.store.endpoint import Store
-from imagehaul.store.reference import StoreReference, resolve_store
+from imagehaul.store.reference import StoreReference
+from imagehaul.store.resolving import resolve_store
 
 
 def source_store(options: SourceOptions, target: Store) -> Store:

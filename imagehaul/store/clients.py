@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from imagehaul.store.ca import authority_file
 from imagehaul.store.credentials import RenewableCredentials, isolated_session, isolated_variables, service_descriptions
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials
     from mypy_boto3_s3 import S3Client
     from s3fs import S3FileSystem
-
-    from imagehaul.store.endpoint import Store
 
 
 _LOG = logging.getLogger(__name__)
@@ -52,7 +50,26 @@ CONNECTIONS = 1100
 """How many may be kept open: none is opened before it is needed, and TRANSFER_WORKERS is at most 1,024."""
 
 
-def boto3_client(store: Store, credentials: RenewableCredentials, patience: Patience = TO_WORK) -> S3Client:
+class StoreAddress(Protocol):
+    """What a client has to know of a `Store` (`endpoint.py`), which makes the clients."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def endpoint(self) -> str: ...
+
+    @property
+    def region(self) -> str: ...
+
+    @property
+    def addressing(self) -> str: ...
+
+    @property
+    def ca(self) -> str: ...
+
+
+def boto3_client(store: StoreAddress, credentials: RenewableCredentials, patience: Patience = TO_WORK) -> S3Client:
     import boto3
     from botocore.config import Config
 
@@ -127,7 +144,7 @@ _DECIDED = ("NoSuchUpload", "ConditionalRequestConflict", "OperationAborted", "B
 """Another pause makes nothing of these better; for the conflicts `put_if` has shorter ones."""
 
 
-def s3fs_filesystem(store: Store, credentials: RenewableCredentials) -> S3FileSystem:
+def s3fs_filesystem(store: StoreAddress, credentials: RenewableCredentials) -> S3FileSystem:
     import asyncio
 
     from aiobotocore.credentials import AioCredentials
@@ -160,7 +177,7 @@ def s3fs_filesystem(store: Store, credentials: RenewableCredentials) -> S3FileSy
     )
 
 
-def _settings(store: Store, connections: int, patience: Patience) -> dict[str, Any]:
+def _settings(store: StoreAddress, connections: int, patience: Patience) -> dict[str, Any]:
     """What the two have in common, as botocore's `Config` takes it."""
     return {
         "region_name": store.region,

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from imagehaul.errors import Code
 from imagehaul.store import clients as store_clients
 from imagehaul.store.ca import authority_file
-from imagehaul.store.clients import CONNECTIONS, WHO_ASKS
+from imagehaul.store.clients import CONNECTIONS, WHO_ASKS, StoreAddress
 from imagehaul.store.credentials import RenewableCredentials
 from imagehaul.store.errors import classify
 from imagehaul.store.proxies import proxies_for
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from botocore.exceptions import ClientError
     from mypy_boto3_s3 import S3Client
 
-    from imagehaul.store.endpoint import Store
 
 _AS_BOTOCORE = "/~"
 """What stays as it is in a key's path: https://github.com/boto/botocore/blob/develop/botocore/utils.py."""
@@ -34,7 +33,7 @@ _NOT_FOR_GOOD = {Code.CREDENTIALS_EXPIRED, Code.WRONG_REGION}
 class PlainPut:
     """For one bucket; threads share it."""
 
-    def __init__(self, store: Store, client: S3Client, credentials: RenewableCredentials, bucket: str) -> None:
+    def __init__(self, store: StoreAddress, client: S3Client, credentials: RenewableCredentials, bucket: str) -> None:
         from botocore.httpsession import URLLib3Session
 
         self._base = bucket_url(client, bucket)
