@@ -216,7 +216,7 @@ def test_a_data_set_read_back_from_the_store_is_copied_by_the_store(source: Path
     again = other.deliver(
         f"s3://{target.bucket}/{target.root}images/",
         settings=BOTH,
-        annotations=str(source / "object_annotations.csv"),
+        annotations=(str(source / "object_annotations.csv"),),
     )
     assert again.counts.delivered == 6
     assert again.counts.objects == first.counts.objects
