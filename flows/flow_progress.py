@@ -14,7 +14,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from imagehaul.flows.artifacts import artifact_key
 from imagehaul.progress import LogProgress, Progress
-from imagehaul.text import legible_lines
+from imagehaul.text import printable_lines
 
 UPDATE_SECONDS = 1.0
 _TERMINAL: ContextVar[Progress | None] = ContextVar("terminal", default=None)
@@ -26,7 +26,8 @@ class FlowProgress:
     def __init__(self, dataset: str) -> None:
         logger = get_run_logger()
         self._lines = LogProgress(
-            lambda text: logger.info("%s", legible_lines(text)), lambda text: logger.warning("%s", legible_lines(text))
+            lambda text: logger.info("%s", printable_lines(text)),
+            lambda text: logger.warning("%s", printable_lines(text)),
         )
         self._key = artifact_key("progress", dataset)
         self._artifact: Any = None

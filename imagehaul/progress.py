@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
-from imagehaul.text import legible_lines
+from imagehaul.text import printable_lines
 
 
 class Progress(Protocol):
@@ -109,13 +109,13 @@ class BarProgress:
     def stage(self, name: str) -> None:
         from rich.markup import escape
 
-        self._bar.update(self._task, description=escape(legible_lines(name)), total=None, detail="")
+        self._bar.update(self._task, description=escape(printable_lines(name)), total=None, detail="")
 
     def say(self, line: str) -> None:
-        self._console.print(legible_lines(line), markup=False, highlight=False)
+        self._console.print(printable_lines(line), markup=False, highlight=False)
 
     def warn(self, line: str) -> None:
-        self._console.print(f"warning: {legible_lines(line)}", markup=False, highlight=False, style="yellow")
+        self._console.print(f"warning: {printable_lines(line)}", markup=False, highlight=False, style="yellow")
 
     def expect(self, images: int, size: int) -> None:
         self._work = Work(images, size, since=time.monotonic())
@@ -140,7 +140,7 @@ def shown_on(stream: TextIO) -> Iterator[Progress]:
         return
 
     def write(line: str) -> None:
-        stream.write(f"{time.strftime('%H:%M:%S')} {legible_lines(line)}\n")
+        stream.write(f"{time.strftime('%H:%M:%S')} {printable_lines(line)}\n")
         stream.flush()
 
     yield LogProgress(write, lambda line: write(f"warning: {line}"))

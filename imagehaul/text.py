@@ -14,7 +14,7 @@ def printable(text: str) -> str:
     return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…"
 
 
-def legible_lines(text: str) -> str:
+def printable_lines(text: str) -> str:
     """The same for sentences of our own with such text in them: at their full length, and with their line breaks."""
     return "\n".join(map(_seen, text.split("\n")))
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import BaseModel, Field, create_model
 
+from imagehaul.cli.options import open_store, require_api, resolve, runs_as_flow
 from imagehaul.errors import HaulError, SettingsError
 from imagehaul.records import Request, locations
 from imagehaul.settings import Settings
-from imagehaul.settings_loading import resolve_settings
-from imagehaul.text import legible_lines
+from imagehaul.text import printable_lines
 from imagehaul.version import software
 
 
@@ -33,7 +33,6 @@ def _option_type(annotation: Any) -> Any:
 
 if TYPE_CHECKING:
     from imagehaul.delivery.summary import Summary
-    from imagehaul.store.endpoint import Store
 
     SettingsOptions = BaseModel
 else:
@@ -111,20 +110,20 @@ def deliver(
 
     request = Request(dataset, source, locations(annotations), rerun, dry_run, allow_loss, when_locked)
     request = replace(request, source_type=source_type, column=column, source_store=source_store)
-    resolved, warnings = _resolve(config, settings)
-    as_flow = _as_flow(prefect, store or source_store, "--store" if store else "--source-store")
+    resolved, warnings = resolve(config, settings)
+    as_flow = runs_as_flow(prefect, store or source_store, "--store" if store else "--source-store")
     with shown_on(sys.stderr) as progress:
         for warning in warnings:
             progress.warn(warning)
         if as_flow:
             from imagehaul.flows.deliver_here import deliver_here
 
-            summary = deliver_here(request, resolved, _store(resolved, store), progress)
+            summary = deliver_here(request, resolved, open_store(resolved, store), progress)
         else:
             from imagehaul.delivery.batch_threads import in_threads
             from imagehaul.delivery.chain import deliver as run_chain
 
-            summary = run_chain(request, resolved, _store(resolved, ""), in_threads, progress)
+            summary = run_chain(request, resolved, open_store(resolved, ""), in_threads, progress)
     summary = replace(summary, seconds=seconds_since_entry(), warnings=(*warnings, *summary.warnings))
     return _show(summary, json)
 
@@ -154,14 +153,14 @@ def verify(
 
     if repair != bool(source):
         raise SettingsError("--repair sends from a source, and --source is for --repair alone: give both or neither.")
-    resolved, warnings = _resolve(config, settings)
+    resolved, warnings = resolve(config, settings)
     with shown_on(sys.stderr) as progress:
         for warning in warnings:
             progress.warn(warning)
         found, _ = verify_and_repair(
             dataset,
             resolved,
-            _store(resolved, store),
+            open_store(resolved, store),
             progress,
             in_threads,
             content,
@@ -201,8 +200,8 @@ def prune(
     from imagehaul.progress import shown_on
     from imagehaul.store.probe import probe_writing
 
-    resolved, _ = _resolve(config, settings)
-    layout, target = Layout.of(resolved.remote_save, dataset), _store(resolved, store)
+    resolved, _ = resolve(config, settings)
+    layout, target = Layout.of(resolved.remote_save, dataset), open_store(resolved, store)
     target.check(layout.bucket, layout.root, wait=True, setting="REMOTE_SAVE")
     options = resolved.object_options()
     with shown_on(sys.stderr) as progress, ExitStack() as held:
@@ -226,7 +225,7 @@ def deploy(
     config: Config = None,
 ) -> int:
     """Registers block types, makes the work pool and the deployments; may be run again."""
-    _require_api("deploy")
+    require_api("deploy")
     from imagehaul.flows.deploy import Deployer
 
     deployer = Deployer(file, config, os.environ)
@@ -252,7 +251,7 @@ def automations(
     file: Annotated[Path, Parameter(help="Where the automations are described.")] = Path("automations.yaml"),
 ) -> int:
     """Installs who is told of a failed delivery, or of many rejected images; may be run again."""
-    _require_api("install automations")
+    require_api("install automations")
     from imagehaul.flows.automations import install
 
     for name in install(file, notify, rejected):
@@ -275,8 +274,8 @@ def nginx(
     """Prints an nginx configuration that serves CDN_FULLPATH from the store."""
     from imagehaul.serving.nginx import serving
 
-    resolved, _ = _resolve(config, settings)
-    print(serving(resolved, _store(resolved, store), listen, address, source), end="")
+    resolved, _ = resolve(config, settings)
+    print(serving(resolved, open_store(resolved, store), listen, address, source), end="")
     return 0
 
 
@@ -293,8 +292,8 @@ def gallery(
     from imagehaul.layout import Layout
     from imagehaul.serving.gallery import GalleryServer, current_gallery
 
-    resolved, _ = _resolve(config, settings)
-    layout, target = Layout.of(resolved.remote_save, dataset), _store(resolved, store)
+    resolved, _ = resolve(config, settings)
+    layout, target = Layout.of(resolved.remote_save, dataset), open_store(resolved, store)
     with target.explaining("read", layout.uri(layout.current)):
         current_gallery(target.client(), layout)
     with GalleryServer(target, layout, port) as server:
@@ -327,44 +326,6 @@ def run_store(
 
     serve(folder, port)
     return 0
-
-
-def _resolve(config: Path | None, options: BaseModel | None) -> tuple[Settings, list[str]]:
-    given = {name: getattr(options, name) for name in options.model_fields_set} if options else {}
-    given = {name: value for name, value in given.items() if value is not None}
-    return resolve_settings(given, config, os.environ, Path.cwd())
-
-
-def _as_flow(prefect: bool | None, block: str, option: str = "--store") -> bool:
-    from imagehaul.flows.prefect_api import is_configured
-
-    configured = is_configured(os.environ)
-    if block and not configured:
-        raise SettingsError(
-            f"{option} {block} names a Prefect block, and no Prefect API is configured. Set PREFECT_API_URL "
-            f"(for instance http://127.0.0.1:4200/api), or leave {option} out and give "
-            f"{'SOURCE_' if option == '--source-store' else ''}OBJECT_STORE_URL."
-        )
-    return configured if prefect is None else prefect
-
-
-def _require_api(doing: str) -> None:
-    from imagehaul.flows.prefect_api import is_configured
-
-    if not is_configured(os.environ):
-        raise SettingsError(
-            f"No Prefect API is configured, so there is nowhere to {doing}. Set PREFECT_API_URL, for instance http://127.0.0.1:4200/api."
-        )
-
-
-def _store(settings: Settings, block: str) -> Store:
-    if block:
-        from imagehaul.blocks.object_store import load_store
-
-        return load_store(block)
-    from imagehaul.store.endpoint import store_from_environment
-
-    return store_from_environment(settings.object_store_url, os.environ, Path.cwd())
 
 
 def _show(summary: Summary, as_json: bool) -> int:
@@ -402,7 +363,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, status: int, tokens: Sequence[str]) -> int:
-    sys.stderr.write(f"imagehaul: {legible_lines(message)}\n")
+    sys.stderr.write(f"imagehaul: {printable_lines(message)}\n")
     if "--json" in tokens:
         sys.stdout.write(json.dumps({"error": message, "exit_status": status}) + "\n")
     return status

@@ -184,7 +184,11 @@ def prove(
         """,
         {"retryable": Code.all_with(Trait.RETRYABLE)},
     )
-    # An image is whole only with all its renditions.
+    _fail_incomplete_images(catalog)
+
+
+def _fail_incomplete_images(catalog: Catalog) -> None:
+    """An image is whole only with all its renditions."""
     catalog.execute(
         """
         UPDATE proven SET status = 'failed', code = 'RENDITION_FAILED', retryable = TRUE, message = b.message

@@ -1,0 +1,58 @@
+"""What the options of a command say together: the settings, the store, and whether Prefect runs it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from imagehaul.errors import SettingsError
+from imagehaul.settings import Settings
+from imagehaul.settings_loading import resolve_settings
+
+if TYPE_CHECKING:
+    from imagehaul.store.endpoint import Store
+
+
+def resolve(config: Path | None, options: BaseModel | None) -> tuple[Settings, list[str]]:
+    """The settings, and warnings for the user. Raises `SettingsError`."""
+    given = {name: getattr(options, name) for name in options.model_fields_set} if options else {}
+    given = {name: value for name, value in given.items() if value is not None}
+    return resolve_settings(given, config, os.environ, Path.cwd())
+
+
+def runs_as_flow(prefect: bool | None, block: str, option: str = "--store") -> bool:
+    """Raises `SettingsError` where a block is named that no Prefect API can give."""
+    from imagehaul.flows.prefect_api import is_configured
+
+    configured = is_configured(os.environ)
+    if block and not configured:
+        raise SettingsError(
+            f"{option} {block} names a Prefect block, and no Prefect API is configured. Set PREFECT_API_URL "
+            f"(for instance http://127.0.0.1:4200/api), or leave {option} out and give "
+            f"{'SOURCE_' if option == '--source-store' else ''}OBJECT_STORE_URL."
+        )
+    return configured if prefect is None else prefect
+
+
+def require_api(doing: str) -> None:
+    """Raises `SettingsError` where no Prefect API is configured."""
+    from imagehaul.flows.prefect_api import is_configured
+
+    if not is_configured(os.environ):
+        raise SettingsError(
+            f"No Prefect API is configured, so there is nowhere to {doing}. Set PREFECT_API_URL, for instance http://127.0.0.1:4200/api."
+        )
+
+
+def open_store(settings: Settings, block: str) -> Store:
+    """The block's, or the one that settings, environment and files say."""
+    if block:
+        from imagehaul.blocks.object_store import load_store
+
+        return load_store(block)
+    from imagehaul.store.endpoint import store_from_environment
+
+    return store_from_environment(settings.object_store_url, os.environ, Path.cwd())
