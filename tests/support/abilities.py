@@ -26,7 +26,8 @@ def found_abilities(store: Store, versioning: str) -> set[str]:
         "copy conditions": _copy_conditions,
         "bucket policies": _bucket_policies,
         "storage classes": lambda client, bucket: bool(_put(client, bucket, StorageClass="STANDARD_IA")),
-        "tags": lambda client, bucket: bool(_put(client, bucket, Tagging="a=b")),
+        "copied tags": _copied_tags,
+        "short names": lambda client, bucket: not _put(client, bucket, Key="x" * 256),
         "one version": lambda client, bucket: not versioning,
         "backslashes become slashes": _backslashes_become_slashes,
         "MD5 is compared": lambda client, bucket: not _put(client, bucket, ContentMD5="AAAAAAAAAAAAAAAAAAAAAA=="),
@@ -36,7 +37,7 @@ def found_abilities(store: Store, versioning: str) -> set[str]:
 
 def _put(client: S3Client, bucket: str, **more: str) -> str:
     try:
-        return client.put_object(Bucket=bucket, Key="tried", Body=b"x", **more)["ETag"]  # type: ignore[arg-type]
+        return client.put_object(**{"Bucket": bucket, "Key": "tried", "Body": b"x", **more})["ETag"]  # type: ignore[arg-type]
     except client.exceptions.ClientError:
         return ""
 
@@ -55,6 +56,17 @@ def _copy_conditions(client: S3Client, bucket: str) -> bool:
     except client.exceptions.ClientError:
         return True
     return False
+
+
+def _copied_tags(client: S3Client, bucket: str) -> bool:
+    """Kept by a copy whose headers are set anew. Ceph 16 drops them."""
+    if not _put(client, bucket, Tagging="a=b"):
+        return False
+    where = {"Bucket": bucket, "Key": "tried"}
+    client.copy_object(
+        Bucket=bucket, Key="copy", CopySource=where, MetadataDirective="REPLACE", TaggingDirective="COPY"
+    )  # type: ignore[call-overload]
+    return bool(client.get_object_tagging(Bucket=bucket, Key="copy")["TagSet"])
 
 
 def _bucket_policies(client: S3Client, bucket: str) -> bool:

@@ -66,7 +66,7 @@ def test_a_copy_is_described_anew(store: Store, bucket: str, source: str) -> Non
     assert (head["ContentType"], head["CacheControl"], head["StorageClass"]) == ("image/jpeg", "public", "STANDARD_IA")
 
 
-@pytest.mark.needs("tags")
+@pytest.mark.needs("copied tags")
 def test_a_copy_keeps_what_its_source_says_of_itself_and_the_settings_win(
     store: Store, bucket: str, source: str
 ) -> None:

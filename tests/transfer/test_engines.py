@@ -84,6 +84,7 @@ def test_awkward_names_arrive_byte_for_byte_under_their_own_keys(
     assert stored(store, bucket) == {upload.key: content_of(upload) for upload in uploads}
 
 
+@pytest.mark.needs("short names")
 @pytest.mark.parametrize("name", ["x" * 256, "k" * 250 + "/" + "m" * 1024])
 def test_a_name_that_the_store_cannot_hold_is_rejected_and_the_rest_sent(
     open_engine: Open, store: Store, bucket: str, tmp_path: Path, name: str
@@ -134,6 +135,7 @@ def test_every_size_arrives_whole_with_the_etag_that_was_foretold(
     assert etag.endswith("-2") if size > PART_SIZE else etag == upload.md5
 
 
+@pytest.mark.needs("storage classes")
 def test_all_engines_describe_an_object_in_the_same_way(store: Store, bucket: str, tmp_path: Path) -> None:
     options = ObjectOptions(cache_control="public, max-age=60", storage_class="STANDARD_IA")
     seen: list[dict[str, Any]] = []
