@@ -21,9 +21,7 @@ from imagehaul.flows.parameters import (
     DatasetName,
     SettingsForm,
     Source,
-    SourceStoreBlock,
     StoreBlock,
-    block_name,
     settings_of_run,
 )
 from imagehaul.flows.publication_event import tell_others
@@ -59,7 +57,7 @@ def deliver(
     when_locked: WhenLocked = "wait",
     source_type: str = "",
     column: str = "",
-    source_store: SourceStoreBlock = None,
+    source_store: str = "",
     *,
     settings: SettingsForm,
 ) -> State[Any]:
@@ -80,7 +78,7 @@ def deliver(
         when_locked: What to do while another run works on the data set.
         source_type: Forces a kind of source: list, archive, prefix or folder. Empty: by its form.
         column: Which column of a list names the pictures. Empty: by its name.
-        source_store: The object store that the source lies in. Empty: the same as the target's.
+        source_store: Name of the object store block that the source lies in. Empty: the target's store.
         settings: How it is done. All others stay as the deployment has them; "Use JSON input" shows them.
     """
     tag_run(dataset)
@@ -96,7 +94,7 @@ def deliver(
             "refuse" if leaves else when_locked,
             source_type=source_type,
             column=column,
-            source_store=block_name(source_store),
+            source_store=source_store.strip(),
         )
         summary = _deliver(request, settings_of_run(settings), store.to_store(), approve)
     except HeldError as error:

@@ -34,7 +34,6 @@ def deliver_here(request: Request, settings: Settings, store: Store, progress: P
     from prefect.exceptions import CancelledRun, CrashedRun, FailedRun, TerminationSignal
 
     from imagehaul.blocks import ObjectStore
-    from imagehaul.blocks.object_store import load_block
     from imagehaul.flows.deliver import DeliveryError, deliver
     from imagehaul.flows.flow_progress import also_shown_on
     from imagehaul.flows.parameters import form_of
@@ -47,10 +46,6 @@ def deliver_here(request: Request, settings: Settings, store: Store, progress: P
         with also_shown_on(progress):
             # The block shows neither key nor CA, so that the parameters of the run hold none.
             asked = {name: value for name, value in asdict(request).items() if name in deliver.parameters.properties}
-            if request.source_store:
-                asked["source_store"] = load_block(request.source_store)
-            else:
-                del asked["source_store"]
             state: State[Any] = deliver(
                 **asked, store=ObjectStore.of(store), settings=form_of(settings), return_state=True
             )

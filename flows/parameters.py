@@ -15,7 +15,6 @@ from prefect.client.orchestration import get_client
 from pydantic import Field, WithJsonSchema
 
 from imagehaul.blocks.object_store import ObjectStore
-from imagehaul.errors import SettingsError
 from imagehaul.layout import DATASET_NAME
 from imagehaul.settings import Settings
 from imagehaul.settings_loading import settings_of_form
@@ -38,31 +37,6 @@ StoreBlock = Annotated[
         }
     ),
 ]
-
-# Left empty, the source lies in the target's store.
-SourceStoreBlock = Annotated[
-    ObjectStore | None,
-    WithJsonSchema(
-        {
-            "title": "imagehaul object store",
-            "type": "object",
-            "block_type_slug": ObjectStore._block_type_slug,
-            "properties": {"$ref": {"type": ["object", "string"]}},
-            "additionalProperties": False,
-        }
-    ),
-]
-
-
-def block_name(block: ObjectStore | None) -> str:
-    """How a worker is told of it. Raises `SettingsError` where it was never saved, so that none could load it."""
-    if block is None:
-        return ""
-    reference = block.to_store().reference
-    if reference is None or reference.kind != "block":
-        raise SettingsError("The source's object store is no saved block. Save it, and give that.")
-    return reference.name
-
 
 SHOWN = (
     "remote_save",

@@ -117,7 +117,7 @@ def submit(page: Page, client: SyncPrefectClient, target: Target, source: Path, 
     # What is typed reaches the form's values a moment later.
     page.wait_for_timeout(500)
     page.get_by_role("button", name="Submit").click()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not (begun := [run for run in client.read_flow_runs(deployment_filter=of_minio) if run.id not in before]):
         assert time.monotonic() < deadline, page.inner_text("body")
         time.sleep(0.2)
@@ -136,7 +136,7 @@ def test_a_schedule_that_a_person_switches_on_keeps_its_data_set(page: Page, cli
     deployment = client.read_deployment_by_name(f"deliver/{SCHEDULED}")
     page.goto(f"/v2/deployments/deployment/{deployment.id}")
     page.get_by_role("switch", name=re.compile("^toggle")).click()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not (after := client.read_deployment(deployment.id)).schedules[0].active:
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -148,7 +148,8 @@ def test_the_form_has_the_store_chosen_and_fields_for_what_is_changed_often(
     ui: str, page: Page, client: SyncPrefectClient
 ) -> None:
     open_form(page, client, "deliver/minio", ui)
-    expect(page.get_by_text("minio", exact=True).last).to_be_visible()
+    chosen = page.locator("button").filter(has_text="minio") if ui else page.locator(".block-documents-select")
+    expect(chosen).to_contain_text("minio")
     keep_picture(page, "form" if ui else "form-v1")
     text = page.inner_text("body")
     words = ["dataset", "source", "store", "rerun", "dry_run", "REMOTE_SAVE"]
