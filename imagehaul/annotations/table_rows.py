@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from imagehaul.annotations.boxes import coordinate, from_corners, pixels
@@ -36,69 +37,69 @@ class Columns:
         return (self.filename, *self.texts, *self.place, *self.size, *split, *self.metadata)
 
 
-def objects(rows: Iterator[Row], columns: Columns, location: Location, reader: MetadataReader, words: bool) -> Items:
-    """Of a table of boxes. `words`: the cells are a CSV's."""
-    places = location.places()
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """One row: what its cells say of which image. `cells`: by their columns. `metadata`: as the reader keeps it."""
+
+    where: str
+    reference: str
+    places: tuple[str, ...]
+    cells: dict[str, Any]
+    metadata: str
+
+
+def read_rows(rows: Iterator[Row], columns: Columns, location: Location, reader: MetadataReader, words: bool) -> Items:
+    """Of a table of boxes, or of labels and captions. `words`: the cells are a CSV's."""
+    places, understand = location.places(), _object if columns.place else _image
     for row in rows:
         if isinstance(row, AnnotationProblem):
             yield row
             continue
-        where, values = row[0], dict(zip(columns.all, row[1], strict=True))
-        reference, problem = _reference(values[columns.filename], where)
+        where, cells = row[0], dict(zip(columns.all, row[1], strict=True))
+        reference, problem = _reference(cells[columns.filename], where)
         if problem:
             yield problem
             continue
-        yield from _split(values, columns, reference, where, places)
-        labels, problem = _texts(values[columns.texts[0]], "label", where)
+        split = cells[columns.split] if columns.split else None
+        if is_plain(split) and (word := text(split).strip()):
+            yield Annotation(reference, "path", "split", word, where, places)
+        metadata = reader.read({name: cells[name] for name in columns.metadata}, where, words)
+        yield from understand(_Said(where, reference, places, cells, metadata), columns)
+
+
+def _object(said: _Said, columns: Columns) -> Items:
+    labels, problem = _texts(said.cells[columns.texts[0]], "label", said.where)
+    if problem:
+        yield problem
+    if len(labels) > 1:
+        yield AnnotationProblem("A box with several labels: it counts once for each", said.where, used=True)
+    sides = [said.cells[name] for name in columns.place]
+    wide, high = [pixels(said.cells[name]) for name in columns.size] or (0, 0)
+    for label in labels or [""]:
+        about = partial(Annotation, said.reference, "path", text=label, origin=said.where, places=said.places)
+        if not all(map(_is_empty, sides)):
+            x, y, width, height = from_corners(*sides) if columns.corners else map(coordinate, sides)
+            box = Box(x, y, width, height, label)
+            yield about(kind="box", box=box, image_width=wide, image_height=high, metadata=said.metadata)
+        elif label:
+            # So the same converter writes a label of the whole image.
+            reason = "A row without any coordinate: its label is read as one of the whole image"
+            yield AnnotationProblem(reason, said.where, used=True)
+            yield about(kind="label")
+        else:
+            yield AnnotationProblem("A row with neither box nor label: left out", said.where)
+
+
+def _image(said: _Said, columns: Columns) -> Items:
+    about = partial(Annotation, said.reference, "path", origin=said.where, places=said.places)
+    for column in columns.texts:
+        texts, problem = _texts(said.cells[column], column, said.where)
         if problem:
             yield problem
-        if len(labels) > 1:
-            yield AnnotationProblem("A box with several labels: it counts once for each", where, used=True)
-        sides = [values[name] for name in columns.place]
-        metadata = reader.read({name: values[name] for name in columns.metadata}, where, words)
-        wide, high = [pixels(values[name]) for name in columns.size] or (0, 0)
-        for label in labels or [""]:
-            if not all(map(_is_empty, sides)):
-                x, y, width, height = from_corners(*sides) if columns.corners else map(coordinate, sides)
-                box = Box(x, y, width, height, label)
-                yield Annotation(reference, "path", "box", label, where, places, box, wide, high, metadata=metadata)
-            elif label:
-                # So the same converter writes a label of the whole image.
-                reason = "A row without any coordinate: its label is read as one of the whole image"
-                yield AnnotationProblem(reason, where, used=True)
-                yield Annotation(reference, "path", "label", label, where, places)
-            else:
-                yield AnnotationProblem("A row with neither box nor label: left out", where)
-
-
-def images(rows: Iterator[Row], columns: Columns, location: Location, reader: MetadataReader, words: bool) -> Items:
-    """Of a table of labels and captions."""
-    places = location.places()
-    for row in rows:
-        if isinstance(row, AnnotationProblem):
-            yield row
-            continue
-        where, values = row[0], dict(zip(columns.all, row[1], strict=True))
-        reference, problem = _reference(values[columns.filename], where)
-        if problem:
-            yield problem
-            continue
-        yield from _split(values, columns, reference, where, places)
-        for kind in columns.texts:
-            texts, problem = _texts(values[kind], kind, where)
-            if problem:
-                yield problem
-            for said in texts:
-                yield Annotation(reference, "path", "caption" if kind == "caption" else "label", said, where, places)
-        if metadata := reader.read({name: values[name] for name in columns.metadata}, where, words):
-            yield Annotation(reference, "path", "metadata", "", where, places, metadata=metadata)
-
-
-def _split(
-    values: dict[str, Any], columns: Columns, reference: str, where: str, places: tuple[str, ...]
-) -> Iterator[Annotation]:
-    if columns.split and is_plain(values[columns.split]) and (split := text(values[columns.split]).strip()):
-        yield Annotation(reference, "path", "split", split, where, places)
+        for word in texts:
+            yield about(kind="caption" if column == "caption" else "label", text=word)
+    if said.metadata:
+        yield about(kind="metadata", text="", metadata=said.metadata)
 
 
 def _reference(cell: Any, where: str) -> tuple[str, AnnotationProblem | None]:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from imagehaul.annotations import csv_rows, parquet_rows
 from imagehaul.annotations.format import AnnotationFormat, Found, Items, Location
 from imagehaul.annotations.place import Place
-from imagehaul.annotations.table_rows import Columns, images, objects
+from imagehaul.annotations.table_rows import Columns, read_rows
 from imagehaul.errors import AnnotationError
 from imagehaul.records import AnnotationProblem
 from imagehaul.text import printable
@@ -66,7 +66,7 @@ def read(location: Location) -> tuple[str, Items]:
     rows = file.rows(path, shown, [names.index(name) for name in columns.all])
     reader = location.metadata.objects if boxes else location.metadata.images
     reader.add_columns(columns.metadata)
-    items = (objects if boxes else images)(rows, columns, location, reader, not parquet)
+    items = read_rows(rows, columns, location, reader, words=not parquet)
     return "object table" if boxes else "image table", itertools.chain(said, items)
 
 
