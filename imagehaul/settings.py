@@ -122,6 +122,10 @@ class Settings(BaseModel):
         default=(),
         description="No images that match one of these globs. 'old/' leaves every folder of that name unread.",
     )
+    compare: Literal["metadata", "content"] = Field(
+        default="metadata",
+        description="How a rerun tells changed local files. metadata: by size, times and inode. content: by all bytes.",
+    )
     suffixes: Globs = Field(
         default=(),
         description="More suffixes of images, such as dng. 'none': files without a suffix are images where their "

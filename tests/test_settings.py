@@ -33,6 +33,7 @@ OURS = {
     "INCLUDE": (),
     "EXCLUDE": (),
     "FOLLOW_LINKS": False,
+    "COMPARE": "metadata",
     "SUFFIXES": (),
     "SOURCE_ROOT": "",
     "ORIGINALS": "copy",

@@ -51,5 +51,6 @@ def wanted_of(request: Request, settings: Settings) -> Wanted:
         full_check=settings.full_check,
         deliver_undecodable=settings.deliver_undecodable,
         box_space=settings.box_space,
+        compare_content=settings.compare == "content",
         judgement=recipe("judgement", JUDGEMENT_VERSION),
     )

@@ -15,6 +15,8 @@ from imagehaul.records import BatchReference, BoxSpace, PlannedImage, Rerun
 
 BATCH_BYTES = 256_000_000
 """More at once would only lengthen what a killed run has to look at again, and fill the scratch disk."""
+LOCAL_VERSION = r"^\d+ \d+ \d+$"
+"""Of a local file: time of the last change, ctime and inode."""
 SMALLEST_BATCH = 25
 BATCHES_A_WORKER = 4
 """At least so many where there is work enough: rendering of one batch overlaps with sending of another."""
@@ -36,6 +38,8 @@ class Wanted:
     box_space: BoxSpace
     judgement: str
     """The recipe of a rejection: with other decoders a picture that was rejected is looked at anew."""
+    compare_content: bool = False
+    """A local file is unchanged only where its bytes are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +167,12 @@ def _decide(catalog: Catalog, mapping: Mapping, wanted: Wanted) -> None:
         WITH seen AS (
             SELECT s.ordinal, s.code, i.status, i.code AS said, i.retryable, i.settled, i.pixels,
                    i.source_path IS NULL OR i.code = 'HELD_BACK' AS is_new,
-                   i.source_size = s.size AND i.source_version = s.version AND s.version <> '' AS same_source,
+                   i.source_size = s.size AND s.version <> '' AND (i.source_version = s.version
+                       OR regexp_matches(s.version, $local)
+                       AND split_part(i.source_version, ' ', 1) = split_part(s.version, ' ', 1)) AS same_time,
+                   -- A local file's inode and time of change are not known to earlier ledgers, which means nothing.
+                   same_time AND (i.source_version = s.version OR NOT regexp_matches(i.source_version, $local))
+                       AND NOT ($compare_content AND regexp_matches(s.version, $local)) AS same_source,
                    i.same AND i.key = $images || s.name
                        AND (NOT $full_check OR i.checked = 'decoded' OR i.code <> '') AS same_image,
                    EXISTS (SELECT 1 FROM lacking WHERE lacking.path = s.path) AS lacks,
@@ -188,7 +197,7 @@ def _decide(catalog: Catalog, mapping: Mapping, wanted: Wanted) -> None:
                     WHEN decision = 'carry' THEN 'unchanged'
                     WHEN decision = 'hold' THEN 'held'
                     WHEN is_new THEN 'new'
-                    WHEN same_source THEN 'redo'
+                    WHEN same_time THEN 'redo'
                     ELSE 'changed' END AS reason
         FROM seen
         """,
@@ -197,6 +206,8 @@ def _decide(catalog: Catalog, mapping: Mapping, wanted: Wanted) -> None:
             "images": mapping.image_root,
             "pixel_limit": wanted.pixel_limit,
             "full_check": wanted.full_check,
+            "compare_content": wanted.compare_content,
+            "local": LOCAL_VERSION,
             "deliver_undecodable": wanted.deliver_undecodable,
             "bytes_deliverable": Code.all_with(Trait.BYTES_DELIVERABLE),
         },

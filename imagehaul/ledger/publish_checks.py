@@ -7,7 +7,7 @@ import json
 
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.counts import Counts
-from imagehaul.ledger.plan import Plan
+from imagehaul.ledger.plan import LOCAL_VERSION, Plan
 from imagehaul.ledger.runs import Current
 from imagehaul.settings import Settings
 
@@ -75,7 +75,10 @@ def says_something_new(catalog: Catalog, made_of: str, current: Current | None) 
     """Whether this run's rows or its export would differ from what is published."""
     if current is None or current.fingerprint != made_of:
         return True
-    compared = "source_path, kind, key, code, etag, source_version, status = 'rejected'"
+    known, *_ = catalog.one("SELECT count(*) FROM prior WHERE regexp_matches(source_version, ?)", [LOCAL_VERSION])
+    # A ledger that knows neither ctime nor inode is not written anew for them alone.
+    version = "source_version" if known else r"regexp_replace(source_version, '^(\d+) \d+ \d+$', '\1')"
+    compared = f"source_path, kind, key, code, etag, {version}, status = 'rejected'"
     differing, *_ = catalog.one(
         f"""
         SELECT (SELECT count(*) FROM proven WHERE status = 'delivered')

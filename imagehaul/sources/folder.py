@@ -34,7 +34,7 @@ class FolderSource:
 
     def fetch(self, entries: Sequence[Entry], whole: Sequence[bool], folder: Path) -> list[Fetched]:
         root = f"{self.root}".rstrip("/")
-        return [Fetched(f"{root}/{entry.path}", entry.version) for entry in entries]
+        return [Fetched(f"{root}/{entry.path}", local_file.time_of(entry.version)) for entry in entries]
 
     def has_changed(self, entry: Entry) -> bool:
         return local_file.has_changed(f"{self.root}/{entry.path}", entry)
@@ -235,7 +235,7 @@ class _Walk:
             return _rejected(item, Code.NOT_A_FILE, "")
         if not item.utf8:
             return _rejected(item, Code.NAME_NOT_UTF8, "", status)
-        return SourceFile(item.name, status.st_size, str(status.st_mtime_ns))
+        return SourceFile(item.name, status.st_size, local_file.version_of(status))
 
     def _is_hidden_image(self, item: _Entry) -> bool:
         """Whether a file without a suffix holds a picture."""
@@ -277,7 +277,7 @@ def _is_twin(item: _Entry) -> bool:
 
 
 def _rejected(item: _Entry, code: str, detail: str, status: os.stat_result | None = None) -> SourceFile:
-    size, version = (status.st_size, str(status.st_mtime_ns)) if status else (0, "")
+    size, version = (status.st_size, local_file.version_of(status)) if status else (0, "")
     return SourceFile(item.name, size, version, code, f"{Code[code].meaning} {detail}".rstrip())
 
 

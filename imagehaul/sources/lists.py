@@ -162,7 +162,7 @@ class ListSource:
                 bucket, key = split_object_uri(entry.location)
                 objects.append(ObjectWanted(bucket, key, entry.size, entry.version, all_of_it))
             else:
-                found[entry.location] = Fetched(entry.location, entry.version)
+                found[entry.location] = Fetched(entry.location, local_file.time_of(entry.version))
         if objects:
             store = self.tools.need_store()
             for item, got in stored_objects.fetch(store, objects, folder, self.tools.workers).items():

@@ -30,9 +30,21 @@ def has_changed(path: str, entry: Entry) -> bool:
         now = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError):
         return True
-    return (now.st_size, version_of(now)) != (entry.size, entry.version)
+    version = version_of(now) if " " in entry.version else str(now.st_mtime_ns)
+    return (now.st_size, version) != (entry.size, entry.version)
 
 
 def version_of(status: os.stat_result) -> str:
-    """The time of the last change of the content, in nanoseconds."""
-    return str(status.st_mtime_ns)
+    """Time of the last change of the content, time of the last change of all else (both in nanoseconds), and inode.
+
+    The first can be set back, as `cp -p` and archives do; the others then tell that the content must be looked at.
+    Where a file system has no inodes, the first alone.
+    """
+    if not status.st_ino:
+        return str(status.st_mtime_ns)
+    return f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+
+
+def time_of(version: str) -> str:
+    """The time of the last change of the content, which a reader compares once more."""
+    return version.partition(" ")[0]

@@ -51,7 +51,9 @@ class TestFolder:
         os.utime(tmp_path / "b.JPG", ns=(1, 1_700_000_000_123_456_789))
         rows, report = listed(tmp_path)
         assert set(rows) == {"b.JPG", "a/x.png", "a/b/c.tif"}
-        assert rows["b.JPG"] == SourceFile("b.JPG", 5, "1700000000123456789")
+        state = (tmp_path / "b.JPG").stat()
+        version = f"1700000000123456789 {state.st_ctime_ns} {state.st_ino}"
+        assert rows["b.JPG"] == SourceFile("b.JPG", 5, version)
         assert report.other_files == 2
         assert list(report.warnings()) == []
 
