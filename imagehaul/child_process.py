@@ -54,7 +54,8 @@ def start_bound_python(code: str, arguments: Sequence[str], **options: Any) -> s
 
     The code finds the `arguments` in `sys.argv[1:]`, and its pipes at the process's `stdin` and `stdout`.
     """
-    flags = ["-I", "-S", "-X", f"utf8={sys.flags.utf8_mode}"]
+    # File names are UTF-8 in all of our processes, whatever the locale says.
+    flags = ["-I", "-S", "-X", "utf8"]
     preamble, parent = ("import sys\n", []) if sys.platform != "linux" else (_DIE_WITH_PARENT, [str(os.getpid())])
     # The first argument becomes the program's name, as in any other program.
     command = [sys.executable, *flags, "-c", preamble + code, *parent, "-", *arguments]

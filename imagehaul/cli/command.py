@@ -18,6 +18,7 @@ from cyclopts import App, CycloptsError, Parameter
 from pydantic import BaseModel, Field, create_model
 
 from imagehaul.cli.options import open_store, require_api, resolve, runs_as_flow
+from imagehaul.cli.surroundings import settle
 from imagehaul.errors import HaulError, SettingsError
 from imagehaul.records import Request, locations
 from imagehaul.settings import Settings
@@ -349,6 +350,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     tokens = _join_switches(sys.argv[1:] if arguments is None else arguments)
     try:
+        if arguments is None:
+            settle()
         status = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         return _fail(f"{error}\nSee `imagehaul --help`.", 2, tokens)

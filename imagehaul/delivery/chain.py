@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from imagehaul.annotations.registry import may_tell_of_images
 from imagehaul.delivery.batch_threads import RunBatches
@@ -23,6 +22,7 @@ from imagehaul.delivery.recipes import wanted_of
 from imagehaul.delivery.run import Run
 from imagehaul.delivery.runners.registry import open_runner
 from imagehaul.delivery.runners.runner import OpenRunner
+from imagehaul.delivery.scratch import scratch_folder
 from imagehaul.delivery.source_memory import StoredMemory
 from imagehaul.delivery.stages import (
     ANNOTATIONS,
@@ -88,7 +88,7 @@ def _begin(request: Request, settings: Settings, store: Store, progress: Progres
     layout = Layout.of(settings.remote_save, request.dataset)
     options = replace(settings.source_options(), column=request.column, source_store=request.source_store)
     described = describe_source(request.source, options, settings.scratch, request.source_type)
-    scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imagehaul-", dir=settings.scratch or None)))
+    scratch = stack.enter_context(scratch_folder(settings))
     catalog = Catalog(scratch)
     stack.callback(catalog.close)
     tools = SourceTools(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from imagehaul.delivery.batch_threads import RunBatches
 from imagehaul.delivery.chain import deliver, in_words
+from imagehaul.delivery.scratch import scratch_folder
 from imagehaul.delivery.summary import Summary
 from imagehaul.delivery.verification import Verification, verify
 from imagehaul.errors import HaulError
@@ -39,10 +39,10 @@ def verify_and_repair(
     layout, source = Layout.of(settings.remote_save, dataset), source_store(settings.source_options(), store)
     with (
         in_words("verify", settings, store),
-        tempfile.TemporaryDirectory(prefix="imagehaul-", dir=settings.scratch or None) as scratch,
+        scratch_folder(settings) as scratch,
     ):
-        (Path(scratch) / "before").mkdir()
-        found = verify(store, layout, content, settings.transfer_workers, Path(scratch) / "before", progress, source)
+        (scratch / "before").mkdir()
+        found = verify(store, layout, content, settings.transfer_workers, scratch / "before", progress, source)
         if not repair or found.exit_status == 0:
             return _kept(found, findings), None
         progress.say(f"{found.headline}. Sending again from {repair}.")

@@ -14,8 +14,18 @@ from typing import IO, cast
 
 from imagehaul.records import Picture, PictureJob, RenderOptions
 
-_KEPT_VARIABLES = ("LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH")
-"""How file names are spelt, and where libraries lie. Keys to a store are nothing that a decoder needs."""
+_KEPT_VARIABLES = ("LD_LIBRARY_PATH",)
+"""Where libraries lie. Keys to a store are nothing that a decoder needs."""
+_DECODERS_DEATHS = {
+    -signal.SIGSEGV,
+    -signal.SIGBUS,
+    -signal.SIGABRT,
+    -signal.SIGILL,
+    -signal.SIGFPE,
+    -signal.SIGTRAP,
+    -signal.SIGSYS,
+}
+"""What a process ends with that did something wrong. Other signals come from outside."""
 
 KEPT_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(128 * 2**20), "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20)}
 """Bytes that the allocator holds on to from picture to picture, instead of asking the kernel for them each time.
@@ -30,7 +40,7 @@ _START = "import sys; sys.path[:] = sys.argv[2:]; from imagehaul.rendering.worke
 
 
 class WorkerDiedError(Exception):
-    """`code` and `message`: what this means for the picture that was worked on, where it is the picture's fault."""
+    """`code` and `message`: what this means for the picture that was worked on."""
 
     def __init__(self, exit_code: int, last_words: str = "") -> None:
         self.last_words = last_words
@@ -40,10 +50,11 @@ class WorkerDiedError(Exception):
         elif exit_code == -signal.SIGKILL:
             # Decoders do not do this; systems do when memory runs out.
             self.code, self.message = "MEMORY_LIMIT", "The system killed the work on the picture, perhaps for memory."
-        elif exit_code < 0:
+        elif exit_code in _DECODERS_DEATHS:
             self.code, self.message = "DECODER_CRASHED", f"The decoder died: {signal.strsignal(-exit_code)}."
         else:
-            self.code, self.message = "DECODER_CRASHED", f"The worker ended with exit status {exit_code}."
+            how = f"by {signal.strsignal(-exit_code)}" if exit_code < 0 else f"with exit status {exit_code}"
+            self.code, self.message = "RENDERING_FAILED", f"The rendering process ended {how}."
         super().__init__(self.message)
 
 
@@ -60,7 +71,7 @@ class RenderProcess:
         theirs, self._lifeline = os.pipe()
         here = str(Path(__file__).parents[2])
         path = [entry for entry in sys.path if entry]
-        flags = ["-I", "-S", "-W", "ignore", "-X", f"utf8={sys.flags.utf8_mode}"]
+        flags = ["-I", "-S", "-W", "ignore", "-X", "utf8"]
         try:
             self._process = subprocess.Popen(
                 [sys.executable, *flags, "-c", _START, str(theirs), *path, here],

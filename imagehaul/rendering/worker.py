@@ -15,8 +15,9 @@ import signal
 from pathlib import Path
 from typing import BinaryIO
 
-from imagehaul.records import PictureJob, RenderOptions
+from imagehaul.records import Picture, PictureJob, RenderOptions
 from imagehaul.rendering.render import fingerprint, render
+from imagehaul.text import legible
 
 SLOWEST_DISK = 10_000_000
 """Bytes a second: a large file has as many more seconds than the limit says as it takes to read it this slowly."""
@@ -41,11 +42,20 @@ def main(lifeline: int) -> None:
                 jobs, decode = pickle.load(requests)
                 for job in jobs:
                     signal.setitimer(signal.ITIMER_REAL, options.picture_seconds + job.size / SLOWEST_DISK)
-                    picture = render(job, options) if decode else fingerprint(job)
+                    picture = _looked_at(job, options, decode)
                     signal.setitimer(signal.ITIMER_REAL, 0)
                     _answer(answers, picture)
     # Without the interpreter's tidying up, which takes as long as its start.
     os._exit(0)
+
+
+def _looked_at(job: PictureJob, options: RenderOptions, decode: bool) -> Picture:
+    """What goes wrong here besides the picture itself is our own fault, and no reason to reject it."""
+    try:
+        return render(job, options) if decode else fingerprint(job)
+    except Exception as error:
+        said = legible(f"{type(error).__name__}: {error}")
+        return Picture(None, code="RENDERING_FAILED", message=f"The rendering process failed: {said[:200]}")
 
 
 def _answer(answers: BinaryIO, message: object) -> None:

@@ -20,9 +20,11 @@ import psutil
 import pytest
 from PIL import Image
 
-from imagehaul.errors import HaulError
+from imagehaul.errors import Code, HaulError, Trait
 from imagehaul.records import Box, Crop, Picture, PictureJob, RenderOptions
+from imagehaul.rendering import worker as worker_module
 from imagehaul.rendering.pool import RenderPool
+from imagehaul.rendering.process import WorkerDiedError
 from tests.support.pictures import UPRIGHT, job, quadrants, saved, seen
 
 
@@ -146,9 +148,9 @@ def test_a_worker_that_somebody_kills_costs_no_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kill", "code"), [(signal.SIGSEGV, "DECODER_CRASHED"), (signal.SIGABRT, "DECODER_CRASHED"), (9, "MEMORY_LIMIT")]
+    ("kill", "code"), [(signal.SIGSEGV, "DECODER_CRASHED"), (9, "MEMORY_LIMIT"), (signal.SIGHUP, "RENDERING_FAILED")]
 )
-def test_a_picture_on_which_two_workers_died_is_to_blame(tmp_path: Path, kill: int, code: str) -> None:
+def test_a_picture_on_which_two_workers_died_is_told_by_how_they_died(tmp_path: Path, kill: int, code: str) -> None:
     good = thumbnails(tmp_path, 4)
     hostile = replace(endless(tmp_path), size=0)
     stop = threading.Event()
@@ -173,6 +175,40 @@ def test_a_picture_on_which_two_workers_died_is_to_blame(tmp_path: Path, kill: i
             killer.join()
     assert [picture.code for picture in pictures] == ["", "", code, "", ""]
     assert pictures[2].message
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (-signal.SIGABRT, "DECODER_CRASHED"),
+        (-signal.SIGBUS, "DECODER_CRASHED"),
+        (-signal.SIGALRM, "TIME_LIMIT"),
+        (-signal.SIGTERM, "RENDERING_FAILED"),
+        (1, "RENDERING_FAILED"),
+    ],
+)
+def test_only_a_decoder_s_own_death_or_a_limit_is_the_picture_s_fault(status: int, code: str) -> None:
+    assert WorkerDiedError(status).code == code
+    assert (Trait.OF_FILE in Code[code].traits) == (code != "RENDERING_FAILED")
+    assert Code.RENDERING_FAILED.retryable
+
+
+def test_an_error_of_our_own_is_not_blamed_on_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(job: PictureJob, options: RenderOptions) -> Picture:
+        raise UnicodeEncodeError("ascii", "\xe4", 0, 1, "ordinal not in range")
+
+    monkeypatch.setattr(worker_module, "render", fail)
+    picture = worker_module._looked_at(thumbnails(tmp_path, 1)[0], RenderOptions(), decode=True)
+    assert (picture.code, picture.facts) == ("RENDERING_FAILED", None)
+    assert "UnicodeEncodeError" in picture.message
+
+
+def test_names_beyond_ascii_are_read_whatever_the_locale_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "C")
+    monkeypatch.setenv("PYTHONUTF8", "0")
+    file = saved(tmp_path / "\u00e4\u65e5\udcff.jpg", quadrants())
+    with RenderPool(RenderOptions(), workers=1) as pool:
+        assert pool.render([job(file, thumbnail=f"{file}.thumbnail")])[0].code == ""
 
 
 def test_a_worker_that_died_while_idle_is_replaced(pool: RenderPool, tmp_path: Path) -> None:

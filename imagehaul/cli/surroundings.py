@@ -1,0 +1,82 @@
+"""What the command makes of the process that it was started in: its streams, and how file names are spelt.
+
+A delivery takes hours. That its own report cannot be written, since a terminal has gone or a disk is full, must neither
+end it nor change its exit status.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from imagehaul.errors import SettingsError
+
+_STANDARD = (0, 1, 2)
+
+
+def settle() -> None:
+    """To be called first. Does not return where Python has to start anew, to read file names as UTF-8.
+
+    Raises `SettingsError` where the working folder is gone.
+    """
+    _open_missing()
+    _spell_names_as_utf8()
+    if os.path.expanduser("~") == "~":  # noqa: PTH111 - pathlib's raises
+        os.environ["HOME"] = "/"  # as container engines do for a user that has no entry in passwd
+    sys.stdout = _forgiving(sys.stdout, 1)
+    sys.stderr = _forgiving(sys.stderr, 2)
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise SettingsError(
+            f"The working folder cannot be used: {error.strerror}. Change to another folder, and run again."
+        ) from error
+
+
+def _open_missing() -> None:
+    """A descriptor that was closed (`2>&-`) would be given to the next file that is opened, and be written to."""
+    for descriptor in _STANDARD:
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _spell_names_as_utf8() -> None:
+    """Names are bytes in UTF-8, here and in the store. With another locale Python would read them as that one's."""
+    if sys.getfilesystemencoding() == "utf-8" or os.environ.get("PYTHONUTF8") == "1":
+        return
+    os.environ["PYTHONUTF8"] = "1"
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
+class _Forgiving(io.RawIOBase):
+    """Writes what can be written."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def write(self, data: Any) -> int:
+        with suppress(OSError):
+            return os.write(self._descriptor, data)
+        return len(data)
+
+
+def _forgiving(stream: Any, descriptor: int) -> io.TextIOWrapper:
+    """A name that the terminal cannot show is escaped."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    raw = io.BufferedWriter(_Forgiving(descriptor))
+    return io.TextIOWrapper(raw, encoding, errors="backslashreplace", line_buffering=True)
