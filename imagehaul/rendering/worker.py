@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from imagehaul.records import Picture, PictureJob, RenderOptions
 from imagehaul.rendering.render import fingerprint, render
-from imagehaul.text import legible
+from imagehaul.text import printable
 
 SLOWEST_DISK = 10_000_000
 """Bytes a second: a large file has as many more seconds than the limit says as it takes to read it this slowly."""
@@ -54,7 +54,7 @@ def _looked_at(job: PictureJob, options: RenderOptions, decode: bool) -> Picture
     try:
         return render(job, options) if decode else fingerprint(job)
     except Exception as error:
-        said = legible(f"{type(error).__name__}: {error}")
+        said = printable(f"{type(error).__name__}: {error}")
         return Picture(None, code="RENDERING_FAILED", message=f"The rendering process failed: {said[:200]}")
 
 
