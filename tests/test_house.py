@@ -54,3 +54,10 @@ def test_sql_stands_in_the_ledger(file: Path) -> None:
     # A file of COCO annotations is joined in a SQLite of its reader's own: readers know no ledger.
     if file.parent.name != "ledger" and file.name != "coco.py":
         assert [text for text in texts if _SQL.search(text)] == []
+
+
+def test_the_architecture_names_files_that_there_are() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    named = {name.removeprefix("imagehaul/") for name in re.findall(r"`([\w/]+\.py)`", text)}
+    assert len(named) > 30
+    assert {name for name in named if not (ROOT / "imagehaul" / name).is_file()} == set()
