@@ -31,7 +31,8 @@ from imagehaul.ledger.inventory import (
 )
 from imagehaul.ledger.ledger_file import write_ledger
 from imagehaul.ledger.matching import match_annotations
-from imagehaul.ledger.plan import Wanted, make_plan, pack_batch
+from imagehaul.ledger.packing import Packer
+from imagehaul.ledger.plan import Wanted, make_plan
 from imagehaul.ledger.planned import planned_images
 from imagehaul.ledger.proof import collect_outcome, prove
 from imagehaul.ledger.rows import LedgerRow, write_part
@@ -137,8 +138,9 @@ def rerun(count: int, folder: Path) -> dict[str, float]:
     plan = make_plan(catalog, MAPPING, WANTED, 1000, 2)
     stage("plan")
     (folder / "parts").mkdir()
+    packer = Packer(catalog, plan.batches)
     for reference in plan.batches:
-        images = planned_images(pack_batch(catalog, reference))
+        images = planned_images(packer.pack(reference))
         numbers = [int(image.path[-12:-4]) for image in images]
         rows = (row for number in numbers for row in rows_of(number, THIS_RUN, "2" if is_changed(number) else "1"))
         write_part(rows, folder / "parts" / f"{reference.number:05d}.parquet")

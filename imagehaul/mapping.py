@@ -70,7 +70,7 @@ def problem_of(key: str) -> str:
     key = key.removeprefix(IN_PLACE)
     if len(key.encode()) > MAX_KEY_BYTES:
         return Code.KEY_TOO_LONG
-    if any(part in ("", ".", "..") for part in key.split("/")):
+    if not {"", ".", ".."}.isdisjoint(key.split("/")):
         return Code.NAME_UNSUPPORTED
     return ""
 

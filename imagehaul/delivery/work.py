@@ -14,7 +14,8 @@ from imagehaul.delivery.runners.runner import ATTEMPTS, OpenRunner, Runner, Work
 from imagehaul.delivery.staging import Stager
 from imagehaul.errors import StoreError
 from imagehaul.ledger.fence import Fence
-from imagehaul.ledger.plan import Plan, first_of_work, pack_batch
+from imagehaul.ledger.packing import Packer
+from imagehaul.ledger.plan import Plan, first_of_work
 from imagehaul.ledger.planned import planned_images
 from imagehaul.ledger.rows import write_part
 from imagehaul.records import BatchReference
@@ -32,7 +33,7 @@ def work_through(held: Held, plan: Plan, run_batches: RunBatches, open_runner: O
     parts.mkdir()
     context = context_of(held)
     runner = open_runner(run.settings, context, run.store, lambda: _may_send(held), len(plan.batches))
-    gathered = _Gathered(held, context, runner)
+    gathered = _Gathered(held, context, runner, Packer(run.catalog, plan.batches))
     try:
         if held.lease:
             held.lease.on_lost = runner.stop
@@ -87,8 +88,9 @@ def _may_send(held: Held) -> bool:
 class _Gathered:
     """The results of a run's batches, as they come. The leader keeps files and counts, and reads no row."""
 
-    def __init__(self, held: Held, context: BatchContext, runner: Runner) -> None:
+    def __init__(self, held: Held, context: BatchContext, runner: Runner, packer: Packer) -> None:
         self._held = held
+        self._packer = packer
         self._runner = runner
         self._context = context
         self._parts: list[Path] = []
@@ -98,7 +100,7 @@ class _Gathered:
         self._stager = Stager(held.run.source, lambda: self.stopped is not None or not _may_send(held))
 
     def run(self, reference: BatchReference) -> BatchResult:
-        planned = pack_batch(self._held.run.catalog, reference)
+        planned = self._packer.pack(reference)
         job = BatchJob(self._context, reference.number, reference.images, reference.size, planned)
         try:
             with self._stager.staged(reference.number, planned):

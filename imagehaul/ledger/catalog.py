@@ -51,6 +51,8 @@ class Catalog:
                 "memory_limit": MEMORY_LIMIT,
                 "temp_directory": str(folder / "spill"),
                 "threads": 2,
+                # What is packed into the file must be compressed, which is more work than most tables are worth.
+                "checkpoint_threshold": "256MB",
                 # No extension is fetched from the Internet behind the user's back.
                 "autoinstall_known_extensions": False,
             },

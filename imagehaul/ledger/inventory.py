@@ -24,12 +24,14 @@ _KNOWN = "key, size, etag, md5, recipe, run"
 def load_source(catalog: Catalog, files: Iterable[SourceFile], mapping: Mapping) -> int:
     """One row for each entry with an image's suffix, with the name that the mapping gives it."""
 
+    root = mapping.image_root
+
     def rows() -> Iterator[tuple[int, str, int, str, str, str, str, str, str]]:
         for ordinal, file in enumerate(files):
             code, message, name = file.code, file.message, ""
             if not code:
                 name = mapping.path(file.path)
-                key = mapping.image_key(name)
+                key = root + name
                 if code := problem_of(key):
                     message = f"{Code[code].meaning} The key would be {key!r}."
                     name = ""
@@ -83,19 +85,22 @@ def load_listing(catalog: Catalog, objects: Iterable[StoredObject], layout: Layo
     """
     catalog.clear("listing")
 
+    images, thumbnails, crops = layout.images, layout.thumbnails, layout.crops
+
     def rows() -> Iterator[tuple[str, str, str, int, str]]:
         for item in objects:
-            if originals and item.key.startswith(originals):
-                kind, name = "image", item.key.removeprefix(originals)
-            elif item.key.startswith(layout.images):
-                kind, name = "image", item.key.removeprefix(layout.images)
-            elif item.key.startswith(layout.thumbnails):
-                kind, name = "thumbnail", posixpath.splitext(item.key.removeprefix(layout.thumbnails))[0]
-            elif item.key.startswith(layout.crops):
-                kind, name = "crop", posixpath.dirname(item.key.removeprefix(layout.crops))
+            key = item.key
+            if originals and key.startswith(originals):
+                kind, name = "image", key.removeprefix(originals)
+            elif key.startswith(images):
+                kind, name = "image", key.removeprefix(images)
+            elif key.startswith(thumbnails):
+                kind, name = "thumbnail", posixpath.splitext(key.removeprefix(thumbnails))[0]
+            elif key.startswith(crops):
+                kind, name = "crop", posixpath.dirname(key.removeprefix(crops))
             else:
                 continue
-            yield kind, name, item.key, item.size, item.etag
+            yield kind, name, key, item.size, item.etag
 
     return catalog.load("listing", rows())
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from imagehaul.errors import Code, Trait
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.inventory import OK
-from imagehaul.ledger.planned import pack
 from imagehaul.mapping import Mapping
 from imagehaul.records import BatchReference, BoxSpace, PlannedImage, Rerun
 
@@ -271,23 +270,3 @@ def first_of_work(catalog: Catalog) -> PlannedImage | None:
     ):
         return PlannedImage(path, name, size, version, (), (), location)
     return None
-
-
-def pack_batch(catalog: Catalog, reference: BatchReference) -> bytes:
-    """The images of a batch, as `planned_images` reads them. Threads may call it side by side."""
-    span = [reference.first, reference.last]
-    images = catalog.table(
-        "SELECT ordinal, path, name, size, version, location FROM plan "
-        "WHERE decision = 'work' AND ordinal BETWEEN ? AND ? ORDER BY ordinal",
-        span,
-    )
-    boxes = catalog.table(
-        "SELECT image, x, y, width, height, label, fraction FROM work_box WHERE image BETWEEN ? AND ? "
-        "ORDER BY image, ordinal",
-        span,
-    )
-    present = catalog.table(
-        "SELECT image, key, size, etag, md5, known_etag, recipe, run FROM work_present WHERE image BETWEEN ? AND ?",
-        span,
-    )
-    return pack(images, boxes, present)

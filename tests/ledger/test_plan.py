@@ -16,7 +16,8 @@ from imagehaul.errors import Code
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.inventory import load_source
 from imagehaul.ledger.matching import match_annotations
-from imagehaul.ledger.plan import Plan, make_plan, pack_batch
+from imagehaul.ledger.packing import Packer, pack_batch
+from imagehaul.ledger.plan import Plan, make_plan
 from imagehaul.ledger.planned import planned_images
 from imagehaul.records import ExistingObject, SendResult, SourceFile, StoredObject
 from tests.support.simulated import LAYOUT, MAPPING, WANTED, Site, box, ledger_of, md5, said
@@ -429,7 +430,8 @@ def test_every_image_is_in_exactly_one_batch_and_no_batch_is_too_large(
     sizes: list[int], batch_size: int, workers: int, catalog: Catalog
 ) -> None:
     plan = plan_of(catalog, sizes, batch_size, workers)
-    batches = [planned_images(pack_batch(catalog, reference)) for reference in plan.batches]
+    packer = Packer(catalog, plan.batches)
+    batches = [planned_images(packer.pack(reference)) for reference in plan.batches]
     assert [image.path for batch in batches for image in batch] == [f"{n:05}.jpg" for n in range(len(sizes))]
     assert [reference.number for reference in plan.batches] == list(range(1, len(batches) + 1))
     for reference, batch in zip(plan.batches, batches, strict=True):

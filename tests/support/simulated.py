@@ -21,7 +21,8 @@ from imagehaul.ledger.counts import Counts, count_outcome
 from imagehaul.ledger.inventory import EarlierRun, load_listing, load_prior, load_source
 from imagehaul.ledger.ledger_file import write_ledger
 from imagehaul.ledger.matching import match_annotations
-from imagehaul.ledger.plan import Plan, Wanted, make_plan, pack_batch
+from imagehaul.ledger.packing import pack_batch
+from imagehaul.ledger.plan import Plan, Wanted, make_plan
 from imagehaul.ledger.planned import planned_images
 from imagehaul.ledger.proof import collect_outcome, name_changed_sources, prove
 from imagehaul.ledger.rows import LedgerRow, write_part
