@@ -174,11 +174,9 @@ def test_a_person_submits_watches_and_opens_what_the_run_left(
     page.get_by_text(re.compile("Listing|Reading annotations|10 images")).first.wait_for(timeout=120_000)
     ended = wait_for_end(client, run.id)
     page.reload()
-    page.get_by_role("tab", name="Task Runs").wait_for()
-    keep_picture(page, "run")
     page.get_by_role("tab", name="Task Runs").click()
     page.get_by_text("Publication").first.wait_for()
-    keep_picture(page, "stages")
+    keep_picture(page, "run")
     deployed = client.read_deployment_by_name("deliver/minio").parameters["settings"]
     assert ended.parameters["settings"] == deployed, "V2 sends on what it does not show."
     assert ended.name == f"deliver {target.dataset}"

@@ -382,10 +382,10 @@ def test_task_runs_are_few(client: SyncPrefectClient, target: Target, tmp_path: 
     for number in range(1, 600):
         (source / f"{number}.jpg").write_bytes(picture)
     run = here(client, target, source, settings={"batch_size": 10, "skip_image_thumbnail_generation": True})
-    tasks = task_runs_of(client, run.id, 8)
+    tasks = task_runs_of(client, run.id, 9)
     assert "600 delivered" in message(run)
     assert len(tasks) <= 600 / 500 + 30
-    stages = ["Check and lock", "Inventory", "Annotations", "Plan", "Batches", "Proof", "Publication"]
+    stages = ["Check and lock", "Inventory", "Annotations", "Plan", "Batches", "Proof", "Publication", "Asset"]
     in_order = sorted(tasks, key=lambda task: str(task.start_time))
     assert [task.name for task in in_order if "batch " not in task.name and "batches " not in task.name] == stages
     shutil.rmtree(source)
