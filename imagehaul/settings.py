@@ -212,8 +212,8 @@ class Settings(BaseModel):
     sse_kms_key_id: Text = Field(default="", description="Id or ARN of the KMS key. Needs SSE=aws:kms.")
     keep_source_metadata: bool = Field(
         default=True,
-        description="An original that the store copies by itself keeps its source's Cache-Control, Content-Encoding, "
-        "user metadata and tags. CACHE_CONTROL and the other settings win over them.",
+        description="What the store copies by itself keeps its source's Cache-Control, Content-Encoding, user metadata "
+        "and tags. CACHE_CONTROL and the like win.",
     )
     batch_size: int = Field(
         default=1000, ge=1, le=1000, description="The most images in one batch; 256 MB are its other bound."

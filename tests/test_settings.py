@@ -34,6 +34,10 @@ OURS = {
     "EXCLUDE": (),
     "FOLLOW_LINKS": False,
     "COMPARE": "metadata",
+    "IGNORE_CASE": False,
+    "KEEP_SOURCE_METADATA": True,
+    "TASK_RUNNER": "processes",
+    "TASK_RUNNER_ADDRESS": "",
     "SUFFIXES": (),
     "SOURCE_ROOT": "",
     "ORIGINALS": "copy",
@@ -164,7 +168,7 @@ class TestTheModel:
             "sse": "aws:kms",
             "sse_kms_key_id": "arn:aws:kms:eu-west-1:1:key/2",
         }
-        assert dataclasses.asdict(settings(**values).object_options()) == values
+        assert dataclasses.asdict(settings(**values).object_options()) == {**values, "keep_source_metadata": True}
 
     def test_hands_on_what_names_are_made_of(self) -> None:
         layout = Layout("mybucket", "sets/", "birds")
