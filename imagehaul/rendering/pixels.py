@@ -85,13 +85,14 @@ def _from_range(image: Image.Image) -> Image.Image:
 
 def _spread(image: Image.Image, brightest: float | None) -> Image.Image:
     """As L, from black to white. What is no number is black."""
+    numbers = image.convert("I").convert("F") if image.mode.startswith("I;16") else image.convert("F")
     low, high = black_and_white(_sample(image), _nodata(image), brightest)
-    extremes = image.getextrema()
-    if low == high and all(isinstance(value, float | int) and math.isfinite(value) for value in extremes):
-        low, high = extremes  # type: ignore[assignment]  # a dot that the choice of pixels missed
+    if low == high:  # perhaps a dot that the choice of pixels missed
+        least, most = numbers.getextrema()
+        if isinstance(least, float) and isinstance(most, float) and math.isfinite(least) and math.isfinite(most):
+            low, high = least, most
     scale = 255 / (high - low) if high > low else 0.0
     # In floats also for whole numbers: `I` would overflow on its way.
-    numbers = image.convert("I").convert("F") if image.mode.startswith("I;16") else image.convert("F")
     levels = numbers.point(lambda value: value * scale + (0.5 - low * scale)).convert("L")
     return _with_black_as_zero(image, levels)
 
