@@ -36,7 +36,7 @@ WhenLocked = Literal["wait", "refuse"]
 class SourceFile:
     """One entry of the source that has an image's suffix.
 
-    `path`: relative to the source, `/` between its parts; bytes that are no UTF-8 are shown as `\\xNN`.
+    `path`: relative to the source, `/` between its parts; bytes that are not UTF-8 are shown as `\\xNN`.
     `size` in bytes. `version`: what changes when the content does, the time of the last change in
     nanoseconds or the ETag. `code` and `message`: set where it cannot be delivered. `location`: where its bytes lie,
     where the path does not say it (a row of a list); it may hold a secret, and is in no ledger and no log.

@@ -118,10 +118,10 @@ def _pairs(file: Path) -> list[tuple[str, Any]]:
         curly = text[error.pos : error.pos + 1] in ("\u201c", "\u201d", "\u201e", "\u2018", "\u2019")
         mend = 'Use straight quotes, "like these".' if curly else "Correct it there."
         raise SettingsError(
-            f"{file} is no JSON: {error.msg}, line {error.lineno}, column {error.colno}. {mend}"
+            f"{file} is not valid JSON: {error.msg}, line {error.lineno}, column {error.colno}. {mend}"
         ) from None
     except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{file} is no JSON that can be read: {error}.") from None
+        raise SettingsError(f"{file} is not valid JSON that can be read: {error}.") from None
     return pairs
 
 

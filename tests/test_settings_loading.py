@@ -135,15 +135,15 @@ class TestBadFiles:
     @pytest.mark.parametrize(
         ("text", "words"),
         [
-            ('{"WORKERS": 1,\n "SSE": }', "is no JSON: Expecting value, line 2, column 9."),
+            ('{"WORKERS": 1,\n "SSE": }', "is not valid JSON: Expecting value, line 2, column 9."),
             ("{“WORKERS”: 1}", 'line 1, column 2. Use straight quotes, "like these".'),
-            ("", "is no JSON: Expecting value, line 1, column 1."),
+            ("", "is not valid JSON: Expecting value, line 1, column 1."),
             ("[1, 2]", "must hold one JSON object"),
             ('"WORKERS"', "must hold one JSON object"),
             ('{"WORKERS": 1, "workers": 2}', "gives WORKERS twice, 1 and 2: keep one."),
             ('{"WORKERS": 1, "WORKERS": 2}', "gives WORKERS twice"),
-            ('{"a": ' + "[" * 100_000, "is no JSON that can be read"),
-            ('{"WORKERS": ' + "1" * 5000 + "}", "is no JSON that can be read"),
+            ('{"a": ' + "[" * 100_000, "is not valid JSON that can be read"),
+            ('{"WORKERS": ' + "1" * 5000 + "}", "is not valid JSON that can be read"),
         ],
     )
     def test_the_message_says_what_is_wrong_and_where(self, tmp_path: Path, text: str, words: str) -> None:

@@ -82,7 +82,7 @@ def read(location: Location) -> tuple[str, Items]:
 
 
 def _read(location: Location) -> Items:
-    """Raises AnnotationError, with line and byte, where the file is no JSON; and where it is no COCO."""
+    """Raises AnnotationError, with line and byte, where the file is not valid JSON; and where it is no COCO."""
     path, shown, scratch = location.path, location.shown, location.scratch
     try:
         with (

@@ -62,7 +62,7 @@ def _records(path: Path, shown: str) -> Iterator[tuple[int, list[str]]]:
                 ) from error
     except UnicodeDecodeError as error:
         line, mark = _bad_line(path)
-        encoding = "UTF-16" if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "no UTF-8"
+        encoding = "UTF-16" if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "not UTF-8"
         raise AnnotationError(f"{shown}, line {line}: the text is {encoding}.\nSave it as UTF-8.") from error
     except OSError as error:
         raise AnnotationError(f"{shown}: cannot be read: {error.strerror}.") from error
@@ -79,7 +79,7 @@ def _lines(file: TextIO, shown: str) -> Iterator[str]:
 
 
 def _bad_line(path: Path) -> tuple[int, bytes]:
-    """The first line that is no UTF-8, and the file's first two bytes."""
+    """The first line that is not UTF-8, and the file's first two bytes."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     line, mark = 1, b""
     with path.open("rb") as file:

@@ -86,7 +86,7 @@ def _as_empty(found: re.Match[bytes]) -> bytes:
 
 
 def _position(path: Path, careful: int) -> tuple[int, int]:
-    """Byte (from 1) and line of the first thing that is no JSON."""
+    """Byte (from 1) and line of the first thing that is not valid JSON."""
     import ijson
 
     with path.open("rb") as file:

@@ -42,7 +42,7 @@ class Tally:
 
 
 def load_expected(catalog: Catalog, ledger: str, files: Iterable[Path]) -> None:
-    """Fills `expected`. `ledger`: the URI that the files come from. Raises `StoreError` where they are no ledger."""
+    """Fills `expected`. `ledger`: the URI that the files come from. Raises `StoreError` where they are not a ledger."""
     try:
         catalog.fill(
             "expected",

@@ -115,7 +115,7 @@ class EarlierRun:
 
 
 def load_prior(catalog: Catalog, runs: Iterable[EarlierRun]) -> None:
-    """Fills `prior`, `known` and `published`. Raises `StoreError` where a run's files are no ledger."""
+    """Fills `prior`, `known` and `published`. Raises `StoreError` where a run's files are not a ledger."""
     names = ", ".join(COLUMNS)
     for earlier in sorted(runs, key=lambda item: item.run, reverse=True):
         if not earlier.files:

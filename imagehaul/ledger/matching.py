@@ -21,7 +21,7 @@ class Matches:
     """Counts of statements, but for `images`: those that at least one is about.
 
     `unknown`: no image of the delivery has that name; `ambiguous`: several have. With examples, as reference and
-    origin. `unusable`: boxes with no area or with coordinates that are no finite numbers, which no export can show.
+    origin. `unusable`: boxes with no area or with coordinates that are not finite numbers, which no export can show.
     `respelled`: (way, references, an example) for each way of writing that was understood; `guessed`: references that
     were understood by their base name alone, and an example. `torn`: images that two splits claim, and an example.
     `outspoken`: images of which several rows of metadata say different things, and an example.

@@ -76,7 +76,7 @@ def read_current(client: S3Client, layout: Layout) -> Current | None:
             etag=answer["ETag"],
         )
     except orjson.JSONDecodeError as error:
-        raise _foreign(layout, "it is no JSON") from error
+        raise _foreign(layout, "it is not valid JSON") from error
     except KeyError as error:
         raise _foreign(layout, f"it does not say {error}") from error
     except (TypeError, ValueError) as error:

@@ -23,7 +23,7 @@ def region_of(box: Box, size: Size, margin: int) -> Region:
     pixels = box.in_pixels(width, height)
     left, top, right, bottom = pixels.x, pixels.y, pixels.x + pixels.width, pixels.y + pixels.height
     if not (isfinite(left) and isfinite(top) and isfinite(right) and isfinite(bottom)):
-        raise PictureError("BOX_NOT_A_NUMBER", f"The box has a coordinate that is no finite number: {_shown(box)}.")
+        raise PictureError("BOX_NOT_A_NUMBER", f"The box has a coordinate that is not a finite number: {_shown(box)}.")
     if pixels.width <= 0 or pixels.height <= 0:
         raise PictureError("BOX_EMPTY", f"The box has no area: {_shown(box)}.")
     if left >= width or top >= height or right <= 0 or bottom <= 0:

@@ -24,7 +24,7 @@ from imagehaul.store.explanations import Verb, explain, words_of
 _PROGRESS_BYTES = 1024 * 1024
 MOST_DENIED = 1_000
 """Objects in a row, over all batches: a policy that denies a prefix costs the rest of a run nothing, and keys that
-are denied everything do not knock ten million times."""
+are denied everything do not ask ten million times."""
 
 
 class Keyed(Protocol):

@@ -344,7 +344,7 @@ def test_wrong_columns_are_named_with_the_expected_ones(tmp_path: Path, name: st
     ("content", "message"),
     [
         ((HEADER + "a.jpg,1,2,3,4,cat\n").encode("utf-16"), r"line 1: the text is UTF-16\.\nSave it as UTF-8\."),
-        ((HEADER + "a.jpg,1,2,3,4,gr\xfcn\n").encode("latin-1"), r"line 2: the text is no UTF-8\."),
+        ((HEADER + "a.jpg,1,2,3,4,gr\xfcn\n").encode("latin-1"), r"line 2: the text is not UTF-8\."),
         (HEADER + 'a.jpg,1,2,3,4,cat\nb.jpg,1,2,3,4,"cat\nc.jpg\n', r"line 3: not valid CSV: .*quotation mark"),
         (HEADER + "x" * 2**20 + "\n", r"line 2: longer than 1 MiB, which is no row of a table\."),
     ],

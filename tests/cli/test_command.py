@@ -163,7 +163,7 @@ def test_keys_of_the_vl_folder_are_used(
     ("arguments", "status", "words"),
     [
         (["deliver", "/nowhere/at/all", "--dataset", "cli"], 1, "/nowhere/at/all"),
-        (["deliver", "http://example.com/", "--dataset", "cli"], 1, "s3://bucket/prefix"),
+        (["deliver", "http://example.com/", "--dataset", "cli"], 1, "address on the web"),
         (["deliver", ".", "--dataset", "a/b"], 2, "letters, digits"),
         (["deliver", "."], 2, "--dataset"),
         (["deliver", ".", "--dataset", "cli", "--unknown-flag", "1"], 2, "--unknown-flag"),

@@ -82,7 +82,7 @@ class Machine:
         return Ended(done.returncode, done.stdout, done.stderr)
 
     def processes(self) -> list[psutil.Process]:
-        """What runs in this home, and what that has started. One that is dead and not yet buried has no home."""
+        """What runs in this home, and what that has started. One that is dead and not yet waited for has no home."""
         found: dict[int, psutil.Process] = {}
         for process in psutil.process_iter():
             try:
