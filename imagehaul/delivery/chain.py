@@ -36,6 +36,7 @@ from imagehaul.delivery.stages import (
     Stages,
     plainly,
 )
+from imagehaul.delivery.staging import refuse_elsewhere
 from imagehaul.delivery.summary import Summary
 from imagehaul.delivery.work import work_through
 from imagehaul.errors import HaulError, SettingsError
@@ -99,13 +100,15 @@ def _begin(request: Request, settings: Settings, store: Store, progress: Progres
         memory=StoredMemory(store, layout, settings.object_options(), writes=not request.dry_run),
         tells_of_images=may_tell_of_images,
     )
+    source = open_source(described, tools)
+    refuse_elsewhere(source, settings.task_runner)
     return Run(
         name=new_run_name(),
         request=request,
         settings=settings,
         store=store,
         described=described,
-        source=open_source(described, tools),
+        source=source,
         layout=layout,
         mapping=replace(settings.mapping(layout), originals=originals_in_place(settings, described)),
         wanted=wanted_of(request, settings),

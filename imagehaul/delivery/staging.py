@@ -10,9 +10,18 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from imagehaul.errors import HaulError
+from imagehaul.errors import HaulError, SettingsError
 from imagehaul.ledger.planned import planned_images
 from imagehaul.sources.source import Source, Staging
+
+
+def refuse_elsewhere(source: Source, task_runner: str) -> None:
+    """What one reader lays out lies on this machine. Raises `SettingsError` where batches run on others."""
+    if task_runner != "processes" and isinstance(source, Staging) and source.is_sequential:
+        raise SettingsError(
+            f"TASK_RUNNER={task_runner} cannot go with an archive that is compressed as a whole: one reader on this "
+            "machine has to unpack it. Take TASK_RUNNER=processes, or pack it as .zip or .tar."
+        )
 
 
 class Stager:

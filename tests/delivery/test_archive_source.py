@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from imagehaul.errors import SettingsError
 from imagehaul.store.endpoint import Store
 from tests.sources.test_archive import pack
 from tests.support.delivering import Target, draw
@@ -66,3 +67,10 @@ def test_members_of_one_name_are_rejected_and_told(tmp_path: Path, store: Store,
     summary = target.deliver(tmp_path / "set.tar", settings={"max_rejected": 0.5})
     assert (summary.counts.delivered, summary.counts.rejected) == (1, 1)
     assert [problem.code for problem in summary.problems] == ["DUPLICATE_NAME"]
+
+
+def test_what_one_reader_lays_out_goes_to_no_other_machine(tmp_path: Path, store: Store, bucket: str) -> None:
+    target = Target(store, bucket)
+    pack(tmp_path / "set.tar.gz", {"a.jpg": b"x"})
+    with pytest.raises(SettingsError, match="TASK_RUNNER=dask cannot go with an archive"):
+        target.deliver(tmp_path / "set.tar.gz", settings={"task_runner": "dask"})
