@@ -27,6 +27,10 @@ _COPY_PART = 512 * 1024**2
 _KEPT = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "Metadata")
 """What an object keeps of its source where the settings say nothing else. Its content type is what its bytes are."""
 
+_WITH_TAGS: dict[str, Any] = {"TaggingDirective": "COPY"}
+_WITHOUT_TAGS: dict[str, Any] = {"TaggingDirective": "REPLACE", "Tagging": ""}
+"""Said outright: where nothing is said, AWS copies the tags, and refuses keys that may not read them."""
+
 
 @dataclass(frozen=True)
 class Copier:
@@ -86,19 +90,24 @@ class Copier:
         if item.size > self.largest:
             return self._copy_in_parts(client, item, {**described, **self._tags(client, item)}, source, monitor)
         request: dict[str, Any] = {**described, **source, "MetadataDirective": "REPLACE"}
-        if self.options.keep_source_metadata and not self._tags_refused.is_set():
+        refused: Exception | None = None
+        for tagging in self._taggings():
             try:
-                client.copy_object(**request, TaggingDirective="COPY")
-                return SendResult(item.key, "sent")
+                client.copy_object(**request, **tagging)
+                break
             except client.exceptions.ClientError as error:
-                if classify(error).code not in (Code.ACCESS_DENIED, Code.STORE_REFUSED):
+                if not tagging or classify(error).code not in (Code.ACCESS_DENIED, Code.STORE_REFUSED):
                     raise
                 refused = error
-            client.copy_object(**request, TaggingDirective="REPLACE", Tagging="")
+        if refused:
             self._say_tags_refused(refused)
-        else:
-            client.copy_object(**request)
         return SendResult(item.key, "sent")
+
+    def _taggings(self) -> tuple[dict[str, Any], ...]:
+        """What is tried one after the other: with the source's tags, without them, and where a store knows no tags."""
+        if not self.options.keep_source_metadata:
+            return ({},)
+        return (_WITHOUT_TAGS, {}) if self._tags_refused.is_set() else (_WITH_TAGS, _WITHOUT_TAGS, {})
 
     def _tags(self, client: S3Client, item: Copy) -> dict[str, str]:
         """For a copy in parts, which takes none along by itself."""
