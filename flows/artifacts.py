@@ -125,7 +125,7 @@ def summary_markdown(summary: Summary, settings: Settings | None = None) -> str:
         ]  # fmt: skip
         lines += ["## Rejected and failed", ""]
         lines += [table(("status", "code", "images", "renditions", "example", "what to do"), rows), ""]
-    for title, remarks in (("Warnings", summary.warnings), ("Examples", summary.notes)):
+    for title, remarks in (("Quality", summary.quality), ("Warnings", summary.warnings), ("Examples", summary.notes)):
         if remarks:
             lines += [f"## {title}", "", *(f"- {cell(remark)}" for remark in remarks), ""]
     if settings:

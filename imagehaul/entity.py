@@ -15,6 +15,7 @@ from imagehaul.records import Box
 if TYPE_CHECKING:
     import pyarrow as pa
 
+MEASURES = ("phash", "brightness", "contrast", "sharpness", "entropy")
 _ENCODED = re.compile(r"[^A-Za-z0-9_.~/-]")
 """What a URL does not show as it is; the key of an original that stays where it is has a colon."""
 
@@ -73,6 +74,16 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
+class Issue:
+    """What speaks against an image, such as `blur` or `near_duplicates`. `group_id`: of duplicates, "" for others."""
+
+    kind: str
+    confidence: float
+    group_id: str
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
 class Reject:
     """One image of the source that was not delivered, and why."""
 
@@ -108,6 +119,17 @@ class Entity:
     statements: tuple[Statement, ...]
     split: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+    phash: str = ""
+    brightness: float = 0.0
+    contrast: float = 0.0
+    sharpness: float = 0.0
+    entropy: float = 0.0
+    issues: tuple[Issue, ...] = ()
+
+    @property
+    def measures(self) -> dict[str, Any]:
+        """Empty where the image was not measured."""
+        return {name: getattr(self, name) for name in MEASURES} if self.phash else {}
 
     @property
     def boxes(self) -> list[Statement]:
@@ -126,13 +148,14 @@ class Entity:
 class Images:
     """Some images in a row, as columns: an export that needs no more spares itself a record for each.
 
-    `columns`: those of `Entity` up to `thumbnail_url`, and `split`, by its names. `statements`, `metadata`: by the
-    image's place in the columns; an image that nobody says anything of has none.
+    `columns`: those of `Entity` up to `thumbnail_url`, `split` and measures, by its names. `statements` and so on: by
+    the image's place in the columns; an image that nobody says anything of has none.
     """
 
     columns: pa.Table
     statements: dict[int, tuple[Statement, ...]]
     metadata: dict[int, dict[str, Any]]
+    issues: dict[int, tuple[Issue, ...]] = field(default_factory=dict)
 
     def lists(self, *names: str) -> Iterator[tuple[Any, ...]]:
         """The values of these columns, image by image."""
@@ -142,4 +165,9 @@ class Images:
         names = self.columns.column_names
         for place, row in enumerate(self.lists(*names)):
             about: dict[str, Any] = dict(zip(names, row, strict=True))
-            yield Entity(**about, statements=self.statements.get(place, ()), metadata=self.metadata.get(place, {}))
+            yield Entity(
+                **about,
+                statements=self.statements.get(place, ()),
+                metadata=self.metadata.get(place, {}),
+                issues=self.issues.get(place, ()),
+            )

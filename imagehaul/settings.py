@@ -113,6 +113,18 @@ class Settings(BaseModel):
         default=(),
         description="What is written beside metadata.json and metadata.parquet: formats that other tools load.",
     )
+    quality: Literal["on", "off"] = Field(
+        default="on",
+        description="Measures each thumbnail, and names duplicates and dark, bright, blurred or odd images.",
+    )
+    near_duplicate_bits: int = Field(
+        default=10, ge=0, le=32, description="Of the 128 bits of their hashes, how many two near duplicates differ in."
+    )
+    dark_below: Share = Field(default=0.08, description="An image whose mean brightness, 0 to 1, is below is dark.")
+    bright_above: Share = Field(default=0.92, description="An image whose mean brightness, 0 to 1, is above is bright.")
+    blur_below: Share = Field(
+        default=0.15, description="An image is blurred where its sharpness by its contrast is below. docs/quality.md."
+    )
     include: Globs = Field(
         default=(),
         description="Only images that match one of these globs. '*' stays within a folder, '**/' spans folders; "
@@ -290,6 +302,10 @@ class Settings(BaseModel):
     def _fields_of(self, record: type[RenderOptions | ObjectOptions]) -> dict[str, Any]:
         """Each field of these records has the name of its setting."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(record)}
+
+    @property
+    def measures(self) -> bool:
+        return self.quality == "on"
 
     def mapping(self, layout: Layout) -> Mapping:
         return Mapping(

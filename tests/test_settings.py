@@ -30,6 +30,11 @@ DOCUMENTED = {
 }
 OURS = {
     "EXPORTS": (),
+    "QUALITY": "on",
+    "NEAR_DUPLICATE_BITS": 10,
+    "DARK_BELOW": 0.08,
+    "BRIGHT_ABOVE": 0.92,
+    "BLUR_BELOW": 0.15,
     "INCLUDE": (),
     "EXCLUDE": (),
     "FOLLOW_LINKS": False,
@@ -152,6 +157,7 @@ class TestTheModel:
             "box_space": "stored",
             "pixel_limit": 1000,
             "full_check": True,
+            "quality": "off",
             "picture_seconds": 5.5,
             "picture_memory": 512,
         }

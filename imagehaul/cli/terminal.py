@@ -68,6 +68,8 @@ def print_summary(summary: Summary, console: Console) -> None:
         console.print(Text(f"Published: run {summary.run} is current.", style="bold green"))
     if summary.ledger:
         console.print(Text(f"ledger  {summary.ledger}"))
+    for line in summary.quality:
+        console.print(Text(f"quality {line}"))
     for name, uri in summary.exports.items():
         console.print(Text(f"export  {uri}  ({name})"))
 

@@ -14,6 +14,7 @@ from imagehaul.ledger.counts import pictures_of, problems_of, reasons_of
 from imagehaul.ledger.ledger_file import write_ledger
 from imagehaul.ledger.plan import Plan
 from imagehaul.ledger.publish_checks import fingerprint, refusal, says_something_new, size_mismatches
+from imagehaul.ledger.quality import Thresholds, find_issues
 from imagehaul.ledger.rows import SCHEMA_NUMBER
 from imagehaul.ledger.runs import Current
 from imagehaul.store.explanations import explain
@@ -44,7 +45,7 @@ def publish(ended: Ended) -> Summary:
     run.progress.stage("Writing ledger and export")
     warnings = [*ended.warnings, *_size_warnings(run)]
     refused = refusal(run.catalog, ended.plan, ended.proof.counts, run.settings, run.request.allow_loss, held.current)
-    summary = _summary_of(ended, refused)
+    summary = replace(_summary_of(ended, refused), quality=_look_for_issues(run))
     made_of = fingerprint(run.catalog, run.settings)
     changed = bool(refused) or says_something_new(run.catalog, made_of, held.current)
     try:
@@ -64,6 +65,17 @@ def publish(ended: Ended) -> Summary:
     if summary.published or summary.nothing_changed:
         _tidy(run, until=summary.current_run)
     return replace(summary, **_times(ended))
+
+
+def _look_for_issues(run: Run) -> tuple[str, ...]:
+    settings = run.settings
+    thresholds = Thresholds(
+        settings.near_duplicate_bits, settings.dark_below, settings.bright_above, settings.blur_below
+    )
+    lines = find_issues(run.catalog, thresholds, settings.measures)
+    for line in lines:
+        run.progress.say(f"Quality: {line}.")
+    return lines
 
 
 def _size_warnings(run: Run) -> list[str]:

@@ -47,6 +47,7 @@ class Summary:
     left_out: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     pictures: tuple[str, ...] = ()
+    quality: tuple[str, ...] = ()
     stages: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -96,6 +97,7 @@ class Summary:
                 }
                 for reason in self.reasons
             ],
+            "quality": list(self.quality),
             "warnings": list(self.warnings),
             "left_out": self.left_out,
         }

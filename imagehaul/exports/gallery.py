@@ -32,7 +32,7 @@ class Gallery:
         self._list: list[tuple[Any, ...]] = []
         self._details: list[dict[str, Any]] = []
         self._parts = self._bytes = self._objects = self._captions = 0
-        self._formats, self._splits, self._labels = _Numbered(), _Numbered(), _Numbered()
+        self._formats, self._splits, self._labels, self._issues = _Numbered(), _Numbered(), _Numbered(), _Numbered()
 
     def write(self, entity: Entity) -> None:
         addresses = self._about.addresses
@@ -51,6 +51,7 @@ class Gallery:
                 entity.width,
                 entity.height,
                 entity.size,
+                sum(1 << self._issues.number(issue.kind) for issue in entity.issues),
             )
         )
         self._details.append(self._detail(entity))
@@ -79,6 +80,7 @@ class Gallery:
             "formats": self._formats.counted(),
             "splits": self._splits.counted(),
             "labels": self._labels.counted(),
+            "issues": self._issues.counted(),
             "rejected": rejected,
         }
         self._send("facts.json", orjson.dumps(facts))
@@ -95,6 +97,8 @@ class Gallery:
             "sha256": entity.sha256,
             "space": [entity.box_width, entity.box_height],
             "captions": entity.captions,
+            "metadata": entity.metadata,
+            "measures": entity.measures,
             "boxes": [self._box(said) for said in entity.boxes],
         }
 
@@ -148,4 +152,4 @@ class _Numbered:
 
 
 def _packed(content: Iterable[Any]) -> bytes:
-    return gzip.compress(orjson.dumps(content), 6, mtime=0)
+    return gzip.compress(orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS), 6, mtime=0)

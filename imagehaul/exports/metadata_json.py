@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import orjson
 
-from imagehaul.entity import Images, Statement
+from imagehaul.entity import Images, Issue, Statement
 from imagehaul.exports.export import About, Exported, ExportFiles
 from imagehaul.records import Box
 
@@ -59,7 +60,10 @@ def media_items(images: Images) -> Iterator[dict[str, Any]]:
             "url": url,
             "cluster_id": None,
             "uniqueness_score": None,
-            "metadata_items": [_metadata_item(said, *space) for said in statements],
+            "metadata_items": [
+                *(_metadata_item(said, *space) for said in statements),
+                *(_issue_item(issue) for issue in images.issues.get(place, ())),
+            ],
             # Not in Visual Layer's format, and only where there is something to say.
             **({"split": split} if split else {}),
             **({"metadata": metadata} if metadata else {}),
@@ -79,6 +83,15 @@ def _metadata_item(said: Statement, width: int, height: int) -> dict[str, Any]:
     if said.metadata:
         properties["metadata"] = said.metadata
     return {"type": "object_label", "properties": {**properties, "metadata_items": []}}
+
+
+def _issue_item(issue: Issue) -> dict[str, Any]:
+    properties: dict[str, Any] = {"issue_type": issue.kind, "confidence": round(issue.confidence, 4)}
+    if issue.group_id:
+        properties["issue_type"] = "duplicates"
+        properties["duplicate_group_id"] = str(UUID(issue.group_id))
+        properties["duplicate_threshold"] = round(issue.threshold, 4)
+    return {"type": "issue", "properties": properties}
 
 
 def whole_pixels(box: Box, width: int, height: int) -> list[int]:

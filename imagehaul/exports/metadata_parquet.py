@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from imagehaul.entity import Addresses, Images, Statement
+from imagehaul.entity import MEASURES, Addresses, Images, Statement
 from imagehaul.exports.export import About, Exported, ExportFiles
 from imagehaul.metadata import PREFIX, ColumnType, MetadataColumn
 
@@ -43,6 +43,14 @@ PARQUET_COLUMNS = {
     "box_y": "double",
     "box_width": "double",
     "box_height": "double",
+    "phash": "string",
+    "brightness": "double",
+    "contrast": "double",
+    "sharpness": "double",
+    "entropy": "double",
+    "issues": "list<string>",
+    "exact_duplicate_group": "string",
+    "near_duplicate_group": "string",
 }
 """One row for each image (`entity_type` image) and for each object in it (`object`)."""
 METADATA_TYPES: dict[ColumnType, str] = {
@@ -117,6 +125,13 @@ def _rows_of_images(images: Images, addresses: Addresses, schema: pa.Schema) -> 
         "captions": _texts(images, "caption"),
         "split": _or_null(found["split"]),
     }
+    measured = pc.not_equal(found["phash"], "")
+    columns |= {name: pc.if_else(measured, found[name], None) for name in MEASURES}
+    about = [images.issues.get(place, ()) for place in range(number)]
+    columns["issues"] = pa.array([[issue.kind for issue in issues] for issues in about], pa.list_(pa.string()))
+    for name in ("exact_duplicate", "near_duplicate"):
+        groups = [next((issue.group_id for issue in issues if issue.kind == f"{name}s"), None) for issues in about]
+        columns[f"{name}_group"] = pa.array(groups, pa.string())
     same = ("media_id", "key", "url", "image_url", "format", "content_type", "width", "height", "sha256")
     columns |= {name: found[name] for name in same}
     for field in schema:

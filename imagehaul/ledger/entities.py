@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from imagehaul.entity import Addresses, Images, Reject, Statement
+from imagehaul.entity import Addresses, Images, Issue, Reject, Statement
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.metadata_columns import metadata_columns
 from imagehaul.metadata import MetadataColumn, Place, typed_values
@@ -29,10 +29,14 @@ _IMAGES = """
            CASE WHEN $stored AND i.orientation >= 5 THEN i.height ELSE i.width END AS box_width,
            CASE WHEN $stored AND i.orientation >= 5 THEN i.width ELSE i.height END AS box_height,
            i.size, i.sha256, coalesce(t.key, '') AS thumbnail, coalesce(s.split, '') AS split,
-           coalesce(o.metadata, '') AS metadata
+           coalesce(o.metadata, '') AS metadata, i.phash, i.brightness, i.contrast, i.sharpness, i.entropy, q.issues
     FROM part i LEFT JOIN part t ON t.source_path = i.source_path AND t.kind = 'thumbnail'
     LEFT JOIN image_split s ON s.path = i.source_path
     LEFT JOIN source o ON o.path = i.source_path AND o.metadata <> ''
+    LEFT JOIN (
+        SELECT source_path, list([kind, confidence::VARCHAR, group_id, threshold::VARCHAR] ORDER BY kind) AS issues
+        FROM issue WHERE source_path >= $low AND ($high IS NULL OR source_path < $high) GROUP BY source_path
+    ) q ON q.source_path = i.source_path
     WHERE i.kind = 'image' ORDER BY i.source_path
 """
 # A box without an area is no region that a UX can show: the delivery counts it, and its crop is a rejected row.
@@ -115,7 +119,12 @@ def _found(batch: pa.RecordBatch, addresses: Addresses, columns: Mapping[str, Me
     for name, values in (("url", shown), ("image_url", urls), ("thumbnail_url", thumbnails)):
         table = table.append_column(name, pa.array(values, pa.string()))
     metadata = {number: typed_values(kept, columns) for number, kept in listed if kept}
-    return Images(table.drop_columns("metadata"), {}, metadata)
+    issues = {
+        number: tuple(Issue(kind, float(sure), group, float(limit)) for kind, sure, group, limit in found)
+        for number, found in enumerate(table["issues"].to_pylist())
+        if found
+    }
+    return Images(table.drop_columns(["metadata", "issues"]), {}, metadata, issues)
 
 
 def _without_metadata(

@@ -116,7 +116,8 @@ class EarlierRun:
 
 def load_prior(catalog: Catalog, runs: Iterable[EarlierRun]) -> None:
     """Fills `prior`, `known` and `published`. Raises `StoreError` where a run's files are not a ledger."""
-    names = ", ".join(COLUMNS)
+    # An older version's ledger lacks the newest columns, and a newer one's has more.
+    known = f"COLUMNS('^({'|'.join(COLUMNS)})$')"
     for earlier in sorted(runs, key=lambda item: item.run, reverse=True):
         if not earlier.files:
             continue
@@ -125,7 +126,7 @@ def load_prior(catalog: Catalog, runs: Iterable[EarlierRun]) -> None:
         try:
             # A run that says anything of an image says it of all its objects: older runs are not asked then.
             catalog.execute(
-                f"INSERT INTO prior SELECT {names}, $published FROM {said} "
+                f"INSERT INTO prior BY NAME SELECT {known}, $published AS published FROM {said} "
                 "WHERE NOT EXISTS (SELECT 1 FROM prior later WHERE later.source_path = said.source_path)",
                 {"published": earlier.published, **files},
             )

@@ -41,6 +41,9 @@ def refusal(
     return f"{'; '.join(reasons)}. {still}"
 
 
+_OF_QUALITY = ("quality", "near_duplicate_bits", "dark_below", "bright_above", "blur_below")
+
+
 def fingerprint(catalog: Catalog, settings: Settings) -> str:
     """What an export is made from besides the rows of the ledger: the annotations, and what URLs depend on."""
     said = catalog.one(
@@ -67,6 +70,12 @@ def fingerprint(catalog: Catalog, settings: Settings) -> str:
         settings.makes_thumbnails,
         settings.makes_crops,
         *settings.exports,
+        # Defaults are not named: what an older version published, which knew no measures, is still the same.
+        *(
+            f"{name}={value}"
+            for name in _OF_QUALITY
+            if (value := getattr(settings, name)) != Settings.model_fields[name].default
+        ),
     ]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:32]
 

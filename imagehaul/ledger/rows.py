@@ -33,7 +33,7 @@ class LedgerRow:
     `size`, `md5`, `sha256`, `etag` are the stored object's; `source_size` and `source_version` (time in
     nanoseconds, or ETag) tell whether the source is still the same. `recipe` names the settings that the object's
     bytes and headers depend on. `box_*`: the crop's box as annotated, in pixels; `label` is the box's.
-    `run`: the run that sent the object.
+    `run`: the run that sent the object. `phash` to `entropy`: an image's `records.Quality`, "" and 0 = not measured.
     """
 
     source_path: str
@@ -66,6 +66,11 @@ class LedgerRow:
     label: str = ""
     recipe: str = ""
     run: str = ""
+    phash: str = ""
+    brightness: float = 0.0
+    contrast: float = 0.0
+    sharpness: float = 0.0
+    entropy: float = 0.0
 
     def but(self, **columns: Any) -> LedgerRow:
         """The same row with other values. `dataclasses.replace` takes ten times as long; an object needs three."""
@@ -77,7 +82,8 @@ class LedgerRow:
         return self.but(status=status, code=code, message=message, retryable=Code[code].retryable)
 
     def with_info(self, info: ImageInfo) -> LedgerRow:
-        return self.but(**{name: getattr(info, name) for name in _INFO})
+        measures = vars(info.quality) if info.quality else {}
+        return self.but(**{name: getattr(info, name) for name in _INFO}, **measures)
 
     def with_rendition(self, rendition: Rendition) -> LedgerRow:
         return self.but(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from imagehaul.ledger.rows import COLUMNS
 
-_LEDGER = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+_NOT_KNOWN = {"VARCHAR": "''", "BOOLEAN": "FALSE"}
+_LEDGER = ", ".join(f"{name} {kind} DEFAULT {_NOT_KNOWN.get(kind, '0')}" for name, kind in COLUMNS.items())
 _SOURCE = (
     "ordinal BIGINT, path VARCHAR, size BIGINT, version VARCHAR, code VARCHAR, message VARCHAR, name VARCHAR, "
     "location VARCHAR, metadata VARCHAR"
@@ -93,6 +94,14 @@ TABLES: dict[str, str] = {
     "proven": f"{_LEDGER}, sent BOOLEAN",
     # Images whose source was no longer what it was when the proof looked.
     "moved": "source_path VARCHAR",
+    # -- Quality: see `quality.py`.
+    # What speaks against an image. `group_id`: of duplicates. `confidence` and `threshold`: 0 to 1, or the measure's.
+    "issue": "source_path VARCHAR, kind VARCHAR, confidence DOUBLE, group_id VARCHAR, threshold DOUBLE",
+    # The different perceptual hashes, pairs that differ in few bits, and the smallest id that each is joined with.
+    "hash": "id BIGINT, phash VARCHAR, high UBIGINT, low UBIGINT",
+    "near_pair": "one BIGINT, other BIGINT, bits BIGINT",
+    "hash_group": "id BIGINT, leader BIGINT",
+    "hash_leader": "id BIGINT, leader BIGINT",
     # -- Verification: the published ledger against the store.
     # The ledger's objects. `stands`: it says that the object is there.
     "expected": "key VARCHAR, kind VARCHAR, source_path VARCHAR, size BIGINT, etag VARCHAR, md5 VARCHAR, "

@@ -17,6 +17,7 @@ from imagehaul.rendering.formats import lacks_skill, unsupported
 from imagehaul.rendering.header import OpenPicture, count_frames, open_picture
 from imagehaul.rendering.image_file import PictureError, Source, opened
 from imagehaul.rendering.pixels import eight_bits, encoded, in_srgb, upright
+from imagehaul.rendering.quality import measured
 from imagehaul.rendering.regions import Region, region_of, turned, turned_back
 from imagehaul.rendering.resizing import Part, fitted, shrunk
 from imagehaul.rendering.wholeness import ended_jpeg
@@ -66,7 +67,9 @@ def _render(source: Source, job: PictureJob, options: RenderOptions) -> Picture:
             return Picture(picture.info)
         renditions = tuple(_renditions(picture, job, options))
         checked: Literal["header", "decoded"] = "decoded" if renditions or options.full_check else "header"
-        return Picture(replace(picture.info, frames=count_frames(picture.image), checked=checked), renditions)
+        quality = next((rendition.quality for rendition in renditions if rendition.quality), None)
+        info = replace(picture.info, frames=count_frames(picture.image), checked=checked, quality=quality)
+        return Picture(info, renditions)
     except PictureError as fault:
         return Picture(fault.info or source.info, code=fault.code, message=str(fault))
     except MemoryError:
@@ -104,7 +107,8 @@ def _renditions(picture: OpenPicture, job: PictureJob, options: RenderOptions) -
     if job.thumbnail:
         small = canvas.finished(shrunk(canvas.image, size, within))
         kind = options.thumbnail_format
-        yield _written("thumbnail", job.thumbnail, job.spare, small, kind, options.thumbnail_quality)
+        made = _written("thumbnail", job.thumbnail, job.spare, small, kind, options.thumbnail_quality)
+        yield replace(made, quality=measured(small)) if options.quality == "on" else made
     regions = [_region(crop.box, info, options) for crop in job.crops]
     cut = sum(_area(region) for region in regions if not isinstance(region, PictureError))
     if job.normalized or cut > info.width * info.height:

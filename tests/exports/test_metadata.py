@@ -287,6 +287,8 @@ def test_the_table_has_a_row_for_each_image_and_each_object(catalog: Catalog) ->
         "sha256": "5a",
     }
     no_box = dict.fromkeys(["label", "box_x", "box_y", "box_width", "box_height"])
+    measures = ["phash", "brightness", "contrast", "sharpness", "entropy"]
+    of_the_image |= dict.fromkeys([*measures, "exact_duplicate_group", "near_duplicate_group"]) | {"issues": []}
     assert first == {
         **of_the_image,
         **no_box,
@@ -389,3 +391,29 @@ def test_memory_does_not_grow_with_the_data_set(tmp_path: Path) -> None:
     assert after - before < 150
     content = orjson.loads((tmp_path / "metadata.json").read_bytes())
     assert len(content["media_items"]) == content["info"]["total_media_items"] == 100_000
+
+
+def test_measures_and_issues_stand_in_both(catalog: Catalog) -> None:
+    measures = {"phash": "0f" * 16, "brightness": 0.5, "contrast": 0.2, "sharpness": 9.5, "entropy": 7.0}
+    catalog.append(
+        "issue",
+        "SELECT * FROM (VALUES ('a.jpg', 'blur', 1.0, '', 0.15), "
+        "('a.jpg', 'near_duplicates', 0.95, 'd41d8cd98f00b204e9800998ecf8427e', 0.92)) "
+        "issue(source_path, kind, confidence, group_id, threshold)",
+    )
+    content, (first, second) = read(catalog, [image("a.jpg", **measures), image("b.jpg")])
+    assert {name: first[name] for name in measures} == measures
+    assert (first["issues"], second["issues"]) == (["blur", "near_duplicates"], [])
+    assert first["near_duplicate_group"] == "d41d8cd98f00b204e9800998ecf8427e"
+    assert content["media_items"][0]["metadata_items"] == [
+        {"type": "issue", "properties": {"issue_type": "blur", "confidence": 1.0}},
+        {
+            "type": "issue",
+            "properties": {
+                "issue_type": "duplicates",
+                "confidence": 0.95,
+                "duplicate_group_id": "d41d8cd9-8f00-b204-e980-0998ecf8427e",
+                "duplicate_threshold": 0.92,
+            },
+        },
+    ]

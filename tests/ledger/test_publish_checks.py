@@ -83,3 +83,6 @@ def test_another_export_is_another_publication(catalog: Catalog) -> None:
     some = [SETTINGS.model_copy(update={"exports": names}) for names in ((), ("coco",), ("coco", "csv"))]
     made_of = {fingerprint(catalog, settings) for settings in [*some, SETTINGS]}
     assert len(made_of) == 3
+    changes = ({"quality": "off"}, {"dark_below": 0.1}, {"near_duplicate_bits": 4})
+    made_of |= {fingerprint(catalog, SETTINGS.model_copy(update=change)) for change in changes}
+    assert len(made_of) == 6

@@ -1,0 +1,57 @@
+"""Measures tell a picture that was made worse from the one it was made of, and know it again."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from PIL import Image, ImageEnhance, ImageFilter
+
+from imagehaul.local.scenes import Thing, draw_scene
+from imagehaul.rendering.quality import measured
+
+
+def scene(step: int = 0) -> Image.Image:
+    things = [Thing("boat", 60 + 40 * step, 170, 150), Thing("sun", 330 - 70 * step, 30, 70)]
+    return draw_scene("coast", things).resize((256, 192))
+
+
+def bits_apart(one: Image.Image, other: Image.Image) -> int:
+    return (int(measured(one).phash, 16) ^ int(measured(other).phash, 16)).bit_count()
+
+
+def encoded_again(picture: Image.Image) -> Image.Image:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=40)
+    return Image.open(file)
+
+
+@pytest.mark.parametrize(
+    "change", [encoded_again, lambda it: it.resize((128, 96)), lambda it: ImageEnhance.Brightness(it).enhance(1.1)]
+)
+def test_a_copy_has_nearly_the_same_hash(change) -> None:  # type: ignore[no-untyped-def]
+    assert bits_apart(scene(), change(scene())) <= 10
+
+
+def test_another_picture_has_another_hash() -> None:
+    assert bits_apart(scene(), draw_scene("town", [Thing("house", 40, 110, 160)]).resize((256, 192))) > 20
+
+
+def test_what_is_worse_has_lower_measures() -> None:
+    sound, blurred = measured(scene()), measured(scene().filter(ImageFilter.GaussianBlur(6)))
+    dark = measured(ImageEnhance.Brightness(scene()).enhance(0.1))
+    assert blurred.sharpness < sound.sharpness / 2
+    assert dark.brightness == pytest.approx(sound.brightness / 10, abs=0.01)
+    assert dark.contrast < sound.contrast
+    assert dark.entropy < sound.entropy
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "YCbCr"])
+@pytest.mark.parametrize("size", [(1, 1), (2, 300), (256, 3)])
+def test_every_mode_and_the_smallest_pictures_are_measured(mode: str, size: tuple[int, int]) -> None:
+    blank = measured(Image.new(mode, size))
+    assert (len(blank.phash), blank.contrast, blank.sharpness, blank.entropy) == (32, 0, 0, 0)
+
+
+def test_what_shines_through_is_white() -> None:
+    assert measured(Image.new("RGBA", (9, 9))).brightness == 1
