@@ -52,7 +52,7 @@ class Catalog:
                 "temp_directory": str(folder / "spill"),
                 "threads": 2,
                 # What is packed into the file must be compressed, which is more work than most tables are worth.
-                "checkpoint_threshold": "256MB",
+                "checkpoint_threshold": "64MB",
                 # No extension is fetched from the Internet behind the user's back.
                 "autoinstall_known_extensions": False,
             },
