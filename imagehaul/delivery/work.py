@@ -12,10 +12,10 @@ from imagehaul.delivery.planning import worker_count
 from imagehaul.delivery.run import Held, Run, WorkResult
 from imagehaul.delivery.runners.runner import ATTEMPTS, OpenRunner, Runner, WorkerLostError
 from imagehaul.delivery.staging import Stager
-from imagehaul.errors import StoreError
+from imagehaul.errors import SettingsError, StoreError
 from imagehaul.ledger.fence import Fence
 from imagehaul.ledger.packing import Packer
-from imagehaul.ledger.plan import Plan, first_of_work
+from imagehaul.ledger.plan import Plan, first_of_work, with_secret_address
 from imagehaul.ledger.planned import planned_images
 from imagehaul.ledger.rows import write_part
 from imagehaul.records import BatchReference
@@ -28,6 +28,7 @@ def work_through(held: Held, plan: Plan, run_batches: RunBatches, open_runner: O
     run = held.run
     if not plan.batches:
         return WorkResult()
+    _refuse_secrets_elsewhere(run)
     run.progress.stage(f"Delivering {plan.work:,} images")
     parts = run.scratch / "parts"
     parts.mkdir()
@@ -48,6 +49,17 @@ def work_through(held: Held, plan: Plan, run_batches: RunBatches, open_runner: O
     finally:
         end(runner, held)
     return gathered.result()
+
+
+def _refuse_secrets_elsewhere(run: Run) -> None:
+    """A cluster's scheduler sees what is in a job. Raises `SettingsError`."""
+    if run.settings.task_runner == "processes":
+        return
+    if path := with_secret_address(run.catalog):
+        raise SettingsError(
+            f"The address of {path!r} holds a user or a query, which may be a secret, and the scheduler of "
+            f"TASK_RUNNER={run.settings.task_runner} would see it.\nDeliver this list with TASK_RUNNER=processes."
+        )
 
 
 def end(runner: Runner, held: Held) -> None:

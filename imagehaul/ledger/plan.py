@@ -262,6 +262,16 @@ def _cut(catalog: Catalog, batch_size: int) -> Iterator[BatchReference]:
         yield BatchReference(number, first, last, images, size)
 
 
+def with_secret_address(catalog: Catalog) -> str:
+    """The path of an image to work on whose address may hold a secret (user, password, a query); "" = there is none."""
+    for (path,) in catalog.rows(
+        "SELECT path FROM plan WHERE decision = 'work' AND regexp_matches(location, '^https?://([^/]*@|[^?]*[?])') "
+        "ORDER BY ordinal LIMIT 1"
+    ):
+        return str(path)
+    return ""
+
+
 def first_of_work(catalog: Catalog) -> PlannedImage | None:
     """One image that batches will work on; None where there is nothing to do."""
     columns = "path, name, size, version, location"

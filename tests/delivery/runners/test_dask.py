@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +177,17 @@ def _when(condition: Callable[[], bool], act: Callable[[], Any]) -> threading.Th
     thread = threading.Thread(target=watch)
     thread.start()
     return thread
+
+
+def test_addresses_that_may_hold_a_secret_are_not_given_to_a_scheduler(
+    many: Path, target: Target, tmp_path: Path
+) -> None:
+    rows = tmp_path / "list.txt"
+    settings = {**settings_for("tcp://127.0.0.1:1"), "allow_private_addresses": True}
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(many))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        rows.write_text(f"http://127.0.0.1:{server.server_port}/00.jpg?token=hidden\n")
+        with pytest.raises(HaulError, match="TASK_RUNNER=processes") as refused:
+            target.deliver(rows, settings=settings, open_runner=open_runner)
+        server.shutdown()
+    assert "hidden" not in str(refused.value)
