@@ -21,9 +21,10 @@ class BatchContext:
     """What all batches of a run share.
 
     `software`: the version of the program that leads; a worker of another one refuses. `transfer_workers`: objects
-    that one process sends at the same time. `renderers`: processes that one process renders with. `scratch`: a folder
-    for temporary files, "" = the worker's own temporary folder. `fence`: None where nothing is locked. `probe`: one
-    image that every worker has to find in the source as the plan saw it.
+    that one process sends at the same time. `renderers`: processes that one process renders with. `cores`: of the
+    processor, for one process and what it starts; 0 = all that it may use. `scratch`: a folder for temporary files,
+    "" = the worker's own temporary folder. `fence`: None where nothing is locked. `probe`: one image that every worker
+    has to find in the source as the plan saw it.
     """
 
     run: str
@@ -37,6 +38,7 @@ class BatchContext:
     engine: EngineName
     transfer_workers: int
     renderers: int
+    cores: int
     scratch: str
     fence: Fence | None
     probe: PlannedImage | None = None

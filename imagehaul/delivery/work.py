@@ -87,6 +87,7 @@ def context_of(held: Held) -> BatchContext:
         engine=settings.engine,
         transfer_workers=settings.transfer_workers,
         renderers=worker_count(settings),
+        cores=0,
         scratch=str(run.scratch),
         fence=Fence(held.lease.token, held.lease.seconds) if held.lease else None,
         probe=first_of_work(run.catalog),

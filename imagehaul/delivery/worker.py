@@ -101,6 +101,7 @@ class Worker:
             context.transfer_workers,
             context.objects,
             may_send=may_send,
+            cores=context.cores,
         )
 
     def _look_at_lease(self) -> Callable[[], bool]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from imagehaul.cores import usable_cores
 from imagehaul.records import Copy, EngineName, ObjectOptions, SendResult, Upload
 from imagehaul.store.endpoint import Store
 from imagehaul.store.retry import PATIENCE, Patience, Retry, StallMonitor, within_file_limit
@@ -93,10 +93,12 @@ def choose_engine(
     options: ObjectOptions,
     patience: Patience = PATIENCE,
     may_send: Callable[[], bool] = lambda: True,
+    cores: int = 0,
 ) -> Engine:
     """The engine that is asked for where a working one is found and can reach the store, else boto3.
 
     `workers`: objects that are on their way at the same time, over all batches. `may_send`: asked before each object.
+    `cores`: of the processor, that this process may use; 0 = all that there are for it.
     """
     at_a_time = within_file_limit(max(1, workers // _BATCHES_AT_A_TIME))
     boto3 = Boto3Sender(store, bucket, options, at_a_time)
@@ -117,6 +119,6 @@ def choose_engine(
     except (S5cmdUnusableError, ObstoreUnusableError) as error:
         return Engine("boto3", f"boto3 sends: {error}.", boto3, copier, retry)
     remove_stale_links()
-    processors = max(1, (os.cpu_count() or 1) // _BATCHES_AT_A_TIME)
+    processors = max(1, (cores or usable_cores()) // _BATCHES_AT_A_TIME)
     fast = S5cmdSender(found.binary, store, bucket, options, at_a_time, patience.retries, processors)
     return Engine(engine, f"s5cmd {found.version} sends: {found.binary}.", boto3, copier, retry, fast)

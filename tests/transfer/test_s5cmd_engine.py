@@ -113,11 +113,11 @@ def test_what_it_claims_is_its_word_and_no_proof(store: Store, bucket: str, tmp_
     assert stored(store, bucket) == {}
 
 
-@pytest.mark.parametrize(("processors", "share"), [(8, "4"), (3, "1"), (1, "1"), (None, "1")])
-def test_the_two_that_run_at_a_time_share_the_processors(
-    store: Store, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processors: int | None, share: str
+@pytest.mark.parametrize(("cores", "share"), [(8, "4"), (3, "1"), (1, "1")])
+def test_the_two_that_run_at_a_time_share_the_cores(
+    store: Store, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, share: str
 ) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: processors)
+    monkeypatch.setattr("imagehaul.transfer.engines.usable_cores", lambda: cores)
     told = tmp_path / "told"
     binary = fake(tmp_path, f"open({str(told)!r}, 'w').write(os.environ['GOMAXPROCS']); say_sent('a.jpg')")
 

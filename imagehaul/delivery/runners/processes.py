@@ -20,6 +20,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any, cast
 
 from imagehaul.child_process import start_bound_python
+from imagehaul.cores import usable_cores
 from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult
 from imagehaul.delivery.runners.runner import ATTEMPTS, WorkerLostError
 from imagehaul.errors import HaulError
@@ -148,7 +149,8 @@ class ProcessPool:
 
     def __init__(self, context: BatchContext, store: Store, processes: int) -> None:
         shared = max(1, context.transfer_workers // processes)
-        self._context = replace(context, transfer_workers=shared, renderers=1)
+        cores = max(1, usable_cores() // processes)
+        self._context = replace(context, transfer_workers=shared, renderers=1, cores=cores)
         self._store = store
         self._most = processes
         self.slots = processes * BATCHES_A_PROCESS
