@@ -16,6 +16,9 @@ _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325
 _UNCOMPRESSED_BMP = {0, 3, 6}
 _OS2_BMP = 12
 _END_OF_JPEG = b"\xff\xd9"
+_PROGRESSIVE, _SCAN = 0xC2, 0xDA
+_FRAMES = {0xC0, 0xC1, _PROGRESSIVE}
+_WITHOUT_SEGMENT = {0x00, 0x01, *range(0xD0, 0xDA), 0xFF}
 _FILLERS = (b"", b"\x55" * 64, b"\xaa" * 64)
 _ESSENTIAL = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 
@@ -102,9 +105,43 @@ def ended_jpeg(stream: BinaryIO) -> BytesIO | None:
         plain, *others = (_decoded(data + filler + _END_OF_JPEG) for filler in _FILLERS)
     except Exception:  # as many kinds as decoders have
         return None
-    if any(ImageChops.difference(plain, other).getbbox() for other in others):
+    if any(ImageChops.difference(plain, other).getbbox() for other in others) or not _has_all_scans(data):
         return None
     return BytesIO(data + _END_OF_JPEG)
+
+
+def _has_all_scans(data: bytes) -> bool:
+    """Whether a JPEG that may end between two scans has them all: each bit of each coefficient of each component.
+
+    A progressive file that was cut there shows a whole picture, and a worse one than it had.
+    https://www.w3.org/Graphics/JPEG/itu-t81.pdf, B.2.2, B.2.3 and G.1.1.1
+    """
+    progressive, components = False, b""
+    lowest_bit: dict[tuple[int, int], int] = {}
+    for marker, segment in _segments(data):
+        if marker in _FRAMES:
+            progressive = marker == _PROGRESSIVE
+            components = segment[6::3][: segment[5]]
+        elif marker == _SCAN and segment:
+            count = segment[0]
+            first, last, bits = segment[1 + 2 * count : 4 + 2 * count]
+            for component in segment[1 : 1 + 2 * count : 2]:
+                for coefficient in range(first, last + 1) if progressive else range(64):
+                    lowest_bit[component, coefficient] = bits & 15 if progressive else 0
+    return all(lowest_bit.get((component, coefficient)) == 0 for component in components for coefficient in range(64))
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The markers of a JPEG that have a segment, and these; what is compressed between them is left out."""
+    at = 2
+    while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
+        marker = data[at + 1]
+        if marker in _WITHOUT_SEGMENT:
+            at += 1 if marker == 0xFF else 2
+            continue
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        yield marker, data[at + 4 : at + 2 + length]
+        at += 2 + length
 
 
 def _decoded(data: bytes) -> Image.Image:

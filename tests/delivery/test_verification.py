@@ -19,6 +19,7 @@ from imagehaul.errors import StoreError
 from imagehaul.layout import Layout
 from imagehaul.local.embedded_store import EmbeddedStore
 from imagehaul.store import read_back
+from imagehaul.store.clients import Patience
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
 from tests.support.delivering import Lines, Target, draw
@@ -243,6 +244,7 @@ def test_an_object_that_the_store_lists_and_cannot_give_is_unread_and_the_others
     target: Target, verified: Verify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(read_back, "PAUSES", ())
+    monkeypatch.setattr("imagehaul.store.endpoint.TO_WAIT", Patience(attempts=1, pauses=()))
     ailing = Store(target.store.url, credentials=target.store.credentials, region=f"test-{uuid.uuid4().hex}")
 
     def fail(request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
@@ -250,7 +252,7 @@ def test_an_object_that_the_store_lists_and_cannot_give_is_unread_and_the_others
         raw = Answer(b"<Error><Code>InternalError</Code></Error>")
         return AWSResponse(request.url, 500, {}, raw) if "picture%202.png.jpg" in request.url else None
 
-    ailing.client().meta.events.register("before-send.s3.GetObject", fail)
+    ailing.patient_client().meta.events.register("before-send.s3.GetObject", fail)
     found = verified(target, content=True, store=ailing)
     assert problems(found) == {"unread": ["thumbnails/f/picture 2.png.jpg"]}
     assert (found.proven, found.unread, found.exit_status) == (9, 1, 1)
