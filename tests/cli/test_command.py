@@ -236,7 +236,7 @@ def test_misspelt_annotation_columns_are_named(source: Path, environment: dict[s
 
 def test_no_room_for_scratch_is_told(source: Path, environment: dict[str, str]) -> None:
     done = imagehaul("deliver", source, "--dataset", "cli", "--scratch", "/proc", environment=environment)
-    assert "SCRATCH" in refused(done, 1)
+    assert "SCRATCH" in refused(done, 2)
 
 
 def test_an_error_with_json_is_a_json_line_too(environment: dict[str, str], tmp_path: Path) -> None:
@@ -353,7 +353,7 @@ def test_verify_writes_all_that_it_found_where_it_shows_the_first(
 
 def test_verify_without_room_for_scratch_is_told(environment: dict[str, str]) -> None:
     done = imagehaul("verify", "--dataset", "cli", "--scratch", "/proc", environment=environment)
-    assert "SCRATCH" in refused(done, 1)
+    assert "SCRATCH" in refused(done, 2)
 
 
 def test_verify_of_a_data_set_that_is_not_there_is_told(environment: dict[str, str]) -> None:
