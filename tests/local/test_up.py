@@ -82,8 +82,8 @@ def test_up_delivers_ends_without_an_orphan_keeps_its_state_and_marks_a_run_that
         assert "Stopped. All is kept" in stop(process, signal.SIGINT)
     with up(state) as (process, client):
         assert "0 delivered, 33 unchanged" in outcome(client, submit(client, state))
-        cut_off = submit(client, state, rerun="all", approve=True)
-        wait_for(client, cut_off, lambda found: found.state_name == "Paused")
+        cut_off = submit(client, state, rerun="all")
+        wait_for(client, cut_off, lambda found: found.state is not None and found.state.is_running())
         below = psutil.Process(process.pid).children(recursive=True)
         # As where the machine goes down: nobody is left to tell the server.
         for each in (psutil.Process(process.pid), *below):
