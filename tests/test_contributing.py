@@ -52,7 +52,7 @@ def test_a_new_source_and_a_new_export_are_a_file_and_a_line_each(store: Store, 
             "AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key,
         },
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     said = json.loads(done.stdout.splitlines()[-1])
     assert (said["planned"], said["delivered"]) == (2, 2)
     target, images = (

@@ -199,7 +199,7 @@ def test_an_error_of_our_own_is_not_blamed_on_the_picture(tmp_path: Path, monkey
 
     monkeypatch.setattr(worker_module, "render", fail)
     picture = worker_module._looked_at(thumbnails(tmp_path, 1)[0], RenderOptions(), decode=True)
-    assert (picture.code, picture.facts) == ("RENDERING_FAILED", None)
+    assert (picture.code, picture.info) == ("RENDERING_FAILED", None)
     assert "UnicodeEncodeError" in picture.message
 
 
