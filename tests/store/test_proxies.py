@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imagehaul.records import Engine, ObjectOptions
+from imagehaul.records import EngineName, ObjectOptions
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
 from imagehaul.store.proxies import proxy_for
@@ -54,7 +54,7 @@ def test_lower_case_comes_first_and_a_proxy_for_all_last() -> None:
 
 @pytest.mark.parametrize("engine", ["boto3", "s5cmd", "obstore"])
 def test_every_engine_passes_a_proxy_that_is_excluded_by_host_and_port(
-    engine: Engine, store: Store, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: EngineName, store: Store, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Misbehaving(lambda _: STORED) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.store.url)
