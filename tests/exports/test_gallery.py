@@ -197,6 +197,19 @@ def test_search_filters_and_rejects(catalog: Catalog, tmp_path: Path, browser: B
         expect(page.locator(".tile")).to_contain_text(["UNDECODABLE: <i>It</i> cannot be decoded."])
 
 
+@needs_chromium
+def test_a_click_right_after_typing_is_not_undone_by_it(catalog: Catalog, tmp_path: Path, browser: Browser) -> None:
+    hostile(catalog, tmp_path)
+    with served(tmp_path) as (address, _), shown(browser, address) as page:
+        pictures(page, 4)
+        page.evaluate(
+            "document.getElementById('search').dispatchEvent(new Event('input'));"
+            "document.getElementById('rejected').click()"
+        )
+        page.wait_for_timeout(400)  # longer than the page waits for more to be typed
+        expect(page.locator("#rejected")).to_have_attribute("aria-pressed", "true")
+
+
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
     """100,000 images of which each has a label and a box."""

@@ -316,6 +316,7 @@ function bars(title, id, names) {
 }
 
 function showRejects(on) {
+  clearTimeout(typing); // What was typed last is looked at now, and must not undo a click that came after it.
   rejects = on;
   $("rejected").setAttribute("aria-pressed", String(on));
   find();
