@@ -22,7 +22,8 @@ from pydantic import (
 )
 
 from imagehaul import settings_validators as checks
-from imagehaul.layout import Layout
+from imagehaul.bucket_terms import BucketTerms
+from imagehaul.layout import Layout, split_s3_uri
 from imagehaul.mapping import Mapping
 from imagehaul.records import EngineName, ExportName, ObjectOptions, RenderOptions, SourceOptions
 
@@ -222,6 +223,16 @@ class Settings(BaseModel):
         default="", description="Encryption by the store: AES256 or aws:kms. Not set: as the bucket says."
     )
     sse_kms_key_id: Text = Field(default="", description="Id or ARN of the KMS key. Needs SSE=aws:kms.")
+    request_payer: Literal["", "requester"] = Field(
+        default="",
+        description="requester: these keys pay for each request, as a bucket with requester pays demands. "
+        "Every request says so, to the source's store and to the target's.",
+    )
+    expected_bucket_owner: Annotated[Text, AfterValidator(checks.account)] = Field(
+        default="",
+        description="AWS account, 12 digits, that the buckets written to belong to: every request to them names it, "
+        "and AWS refuses where it is another's.",
+    )
     keep_source_metadata: bool = Field(
         default=True,
         description="What the store copies by itself keeps its source's Cache-Control, Content-Encoding, user metadata "
@@ -283,6 +294,10 @@ class Settings(BaseModel):
 
     def object_options(self) -> ObjectOptions:
         return ObjectOptions(**self._fields_of(ObjectOptions))
+
+    def bucket_terms(self) -> BucketTerms:
+        written = (split_s3_uri(self.remote_save)[0], self.export_entities_result_bucket)
+        return BucketTerms(self.request_payer, self.expected_bucket_owner, tuple(filter(None, written)))
 
     def source_options(self) -> SourceOptions:
         """What the request says besides, such as a list's column, is not in it."""

@@ -136,6 +136,12 @@ def storage_class(value: str) -> str:
     return value
 
 
+def account(value: str) -> str:
+    if not re.fullmatch(r"(\d{12})?", value):
+        raise ValueError("is no AWS account: write its 12 digits, as 123456789012")
+    return value
+
+
 def folder(value: str) -> str:
     if set(value) & set("*?[]"):
         # DuckDB would take them for a pattern.

@@ -68,6 +68,8 @@ OURS = {
     "STORAGE_CLASS": "",
     "SSE": "",
     "SSE_KMS_KEY_ID": "",
+    "REQUEST_PAYER": "",
+    "EXPECTED_BUCKET_OWNER": "",
     "BATCH_SIZE": 1000,
     "WORKERS": 0,
     "TRANSFER_ENGINE": "auto",

@@ -52,7 +52,8 @@ def open_store(settings: Settings, block: str) -> Store:
     if block:
         from imagehaul.blocks.object_store import load_store
 
-        return load_store(block)
+        return load_store(block).under(settings.bucket_terms())
     from imagehaul.store.endpoint import store_from_environment
 
-    return store_from_environment(settings.object_store_url, os.environ, Path.cwd())
+    store = store_from_environment(settings.object_store_url, os.environ, Path.cwd())
+    return store.under(settings.bucket_terms())

@@ -66,6 +66,7 @@ def deliver(
 
     `approve` is shown the plan, and says whether it is carried out.
     """
+    store = store.under(settings.bucket_terms())
     with ExitStack() as stack, in_words("deliver", settings, store):
         stages = Stages(run_stage)
         run = _begin(request, settings, store, progress, stack)

@@ -36,6 +36,7 @@ def verify_and_repair(
 
     Raises HaulError: as `verify` and `deliver` do.
     """
+    store = store.under(settings.bucket_terms())
     layout, source = Layout.of(settings.remote_save, dataset), source_store(settings.source_options(), store)
     with (
         in_words("verify", settings, store),

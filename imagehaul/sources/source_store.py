@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from imagehaul.bucket_terms import BucketTerms
 from imagehaul.records import SourceOptions
 from imagehaul.store.credentials import ProfileKeys
 from imagehaul.store.endpoint import Store
@@ -16,8 +17,9 @@ def source_store(options: SourceOptions, target: Store) -> Store:
 
     Made anew in each process, so that no key travels. Raises SettingsError: the block is not there, or cannot be used.
     """
+    elsewhere = BucketTerms(target.terms.request_payer)  # A bucket of the same name has another owner there.
     if options.source_store:
-        return resolve_store(StoreReference("block", options.source_store))
+        return resolve_store(StoreReference("block", options.source_store, elsewhere))
     said = (
         options.source_object_store_url,
         options.source_aws_profile,
@@ -33,4 +35,5 @@ def source_store(options: SourceOptions, target: Store) -> Store:
         credentials=ProfileKeys(options.source_aws_profile) if options.source_aws_profile else target.credentials,
         ca=options.source_ca_bundle or target.ca,
         reference=None,
+        terms=elsewhere if options.source_object_store_url else target.terms,
     )

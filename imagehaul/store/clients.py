@@ -6,6 +6,8 @@ import logging
 import random
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
+from imagehaul.bucket_terms import BucketTerms
+from imagehaul.store import request_terms
 from imagehaul.store.ca import authority_file
 from imagehaul.store.credentials import RenewableCredentials, isolated_session, isolated_variables, service_descriptions
 from imagehaul.store.errors import classify
@@ -68,6 +70,9 @@ class StoreAddress(Protocol):
     @property
     def ca(self) -> str: ...
 
+    @property
+    def terms(self) -> BucketTerms: ...
+
 
 def boto3_client(store: StoreAddress, credentials: RenewableCredentials, patience: Patience = TO_WORK) -> S3Client:
     import boto3
@@ -79,6 +84,7 @@ def boto3_client(store: StoreAddress, credentials: RenewableCredentials, patienc
         verify=authority_file(store.ca),
         config=Config(**_settings(store, CONNECTIONS, patience)),
     )
+    client.meta.events.register(request_terms.EVENT, request_terms.say_terms(store.terms))
     client.meta.events.register("before-call.s3", _stay_in_region)
     # With "*", so that it comes before botocore's own handler of `before-parse.s3.*`, which parses the whole of a page
     # once more to see whether it is an error.
@@ -159,6 +165,7 @@ def s3fs_filesystem(store: StoreAddress, credentials: RenewableCredentials) -> S
     session = AioSession(session_vars=isolated_variables(AioSession))
     session.register_component("credential_provider", _Given(asynchronous))
     session.register_component("data_loader", service_descriptions())
+    session.register(request_terms.EVENT, request_terms.say_terms(store.terms))
     return S3FileSystem(
         session=session,
         endpoint_url=store.url or None,

@@ -12,11 +12,12 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 
+from imagehaul.bucket_terms import NO_TERMS, BucketTerms
 from imagehaul.errors import Code, HaulError, SettingsError, StoreError
 from imagehaul.store.ca import authority_file
 from imagehaul.store.clients import TO_CHECK, TO_CHECK_AND_WAIT, TO_WAIT, boto3_client, s3fs_filesystem
@@ -52,7 +53,7 @@ class Store:
     """An object store. `url` "" is AWS; `ca` is PEM text, the path of a PEM file, or "" for the system's CAs.
 
     `addressing` "auto": path style at a URL of its own, virtual hosts on AWS. `reference`: how another machine can
-    make the same store without being told the keys; None = it cannot.
+    make the same store without being told the keys; None = it cannot. `terms`: what each request says of its bucket.
     Raises SettingsError for a URL that is none.
     """
 
@@ -62,9 +63,14 @@ class Store:
     credentials: Keys = _MACHINE
     ca: str = field(default="", repr=False)
     reference: StoreReference | None = field(default=None, compare=False)
+    terms: BucketTerms = NO_TERMS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", _checked_url(self.url))
+
+    def under(self, terms: BucketTerms) -> Store:
+        """The same store, each request to which says these terms; on a worker elsewhere too."""
+        return replace(self, terms=terms, reference=self.reference and replace(self.reference, terms=terms))
 
     def client(self) -> S3Client:
         """boto3's client, one for each process; threads share it."""
@@ -116,16 +122,22 @@ class Store:
         """The URL that requests go to, or the like: AWS has one for each bucket."""
         return self.url or f"https://s3.{self.region}.amazonaws.com"
 
-    def s5cmd_endpoint(self) -> list[str]:
-        """The option that goes before s5cmd's command; it uses path style wherever one is given."""
+    def s5cmd_options(self) -> list[str]:
+        """What goes before s5cmd's command: where the store is, and who pays.
+
+        It uses path style wherever a URL is given.
+        """
+        payer = ["--request-payer", self.terms.request_payer] if self.terms.request_payer else []
         if self.url:
-            return ["--endpoint-url", self.url]
+            return [*payer, "--endpoint-url", self.url]
         if self.addressing == "path":
-            return ["--endpoint-url", self.client().meta.endpoint_url]
-        return []
+            return [*payer, "--endpoint-url", self.client().meta.endpoint_url]
+        return payer
 
     def s5cmd_obstacle(self) -> str:
-        """Why s5cmd cannot reach this store; "" where it can."""
+        """Why s5cmd cannot reach this store as it is to be reached; "" where it can."""
+        if self.terms.expected_owner:
+            return "s5cmd has no header for EXPECTED_BUCKET_OWNER"
         if self.url and self.addressing == "virtual":
             return "s5cmd has no virtual-host addressing at a URL of the store's own"
         if is_this_machine(self.endpoint) and proxy_for(self.endpoint):
@@ -157,6 +169,7 @@ class Store:
             try:
                 listing = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
             except ClientError as error:
+                self._refuse_other_owner(error, bucket, prefix, wait, setting)
                 said = classify(error).reported
                 if setting and classify(error).code == Code.BUCKET_MISSING:
                     raise StoreError(
@@ -171,6 +184,17 @@ class Store:
                 raise self._no_store("no XML") from error
             if "Name" not in listing:
                 raise self._no_store("the bucket's name is missing")
+
+    def _refuse_other_owner(self, error: Exception, bucket: str, prefix: str, wait: bool, setting: str) -> None:
+        """Raises SettingsError where the bucket can be listed as long as no owner is asked for, else what that says."""
+        owner = self.terms.expected_owner
+        if bucket not in self.terms.owned or not owner or classify(error).code != Code.ACCESS_DENIED:
+            return
+        self.under(replace(self.terms, expected_owner="")).check(bucket, prefix, wait, setting)
+        raise SettingsError(
+            f"The bucket {bucket!r} does not belong to the account {owner}, as EXPECTED_BUCKET_OWNER says.\n"
+            "Nothing was written. See whose bucket it is before you change the setting."
+        ) from error
 
     def _no_store(self, said: str) -> StoreError:
         """Every S3 server says why it refuses, and gives the bucket's name in a listing."""

@@ -17,6 +17,7 @@ from imagehaul.store.clients import CONNECTIONS, WHO_ASKS, StoreAddress
 from imagehaul.store.credentials import RenewableCredentials
 from imagehaul.store.errors import classify
 from imagehaul.store.proxies import proxies_for
+from imagehaul.store.request_terms import put_headers
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest, AWSResponse
@@ -38,6 +39,7 @@ class PlainPut:
 
         self._base = bucket_url(client, bucket)
         self._region = store.region
+        self._terms = put_headers(store.terms, bucket)
         self._credentials = credentials
         # It says that the body is not signed: its MD5 is, which the store compares.
         self._context = {"client_config": client.meta.config}
@@ -61,7 +63,7 @@ class PlainPut:
         request = AWSRequest(
             "PUT",
             f"{self._base}{quote(key, safe=_AS_BOTOCORE)}",
-            headers={**headers, "User-Agent": WHO_ASKS},
+            headers={**headers, **self._terms, "User-Agent": WHO_ASKS},
             data=body,
         )
         request.context.update(self._context)

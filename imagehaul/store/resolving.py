@@ -18,10 +18,10 @@ so that a worker imports Prefect only where it has to load a block."""
 def resolve_store(reference: StoreReference) -> Store:
     """Raises SettingsError: this process has no keys, no such resolver, or the resolver says why."""
     if reference.kind == "environment":
-        return store_from_environment(reference.name, os.environ, Path.cwd())
+        return store_from_environment(reference.name, os.environ, Path.cwd()).under(reference.terms)
     for entry in entry_points(group=RESOLVERS, name=reference.kind):
         store: Store = entry.load()(reference.name)
-        return store
+        return store.under(reference.terms)
     raise SettingsError(
         f"This worker cannot resolve the store {reference.name!r}: no resolver {reference.kind!r} is installed.\n"
         "Install imagehaul on the worker, in the version of the machine that leads."

@@ -77,6 +77,8 @@ class ObstoreSender:
     def check(self) -> None:
         """Starts it with nothing to send. Raises ObstoreUnusableError where it does not become ready."""
         _, in_host = self.store.address(self.bucket)
+        if self.store.terms.expected_owner:
+            raise ObstoreUnusableError("obstore has no header for EXPECTED_BUCKET_OWNER")
         if in_host and "." in self.bucket:
             raise ObstoreUnusableError("obstore cannot write a bucket with a dot into the host's name")
         report = _Report([])
@@ -126,6 +128,7 @@ class ObstoreSender:
             "virtual_hosted_style_request": str(in_host).lower(),
             "server_side_encryption": options.sse,
             "sse_kms_key_id": options.sse_kms_key_id,
+            "request_payer": "true" if self.store.terms.request_payer else "",
             # Of the signature's own digest SeaweedFS takes no notice.
             "checksum_algorithm": "sha256",
         }

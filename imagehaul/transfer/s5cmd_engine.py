@@ -96,7 +96,7 @@ class S5cmdSender:
         return [
             str(self.binary),
             *("--json", "--log", "info", "--numworkers", str(self.workers), "--retry-count", str(self.retries)),
-            *self.store.s5cmd_endpoint(),
+            *self.store.s5cmd_options(),
             *("cp", "--raw"),
             *(word for option, value in options.items() if value for word in (option, value)),
             f"{links.folder.name}/",

@@ -45,7 +45,7 @@ def list_keys(store: Store, bucket: str, client: str) -> list[str]:
     if client == "s3fs":
         return [path.removeprefix(f"{bucket}/") for path in store.filesystem().ls(bucket, detail=False)]
     done = subprocess.run(
-        [str(S5CMD), "--json", "--retry-count", "0", *store.s5cmd_endpoint(), "ls", f"s3://{bucket}"],
+        [str(S5CMD), "--json", "--retry-count", "0", *store.s5cmd_options(), "ls", f"s3://{bucket}"],
         env=store.environment(),
         capture_output=True,
         text=True,
@@ -359,11 +359,11 @@ def test_s5cmd_gets_all_by_its_environment_and_nothing_of_ours(monkeypatch: pyte
 
 def test_addressing_is_one_for_boto3_and_s5cmd() -> None:
     aws = Store(region="eu-west-1", credentials=KEYS)
-    assert (aws.s5cmd_endpoint(), aws.s5cmd_obstacle()) == ([], "")
+    assert (aws.s5cmd_options(), aws.s5cmd_obstacle()) == ([], "")
     path = replace(aws, addressing="path")
-    assert path.s5cmd_endpoint() == ["--endpoint-url", "https://s3.eu-west-1.amazonaws.com"]
+    assert path.s5cmd_options() == ["--endpoint-url", "https://s3.eu-west-1.amazonaws.com"]
     own = Store(url="http://h:9000", credentials=KEYS)
-    assert (own.s5cmd_endpoint(), own.s5cmd_obstacle()) == (["--endpoint-url", "http://h:9000"], "")
+    assert (own.s5cmd_options(), own.s5cmd_obstacle()) == (["--endpoint-url", "http://h:9000"], "")
     assert "virtual-host" in replace(own, addressing="virtual").s5cmd_obstacle()
 
     def address(store: Store) -> str:

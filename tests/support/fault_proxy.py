@@ -38,7 +38,9 @@ class Exchange:
         self._handler = handler
         self.number = number
         self.method = handler.command
+        self.headers = handler.headers
         parts = urlsplit(handler.path)
+        self.path = parts.path
         self.key = unquote(parts.path).lstrip("/").partition("/")[2]
         self.query = parse_qs(parts.query, keep_blank_values=True)
         self.access_key = handler.headers.get("Authorization", "").partition("Credential=")[2].partition("/")[0]
