@@ -131,6 +131,12 @@ class Code(StrEnum):
         OF_FILE | RETRYABLE,
     )
     LINK_CYCLE = (auto(), "A symbolic link that leads back to itself.", "Remove the link.", OF_FILE | RETRYABLE)
+    PATH_TOO_LONG = (
+        auto(),
+        "The path is longer than this system can open (4,095 bytes on Linux); of a folder, nothing in it is delivered.",
+        "Name a source folder that lies deeper, or shorten the names on the way.",
+        OF_FILE | RETRYABLE,
+    )
     NOT_A_FILE = auto(), "A socket, pipe or device with an image's suffix.", "Remove or rename it.", OF_FILE
     SOURCE_MISSING = (
         auto(),

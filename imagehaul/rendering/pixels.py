@@ -86,18 +86,22 @@ def _from_range(image: Image.Image) -> Image.Image:
 def _spread(image: Image.Image, brightest: float | None) -> Image.Image:
     """As L, from black to white. What is no number is black."""
     numbers = image.convert("I").convert("F") if image.mode.startswith("I;16") else image.convert("F")
-    low, high = black_and_white(_sample(image), _nodata(image), brightest)
+    low, high = black_and_white(sample_of(image), nodata_of(image), brightest)
     if low == high:  # perhaps a dot that the choice of pixels missed
         least, most = numbers.getextrema()
         if isinstance(least, float) and isinstance(most, float) and math.isfinite(least) and math.isfinite(most):
             low, high = least, most
+    return _with_black_as_zero(image, spread_between(numbers, low, high))
+
+
+def spread_between(numbers: Image.Image, low: float, high: float) -> Image.Image:
+    """As L: `low` is black and `high` is white."""
     scale = 255 / (high - low) if high > low else 0.0
     # In floats also for whole numbers: `I` would overflow on its way.
-    levels = numbers.point(lambda value: value * scale + (0.5 - low * scale)).convert("L")
-    return _with_black_as_zero(image, levels)
+    return numbers.convert("F").point(lambda value: value * scale + (0.5 - low * scale)).convert("L")
 
 
-def _sample(image: Image.Image) -> array[float] | array[int]:
+def sample_of(image: Image.Image) -> array[float] | array[int]:
     """The picture's numbers, or an even choice of them: enough for percentiles."""
     if max(image.size) > _SAMPLED:
         image = image.resize((min(image.width, _SAMPLED), min(image.height, _SAMPLED)), Resampling.NEAREST)
@@ -105,7 +109,7 @@ def _sample(image: Image.Image) -> array[float] | array[int]:
     return array("f" if image.mode == "F" else "i", image.tobytes())
 
 
-def _nodata(image: Image.Image) -> float | None:
+def nodata_of(image: Image.Image) -> float | None:
     """https://gdal.org/en/stable/drivers/raster/gtiff.html#nodata-value"""
     text = _tiff_tag(image, _GDAL_NODATA, None)
     try:

@@ -13,6 +13,7 @@ from PIL import Image, ImageFile, JpegImagePlugin
 
 from imagehaul.digests import digest
 from imagehaul.records import Box, ImageInfo, Kind, Picture, PictureJob, RenderOptions, Rendition
+from imagehaul.rendering.deep_colours import lower_bytes, with_all_bits
 from imagehaul.rendering.formats import lacks_skill, unsupported
 from imagehaul.rendering.header import OpenPicture, count_frames, open_picture
 from imagehaul.rendering.image_file import PictureError, Source, opened
@@ -65,7 +66,7 @@ def _render(source: Source, job: PictureJob, options: RenderOptions) -> Picture:
             return Picture(picture.info, code="PIXEL_LIMIT", message=_too_large(picture.info, options))
         if job.partial:
             return Picture(picture.info)
-        renditions = tuple(_renditions(picture, job, options))
+        renditions = tuple(_renditions(picture, source, job, options))
         checked: Literal["header", "decoded"] = "decoded" if renditions or options.full_check else "header"
         quality = next((rendition.quality for rendition in renditions if rendition.quality), None)
         info = replace(picture.info, frames=count_frames(picture.image), checked=checked, quality=quality)
@@ -91,19 +92,21 @@ def _render(source: Source, job: PictureJob, options: RenderOptions) -> Picture:
         return Picture(source.info, code="UNDECODABLE", message=f"It cannot be decoded: {_line(error)}.")
 
 
-def _renditions(picture: OpenPicture, job: PictureJob, options: RenderOptions) -> Iterator[Rendition]:
+def _renditions(picture: OpenPicture, source: Source, job: PictureJob, options: RenderOptions) -> Iterator[Rendition]:
     image, info = picture.image, picture.info
     if not (job.thumbnail or job.normalized or job.crops or options.full_check):
         return
     size = fitted(image.size, options.thumbnail_size)
     within = None
+    lower = lower_bytes(image)
     if job.normalized or job.crops:
         _load(image)
     else:
         within = _load_small(image, size if job.thumbnail else (1, 1))
     if not (job.thumbnail or job.normalized or job.crops):
         return
-    canvas = _Canvas(eight_bits(image), picture.turn, _profile(image))
+    pixels = with_all_bits(image, lower, source.stream) if lower else image
+    canvas = _Canvas(eight_bits(pixels), picture.turn, _profile(image))
     if job.thumbnail:
         small = canvas.finished(shrunk(canvas.image, size, within))
         kind = options.thumbnail_format

@@ -100,7 +100,11 @@ def list_folder(
     waiting = [_Folder(os.fsencode(folder), "", True, False, frozenset())]
     while waiting:
         here = waiting.pop()
-        entries, identity = _entries(here)
+        try:
+            entries, identity = _entries(here)
+        except OSError as error:
+            yield _unlisted(here, error)
+            continue
         if here.linked and identity in here.above:
             report.cycles.add(here.name)
             continue
@@ -117,18 +121,25 @@ def list_folder(
 
 def _entries(folder: _Folder) -> tuple[list[os.DirEntry[bytes]], Identity]:
     """Last name first, so that the list can be emptied from its end."""
-    try:
-        with os.scandir(folder.path) as scan:
-            entries = sorted(scan, key=lambda entry: entry.name, reverse=True)
-        status = os.stat(folder.path)  # noqa: PTH116 - pathlib takes no bytes
-    except OSError as error:
-        if not folder.name:
-            raise SourceError(
-                f"The source {os.fsdecode(folder.path)!r} cannot be listed: {error.strerror}. "
-                "Grant permission, or check the disk or the mount."
-            ) from None
-        raise _unknown(f"The folder {folder.name!r}", error) from None
+    with os.scandir(folder.path) as scan:
+        entries = sorted(scan, key=lambda entry: entry.name, reverse=True)
+    status = os.stat(folder.path)  # noqa: PTH116 - pathlib takes no bytes
     return entries, (status.st_dev, status.st_ino)
+
+
+def _unlisted(folder: _Folder, error: OSError) -> SourceFile:
+    """The row of a folder that lies too deep for this system: what it holds has no path that can be opened.
+
+    Raises `SourceError` where a folder cannot be listed for another reason.
+    """
+    if error.errno == errno.ENAMETOOLONG:
+        return SourceFile(folder.name.rstrip("/"), 0, "", Code.PATH_TOO_LONG, Code.PATH_TOO_LONG.meaning)
+    if not folder.name:
+        raise SourceError(
+            f"The source {os.fsdecode(folder.path)!r} cannot be listed: {error.strerror}. "
+            "Grant permission, or check the disk or the mount."
+        ) from None
+    raise _unknown(f"The folder {folder.name!r}", error) from None
 
 
 def _named(folder: _Folder, entries: list[os.DirEntry[bytes]]) -> Iterator[_Entry]:
@@ -230,6 +241,8 @@ class _Walk:
         except FileNotFoundError:
             return _rejected(item, Code.SOURCE_GONE, "")
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return _rejected(item, Code.PATH_TOO_LONG, "")
             return _rejected(item, Code.UNREADABLE, f"{error.strerror}.")
         if not stat.S_ISREG(status.st_mode):
             return _rejected(item, Code.NOT_A_FILE, "")

@@ -57,6 +57,26 @@ class TestFolder:
         assert report.other_files == 2
         assert list(report.warnings()) == []
 
+    def test_names_what_lies_deeper_than_this_system_opens_and_goes_on(self, tmp_path: Path) -> None:
+        write(tmp_path, "a.jpg", "z/last.jpg")
+        name = "d" * 250
+        here = os.open(tmp_path, os.O_RDONLY)
+        depth = 17 - len(os.fsencode(tmp_path)) // 251
+        for _ in range(depth + 1):
+            os.close(os.open("in it.jpg", os.O_WRONLY | os.O_CREAT, dir_fd=here))
+            os.mkdir(name, dir_fd=here)
+            below = os.open(name, os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = below
+        os.close(here)
+        rows, report = listed(tmp_path)
+        found = codes(rows)
+        assert found["a.jpg"] == found["z/last.jpg"] == found["in it.jpg"] == found[f"{name}/in it.jpg"] == ""
+        too_long = [path for path, code in found.items() if code]
+        assert {found[path] for path in too_long} == {"PATH_TOO_LONG"}
+        assert any(path.endswith(f"/{name}") for path in too_long), "the folder that cannot be listed"
+        assert list(report.warnings()) == []
+
     def test_keeps_neighbours_together_so_that_batches_have_locality(self, tmp_path: Path) -> None:
         write(tmp_path, "b/2.jpg", "b/1.jpg", "a/c/1.jpg", "a/1.jpg", "z.jpg")
         assert list(listed(tmp_path)[0]) == ["z.jpg", "a/1.jpg", "a/c/1.jpg", "b/1.jpg", "b/2.jpg"]

@@ -43,15 +43,16 @@ class WebServer:
                     web.most_at_once = max(web.most_at_once, web.at_once)
                 try:
                     said = web._said(asked)
-                    self.send_response(said.status)
-                    for name, value in {"Content-Length": str(len(said.body)), **said.headers}.items():
-                        self.send_header(name, value)
-                    self.end_headers()
-                    if self.command != "HEAD":
-                        self.wfile.write(said.body)
                 finally:
+                    # Before its last byte goes out, which the client may answer with its next request.
                     with web._lock:
                         web.at_once -= 1
+                self.send_response(said.status)
+                for name, value in {"Content-Length": str(len(said.body)), **said.headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(said.body)
 
             do_GET = do_HEAD = _answer
 

@@ -3,7 +3,8 @@
     threads of the leader ─► jobs, over a pipe ─► a process: fetch, render, send, rows ─► results, over a pipe
 
 Each process works on two batches at a time: while one is sent, the other is rendered. It ends when the leader does,
-however that happens.
+however that happens. A batch whose process was lost is tried again alone, in a process of its own, one such batch after
+the other: so the batch that kills processes is found out, and its neighbours come to no harm.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -155,13 +157,15 @@ class ProcessPool:
         self._most = processes
         self.slots = processes * BATCHES_A_PROCESS
         self._processes: list[WorkerProcess] = []
+        self._lone: WorkerProcess | None = None
         self._choosing = threading.Lock()
+        self._alone = threading.Lock()
         self._stopped = False
 
     def run(self, job: BatchJob) -> BatchResult:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._submit(replace(job, attempt=attempt)).result()
+                return self._attempt(replace(job, attempt=attempt))
             except WorkerLostError as lost:
                 if self._stopped:
                     raise _stopped() from lost
@@ -172,7 +176,7 @@ class ProcessPool:
     def stop(self) -> None:
         with self._choosing:
             self._stopped = True
-            processes = list(self._processes)
+            processes = [*self._processes, *([self._lone] if self._lone else [])]
         for process in processes:
             process.stop()
 
@@ -183,13 +187,36 @@ class ProcessPool:
         for process in self._processes:
             process.end()
         self._processes = []
-        return True
+        with self._choosing:
+            if self._lone:
+                self._lone.dismiss()
+        with self._alone:
+            return True
 
-    def _submit(self, job: BatchJob) -> Future[BatchResult]:
+    def _attempt(self, job: BatchJob) -> BatchResult:
+        if job.attempt == 1:
+            return self._submit(job, self._least_busy).result()
+        with self._alone:
+            try:
+                return self._submit(job, self._start_lone).result()
+            finally:
+                with self._choosing:
+                    lone, self._lone = self._lone, None
+                if lone:
+                    lone.end()
+
+    def _submit(self, job: BatchJob, choose: Callable[[], WorkerProcess]) -> Future[BatchResult]:
         with self._choosing:
             if self._stopped:
                 raise _stopped()
-            return self._least_busy().submit(job)
+            return choose().submit(job)
+
+    def _start_lone(self) -> WorkerProcess:
+        try:
+            self._lone = WorkerProcess(self._context, self._store)
+        except OSError as error:
+            raise _not_started(error) from error
+        return self._lone
 
     def _least_busy(self) -> WorkerProcess:
         for process in [process for process in self._processes if not process.is_alive]:
@@ -201,12 +228,16 @@ class ProcessPool:
                 process = WorkerProcess(self._context, self._store)
             except OSError as error:
                 if free is None:
-                    raise HaulError(f"No process for batches can be started: {error.strerror}.") from error
+                    raise _not_started(error) from error
             else:
                 self._processes.append(process)
                 return process
         assert free is not None
         return free
+
+
+def _not_started(error: OSError) -> HaulError:
+    return HaulError(f"No process for batches can be started: {error.strerror}.")
 
 
 def _stopped() -> HaulError:

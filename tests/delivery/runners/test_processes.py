@@ -119,9 +119,10 @@ def test_a_batch_on_which_every_worker_dies_fails_with_a_code_of_its_own(
     submit = WorkerProcess.submit
 
     def deadly(self: WorkerProcess, job: Any) -> Any:
+        future = submit(self, job)
         if job.number == 2:
             os.kill(self._process.pid, signal.SIGKILL)
-        return submit(self, job)
+        return future
 
     monkeypatch.setattr(WorkerProcess, "submit", deadly)
     summary = target.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=in_two_processes())
