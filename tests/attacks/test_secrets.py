@@ -11,11 +11,10 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from urllib.parse import quote
 
-import psutil
 import pytest
 import trustme
 
@@ -23,10 +22,13 @@ from imagehaul.errors import SettingsError
 from imagehaul.local.embedded_store import EmbeddedStore
 from imagehaul.store.credentials import AccessKey, RoleKeys
 from imagehaul.store.endpoint import Store
+from tests.support.dask_cluster import cluster_with, keys_of
 from tests.support.delivering import Target, draw
 from tests.support.fault_proxy import Exchange, Fault, FaultProxy, says
 from tests.support.prefect_runs import Prefect
+from tests.support.search import Search
 from tests.support.sending import plain_client, stored
+from tests.support.tap import Tap
 
 IMAGEHAUL = Path(sys.executable).with_name("imagehaul")
 KEPT = ("flow_run", "task_run", "artifact", "log")
@@ -61,46 +63,6 @@ def temporary_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[S
         keys = replace(store, credentials=RoleKeys(ROLE, base=store.credentials)).keys()
         assert keys.session_token
         yield store, keys
-
-
-@dataclass
-class Search:
-    """What was found of the secrets, and where. `looked`: how many places were looked at."""
-
-    secrets: tuple[bytes, ...]
-    found: list[str] = field(default_factory=list)
-    looked: int = 0
-    s5cmds: int = 0
-
-    @classmethod
-    def of(cls, keys: AccessKey) -> Search:
-        plain = [keys.secret_key, keys.session_token]
-        forms = {form.encode() for secret in plain if secret for form in (secret, quote(secret, safe=""))}
-        return cls(tuple(forms))
-
-    def look(self, where: str, content: bytes) -> None:
-        self.looked += 1
-        self.found += [f"{where}: {len(secret)} characters" for secret in self.secrets if secret in content]
-
-    def folder(self, folder: Path) -> None:
-        for file in folder.rglob("*"):
-            try:
-                if file.is_file():
-                    self.look(str(file), file.read_bytes())
-            except OSError:
-                continue  # gone since
-
-    def processes(self, root: int) -> None:
-        """Arguments of all processes below, and the environment of those that decode pictures."""
-        for process in [psutil.Process(root), *psutil.Process(root).children(recursive=True)]:
-            try:
-                arguments = " ".join(process.cmdline())
-                self.look(f"arguments of {process.name()}", arguments.encode())
-                self.s5cmds += process.name() == "s5cmd"
-                if "rendering.worker" in arguments:
-                    self.look("environment of a decoder", json.dumps(process.environ()).encode())
-            except psutil.NoSuchProcess:
-                continue
 
 
 @pytest.mark.parametrize(
@@ -221,28 +183,55 @@ def test_no_secret_is_left_anywhere_by_a_verification_a_repair_or_a_pruning(
 
 
 @pytest.mark.prefect
-def test_no_secret_is_left_in_prefect(prefect: Prefect, store: Store, bucket: str, tmp_path: Path) -> None:
-    """In its database outside of encrypted blocks, in its logs, and in its folders, with all its logging on."""
+@pytest.mark.parametrize("runner", ["processes", pytest.param("dask", marks=pytest.mark.attack)])
+def test_no_secret_is_left_in_prefect(runner: str, prefect: Prefect, store: Store, bucket: str, tmp_path: Path) -> None:
+    """In its database outside of encrypted blocks, in its logs and folders, with all its logging on, while it runs and
+    after; and in what lies between the leader, Dask's scheduler and its workers."""
     keys = store.keys()
     search = Search.of(keys)
-    for number in range(5):
+    for number in range(40 if runner == "dask" else 5):
         draw(tmp_path / "source" / f"{number}.jpg", seed=number)
     (tmp_path / "source" / "bad.jpg").write_text("no picture")
-    done = subprocess.run(
-        [IMAGEHAUL, "deliver", tmp_path / "source", "--dataset", "secrets", "--allow-loss", "--prefect"],
-        cwd=tmp_path,
-        env={
-            **prefect.environment,
-            "OBJECT_STORE_URL": store.url, "REMOTE_SAVE": f"s3://{bucket}/pre/",
-            "AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key,
-            "PREFECT_LOGGING_LEVEL": "DEBUG", "PREFECT_LOGGING_ROOT_LEVEL": "DEBUG",
-            "PREFECT_LOGGING_EXTRA_LOGGERS": "botocore,boto3,s3fs,urllib3,aiobotocore",
-            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "DEBUG",
-        },
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    search.look("output", (done.stdout + done.stderr).encode())
+    running: list[subprocess.Popen[str]] = []
+    sent = 0
+
+    def choose(exchange: Exchange) -> None:
+        nonlocal sent
+        sent += exchange.sends
+        if exchange.sends and sent % 10 == 1:
+            for process in running:
+                search.processes(process.pid)
+            if cluster and cluster.scheduler:
+                search.memory(cluster.scheduler.pid)
+
+    with ExitStack() as stack:
+        cluster = stack.enter_context(cluster_with(tmp_path / "dask", keys_of(store))) if runner == "dask" else None
+        tap = stack.enter_context(Tap(cluster.address.removeprefix("tcp://"))) if cluster else None
+        options = ["--task-runner", "dask", "--task-runner-address", f"tcp://{tap.address}"] if tap else []
+        proxy = stack.enter_context(FaultProxy(store, choose))
+        process = subprocess.Popen(
+            [IMAGEHAUL, "deliver", tmp_path / "source", "--dataset", f"by-{runner}", "--allow-loss", "--prefect",
+             "--batch-size", "5", *options],
+            cwd=tmp_path,
+            env={
+                **prefect.environment,
+                "OBJECT_STORE_URL": proxy.store.url, "REMOTE_SAVE": f"s3://{bucket}/pre/",
+                "AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key,
+                "PREFECT_LOGGING_LEVEL": "DEBUG", "PREFECT_LOGGING_ROOT_LEVEL": "DEBUG",
+                "PREFECT_LOGGING_EXTRA_LOGGERS": "botocore,boto3,s3fs,urllib3,aiobotocore,distributed",
+                "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "DEBUG",
+            },
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        running.append(process)
+        if cluster:
+            running += [cluster.scheduler, *cluster.workers]  # type: ignore[list-item]
+        output, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, output[-3000:]
+        for heard in tap.heard if tap else ():
+            search.look("between leader and scheduler", bytes(heard))
+        proxy.store.renew()
+    search.look("output", output.encode())
     search.folder(tmp_path)
     with sqlite3.connect(prefect.database) as database:
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]

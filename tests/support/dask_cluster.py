@@ -7,29 +7,33 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from imagehaul.store.endpoint import Store
+from tests.support import short_lease
+from tests.support.delivering import Target
+from tests.support.running import Machine
 
 STARTED = re.compile(r"Scheduler at:\s+(tcp://\S+)")
 
 
 @dataclass
 class Cluster:
-    """A scheduler and two workers."""
+    """A scheduler and its workers, at the address `host` of this machine. `environment`: of each worker."""
 
     folder: Path
     environment: dict[str, str]
+    host: str = "127.0.0.1"
     address: str = ""
     scheduler: subprocess.Popen[bytes] | None = None
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start_scheduler(self) -> None:
         log = self.folder / "scheduler.log"
-        command = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+        command = ["distributed.cli.dask_scheduler", "--host", self.host, "--port", "0", "--no-dashboard"]
         self.scheduler = self._start(command, log, self.folder, {"PATH": os.environ["PATH"]})
         deadline = time.monotonic() + 60
         while not (found := STARTED.search(log.read_text() if log.exists() else "")):
@@ -37,7 +41,8 @@ class Cluster:
             time.sleep(0.1)
         self.address = found[1]
 
-    def start_worker(self, *options: str, **environment: str) -> subprocess.Popen[bytes]:
+    def start_worker(self, *options: str, before: Sequence[str] = (), **environment: str) -> subprocess.Popen[bytes]:
+        """`before`: a command that becomes the worker's process, in a network of its own for instance."""
         home = self.folder / f"worker-{len(self.workers)}"
         (home / "tmp").mkdir(parents=True)
         own = {**self.environment, "TMPDIR": str(home / "tmp"), "HOME": str(home), **environment}
@@ -50,7 +55,7 @@ class Cluster:
             "--no-nanny",
             *options,
         ]
-        worker = self._start(command, home / "log", home, own)
+        worker = self._start(command, home / "log", home, own, before)
         self.workers.append(worker)
         return worker
 
@@ -60,11 +65,16 @@ class Cluster:
             process.wait()
 
     def _start(
-        self, command: list[str], log: Path, folder: Path, environment: dict[str, str]
+        self,
+        command: list[str],
+        log: Path,
+        folder: Path,
+        environment: dict[str, str],
+        before: Sequence[str] = (),
     ) -> subprocess.Popen[bytes]:
         with log.open("wb") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", *command],
+                [*before, sys.executable, "-m", *command],
                 cwd=folder,
                 env={"PYTHONPATH": str(Path(__file__).parents[2]), **environment},
                 stdout=output,
@@ -73,9 +83,11 @@ class Cluster:
 
 
 @contextmanager
-def cluster_with(folder: Path, environment: dict[str, str], workers: int = 2) -> Iterator[Cluster]:
+def cluster_with(
+    folder: Path, environment: dict[str, str], workers: int = 2, host: str = "127.0.0.1"
+) -> Iterator[Cluster]:
     folder.mkdir(exist_ok=True)
-    cluster = Cluster(folder, environment)
+    cluster = Cluster(folder, environment, host)
     try:
         cluster.start_scheduler()
         for _ in range(workers):
@@ -97,3 +109,12 @@ def await_workers(cluster: Cluster, count: int) -> None:
 
     with Client(cluster.address, set_as_default=False) as client:
         client.wait_for_workers(count, timeout=60)
+
+
+def start_leader(
+    machine: Machine, target: Target, source: Path, cluster: Cluster, *options: object, engine: str = "s5cmd"
+) -> subprocess.Popen[str]:
+    """A delivery by Dask in a process of its own, whose lease is short."""
+    runner = ("--task-runner", "dask", "--task-runner-address", cluster.address, "--workers", 2, "--no-prefect")
+    before = [sys.executable, short_lease.__file__]
+    return machine.start(target, source, engine, *runner, *options, before=before)

@@ -32,13 +32,17 @@ class Answer:
 
 
 class Exchange:
-    """One request on its way, and what can be done with it. `key`: without its bucket and not percent-encoded."""
+    """One request on its way, and what can be done with it. `key`: without its bucket and not percent-encoded.
+
+    `client`: the address that it came from.
+    """
 
     def __init__(self, handler: _Handler, number: int) -> None:
         self._handler = handler
         self.number = number
         self.method = handler.command
         self.headers = handler.headers
+        self.client = str(handler.client_address[0])
         parts = urlsplit(handler.path)
         self.path = parts.path
         self.key = unquote(parts.path).lstrip("/").partition("/")[2]
@@ -218,17 +222,22 @@ def clock_off(seconds: float) -> Fault:
 
 
 class FaultProxy:
-    """A context manager. `fault` is asked for each request; None lets it through. `hit`: requests that met one."""
+    """A context manager. `fault` is asked for each request; None lets it through. `hit`: requests that met one.
 
-    def __init__(self, upstream: Store, fault: Callable[[Exchange], Fault | None] = lambda _: None) -> None:
+    `host`: the address of this machine that it listens at.
+    """
+
+    def __init__(
+        self, upstream: Store, fault: Callable[[Exchange], Fault | None] = lambda _: None, host: str = "127.0.0.1"
+    ) -> None:
         self.fault = fault
         self.hit = 0
         self._upstream = upstream
-        self._server = _Server(self, urlsplit(upstream.url).netloc)
+        self._server = _Server(self, host, urlsplit(upstream.url).netloc)
 
     @property
     def store(self) -> Store:
-        return replace(self._upstream, url=f"http://127.0.0.1:{self._server.server_port}")
+        return replace(self._upstream, url=f"http://{self._server.server_address[0]!s}:{self._server.server_port}")
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -245,8 +254,8 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 256
 
-    def __init__(self, proxy: FaultProxy, upstream: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, proxy: FaultProxy, host: str, upstream: str) -> None:
+        super().__init__((host, 0), _Handler)
         self.proxy, self.upstream = proxy, upstream
         self.over = threading.Event()
         self.counting = threading.Lock()

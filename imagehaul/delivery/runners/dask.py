@@ -32,6 +32,8 @@ Future = Any
 """Dask's classes carry no types."""
 CONNECT_SECONDS = 20
 WORKER_SECONDS = 30
+SCHEDULER_LOST = "scheduler-connection-lost"
+"""Dask's word for why a future was cancelled."""
 
 
 class DaskRunner:
@@ -45,9 +47,11 @@ class DaskRunner:
     def __init__(self, context: BatchContext, store: Store, address: str) -> None:
         reference_of(store)  # Before a cluster is started for nothing.
         self._client = _local(context) if address == LOCAL else _connected(address)
+        self._address = address
         self._futures: set[Future] = set()
         self._changing = threading.Lock()
         self._closed = False
+        self._ended: bool | None = None
         try:
             workers = self._workers(address)
             on_one_host = max(Counter(worker["host"] for worker in workers.values()).values())
@@ -73,6 +77,11 @@ class DaskRunner:
         except KilledWorker as error:
             raise WorkerLostError(str(error).splitlines()[0]) from error
         except Exception as error:  # A cancelled future, a scheduler that has gone, a worker of another version.
+            if getattr(error, "reason", "") == SCHEDULER_LOST:
+                raise HaulError(
+                    f"The Dask scheduler at {self._address} has gone, or cannot be reached any more.\n"
+                    "Run again when it is back: what is in the store is not sent twice."
+                ) from error
             raise HaulError(f"The Dask cluster did not work on a batch: {type(error).__name__}: {error}") from error
         finally:
             # Dask would compute it again if the worker that keeps the result died.
@@ -88,12 +97,20 @@ class DaskRunner:
         with self._changing:
             self._closed = True
             waiting = [future for future in self._futures if future.status == "pending"]
-        with suppress(Exception):  # A scheduler that has gone has nothing to cancel.
-            self._client.cancel([future for future in waiting if not self._is_at_work(future)])
+        if not waiting or self._has_lost_scheduler:
+            return
+        with suppress(Exception):  # It may go at this very moment, and then there is nothing to cancel.
+            at_work = {key for keys in self._client.processing().values() for key in keys}
+            self._client.cancel([future for future in waiting if future.key not in at_work])
 
     def close(self) -> bool:
+        if self._ended is None:
+            self._ended = self._end()
+        return self._ended
+
+    def _end(self) -> bool:
         self.stop()
-        ended = self._wait_for_batches()
+        ended = not self._has_lost_scheduler and self._wait_for_batches()
         with suppress(Exception):  # The cluster may have gone: then there is nothing to take leave from.
             self._client.close(timeout=5)
         cluster = getattr(self._client, "cluster", None)
@@ -133,9 +150,10 @@ class DaskRunner:
             self._futures.add(future)
         return future
 
-    def _is_at_work(self, future: Future) -> bool:
-        processing: dict[str, Any] = self._client.processing()
-        return any(future.key in keys for keys in processing.values())
+    @property
+    def _has_lost_scheduler(self) -> bool:
+        """Then nobody knows what the workers do, and each question would wait for half a minute."""
+        return bool(self._client.status != "running")
 
     def _wait_for_batches(self) -> bool:
         from distributed import wait
@@ -181,6 +199,10 @@ def _local(context: BatchContext) -> Client:
 
 
 def _quieten() -> None:
-    """What Dask says of connections that come and go is not what a person at a delivery wants to read."""
-    for name in ("distributed", "tornado"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    """What Dask says of connections that come and go is not what a person at a delivery wants to read.
+
+    Its import gives some of its loggers levels of their own.
+    """
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("distributed", "tornado"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -47,6 +47,7 @@ class RayRunner:
         self._waiting: set[Any] = set()
         self._changing = threading.Lock()
         self._closed = False
+        self._ended: bool | None = None
         self._local = address == LOCAL
         try:
             nodes = [node for node in self._ray.nodes() if node["Alive"]]
@@ -94,6 +95,11 @@ class RayRunner:
                 self._ray.cancel(task, force=False, recursive=False)
 
     def close(self) -> bool:
+        if self._ended is None:
+            self._ended = self._end()
+        return self._ended
+
+    def _end(self) -> bool:
         self.stop()
         with self._changing:
             left = list(self._waiting)

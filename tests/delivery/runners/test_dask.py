@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,8 +17,11 @@ from imagehaul.delivery.runners.registry import open_runner
 from imagehaul.errors import HaulError
 from imagehaul.store.endpoint import Store
 from imagehaul.store.reference import StoreReference
-from tests.support.dask_cluster import Cluster, cluster_with, keys_of
-from tests.support.delivering import Target, draw
+from tests.support.dask_cluster import Cluster, cluster_with, keys_of, start_leader
+from tests.support.delivering import Lines, Target, draw
+from tests.support.running import Machine
+from tests.support.search import Search
+from tests.support.tap import Tap
 
 
 @pytest.fixture(scope="module")
@@ -109,61 +108,38 @@ def test_a_worker_that_is_killed_costs_its_batches_another_try(
     assert (summary.counts.delivered, summary.published) == (40, True)
 
 
-def test_no_key_is_in_what_travels(many: Path, target: Target, cluster: Cluster, tmp_path: Path) -> None:
-    """The job itself, as it is pickled, and all that the scheduler knows of the tasks."""
-    import pickle
-
-    from imagehaul.delivery import work
-
-    secret = target.store.keys().secret_key
-    seen: list[bytes] = []
-    plain = work.BatchJob
-
-    def watched(*arguments: Any, **named: Any) -> Any:
-        job = plain(*arguments, **named)
-        seen.append(pickle.dumps(job))
-        return job
-
-    work.BatchJob = watched  # type: ignore[misc]
-    try:
-        target.deliver(many, settings=settings_for(cluster), open_runner=open_runner)
-    finally:
-        work.BatchJob = plain  # type: ignore[misc]
-    assert len(seen) == 8
-    assert all(secret.encode() not in job for job in seen)
+@pytest.mark.parametrize("careless", [False, True], ids=["as it is", "control with the key in each job"])
+def test_no_key_is_in_what_travels_or_in_the_scheduler(
+    careless: bool, many: Path, target: Target, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between leader and scheduler, and in all of the scheduler's memory while batches are at work."""
+    keys, wire, memory = target.store.keys(), Search.of(target.store.keys()), Search.of(target.store.keys())
+    scheduler = cluster.scheduler
+    assert scheduler
+    monkeypatch.setattr(Lines, "advance", lambda *_: memory.memory(scheduler.pid))
+    with Tap(cluster.address.removeprefix("tcp://")) as tap:
+        on_purpose = {"cache_control": keys.secret_key} if careless else {}
+        settings = settings_for(f"tcp://{tap.address}", **on_purpose)
+        assert target.deliver(many, settings=settings, open_runner=open_runner).published
+        for heard in tap.heard:
+            wire.look("between leader and scheduler", bytes(heard))
+        assert any(target.bucket.encode() in heard for heard in tap.heard), "The jobs went by, not compressed."
+    assert memory.looked > 8 * 10
+    assert (bool(wire.found), bool(memory.found)) == (careless, careless)
 
 
 def test_a_leader_that_is_killed_leaves_no_work_behind(
     many: Path, target: Target, cluster: Cluster, tmp_path: Path
 ) -> None:
-    script = tmp_path / "leader.py"
-    script.write_text(
-        "import sys\n"
-        f"sys.path.insert(0, {str(Path(__file__).parents[3])!r})\n"
-        "from functools import partial\n"
-        "from tests.support.delivering import Target\n"
-        "from imagehaul.delivery import inventory\n"
-        "inventory.lease = partial(inventory.lease, seconds=8.0)\n"
-        "from imagehaul.delivery.runners.registry import open_runner\n"
-        "from imagehaul.store.endpoint import Store\n"
-        "from imagehaul.store.credentials import AccessKey\n"
-        "from imagehaul.store.reference import StoreReference\n"
-        f"store = Store(url={target.store.url!r}, credentials=AccessKey(*sys.argv[1:3]),\n"
-        f"              reference=StoreReference('environment', {target.store.url!r}))\n"
-        "if __name__ == '__main__':\n"
-        f"    Target(store, {target.bucket!r}).deliver({str(many)!r}, settings={settings_for(cluster)!r},\n"
-        "        open_runner=open_runner)\n"
-    )
-    keys = target.store.keys()
-    with subprocess.Popen([sys.executable, str(script), keys.access_key, keys.secret_key]) as leader:
-        deadline = time.monotonic() + 60
-        while not target.listed("images/") and time.monotonic() < deadline:
-            time.sleep(0.05)
-        os.kill(leader.pid, signal.SIGKILL)
-    before = target.listed()
-    assert "current.json" not in before
+    leader = start_leader(Machine(tmp_path / "leader"), target, many, cluster, "--batch-size", 5)
+    deadline = time.monotonic() + 60
+    while not target.listed("images/") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    leader.kill()
+    leader.communicate()
+    assert "current.json" not in target.listed()
     # The lease of the dead one has to run out: nothing of it dies with its process.
-    summary = target.deliver(many, settings=settings_for(cluster), open_runner=open_runner)
+    summary = target.deliver(many, settings={"batch_size": 5})
     assert (summary.counts.delivered + summary.counts.unchanged, summary.published) == (40, True)
 
 
@@ -191,3 +167,19 @@ def test_addresses_that_may_hold_a_secret_are_not_given_to_a_scheduler(
             target.deliver(rows, settings=settings, open_runner=open_runner)
         server.shutdown()
     assert "hidden" not in str(refused.value)
+
+
+def test_a_scheduler_that_dies_ends_the_run_with_a_sentence(
+    many: Path, target: Target, cluster: Cluster, tmp_path: Path
+) -> None:
+    """The last test here, since it ends the cluster."""
+    leader = start_leader(Machine(tmp_path / "leader"), target, many, cluster, "--batch-size", 5)
+    deadline = time.monotonic() + 60
+    while not target.listed("images/") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert cluster.scheduler
+    cluster.scheduler.kill()
+    _, log = leader.communicate(timeout=120)
+    assert leader.returncode == 1
+    assert "Traceback" not in log
+    assert f"imagehaul: The Dask scheduler at {cluster.address} has gone" in log
