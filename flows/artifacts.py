@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
 
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
@@ -17,16 +16,13 @@ from prefect.artifacts import create_markdown_artifact
 from imagehaul.delivery.summary import Summary
 from imagehaul.flows.parameters import form_of
 from imagehaul.layout import Layout
+from imagehaul.markdown import cell, table
 from imagehaul.progress import human_bytes
 from imagehaul.rendering.contact_sheet import delivered_sheet
 from imagehaul.settings import Settings
 from imagehaul.sources.scan_report import in_words
 from imagehaul.store.endpoint import Store
 from imagehaul.text import printable
-
-# Letters, digits and signs that mean nothing in Markdown where they stand: no list or heading at the beginning, no
-# emphasis, and nothing that becomes a link by itself.
-PLAIN = re.compile(r"(?!\d+[.)](\s|$))(?!.*www\.)(?:s3://|/)?[^\W_](?:[^\W_]|[ /.,()=%+-]|(?<=[^\W_])_(?=[^\W_]))*")
 
 
 def artifact_key(kind: str, dataset: str) -> str:
@@ -61,6 +57,13 @@ def publish_artifacts(summary: Summary, settings: Settings, store: Store) -> Non
             key=artifact_key("problems", summary.dataset),
             description=f"The first {len(summary.problems):,} rejected and failed files. The ledger has them all.",
         )
+    card = _card(summary, store)
+    if card:
+        create_markdown_artifact(
+            markdown=card,
+            key=artifact_key("card", summary.dataset),
+            description=f"The card of {summary.dataset}, as run {summary.current_run} published it.",
+        )
     sheet = _sheet(summary, settings, store)
     if sheet:
         create_markdown_artifact(
@@ -68,6 +71,18 @@ def publish_artifacts(summary: Summary, settings: Settings, store: Store) -> Non
             key=artifact_key("contact-sheet", summary.dataset),
             description=f"{len(summary.pictures)} thumbnails or crops of {summary.dataset}, spread over the data set.",
         )
+
+
+def _card(summary: Summary, store: Store) -> str:
+    """What the export `card` wrote; "" where it was not asked for."""
+    if not (summary.published and "card" in summary.exports):
+        return ""
+    bucket, _, key = summary.exports["card"].removeprefix("s3://").partition("/")
+    try:
+        return store.client().get_object(Bucket=bucket, Key=key)["Body"].read().decode()
+    except Exception as error:
+        get_run_logger().warning("The card could not be read back: %s", printable(str(error)))
+        return ""
 
 
 def _sheet(summary: Summary, settings: Settings, store: Store) -> bytes | None:
@@ -145,20 +160,3 @@ def _settings_lines(settings: Settings) -> list[str]:
     changed = {name: value for name, value in form_of(settings).items() if value != defaults[name]}
     rows = [f"| {name.upper()} | {cell(str(value))} |" for name, value in changed.items()]
     return ["| | |", "|---|---|", *rows, "", "All others have their defaults."]
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown. The cells are Markdown already: made by `cell`, or our own words."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def cell(text: str) -> str:
-    """Text of others as plain words in Markdown: no HTML, no links, no pictures, no new cells.
-
-    An ordinary path stays as it is in the stored data too, so that it can be copied from there.
-    """
-    shown = printable(text)
-    if PLAIN.fullmatch(shown):
-        return shown
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", shown)

@@ -17,11 +17,11 @@ from prefect.states import Cancelling
 from pydantic import BaseModel, Field
 
 from imagehaul.errors import HaulError, SettingsError
-from imagehaul.flows.artifacts import cell, table
 from imagehaul.flows.catalog_file import COLUMNS, read_catalog
 from imagehaul.flows.final_state import completed, failed
 from imagehaul.flows.parameters import DatasetName, Source, form_of, merged
 from imagehaul.flows.run_labels import named
+from imagehaul.markdown import cell, table
 from imagehaul.records import Rerun
 from imagehaul.settings_loading import settings_of_form
 

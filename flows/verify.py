@@ -9,12 +9,13 @@ from prefect.client.schemas.objects import State
 from imagehaul.delivery.repair import verify_and_repair
 from imagehaul.delivery.verification import Verification
 from imagehaul.errors import HaulError
-from imagehaul.flows.artifacts import artifact_key, cell, table
+from imagehaul.flows.artifacts import artifact_key
 from imagehaul.flows.batch_tasks import as_tasks
 from imagehaul.flows.final_state import completed, failed
 from imagehaul.flows.flow_progress import progress_of_run
 from imagehaul.flows.parameters import DatasetName, StoreBlock, WhereForm, settings_of_run
 from imagehaul.flows.run_labels import named, tag_run
+from imagehaul.markdown import cell, table
 from imagehaul.progress import human_bytes
 from imagehaul.records import locations
 

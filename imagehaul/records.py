@@ -22,6 +22,7 @@ ExportName = Literal[
     "webdataset",
     "webdataset-thumbnails",
     "gallery",
+    "card",
 ]
 """What EXPORTS may ask for."""
 

@@ -12,61 +12,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter
-from pydantic import BaseModel, Field, create_model
+from cyclopts import CycloptsError, Parameter
 
+from imagehaul.cli import publications  # noqa: F401 - its commands
+from imagehaul.cli.app import SWITCHES, Annotations, Block, Config, Dataset, Every, Json, app, print_json
 from imagehaul.cli.options import open_store, require_api, resolve, runs_as_flow
 from imagehaul.cli.surroundings import settle
 from imagehaul.errors import HaulError, SettingsError
 from imagehaul.records import Request, locations
-from imagehaul.settings import Settings
 from imagehaul.text import printable_lines
-from imagehaul.version import software
-
-
-def _option_type(annotation: Any) -> Any:
-    if annotation is bool:
-        return bool
-    return list[str] if get_origin(annotation) is tuple else str
-
 
 if TYPE_CHECKING:
     from imagehaul.delivery.summary import Summary
-
-    SettingsOptions = BaseModel
-else:
-    # Every setting as an option, read as text here: the settings themselves say what is wrong with a value.
-    SettingsOptions = create_model(
-        "SettingsOptions",
-        **{
-            name: (_option_type(field.annotation) | None, Field(default=None, description=field.description))
-            for name, field in Settings.model_fields.items()
-        },
-    )
-
-SWITCHES = {f"--{name.replace('_', '-')}" for name, field in Settings.model_fields.items() if field.annotation is bool}
-Every = Annotated[SettingsOptions | None, Parameter(name="*", group="Settings", show_default=False)]
-Dataset = Annotated[str, Parameter(help="Name of the data set, and of its folder under REMOTE_SAVE.")]
-Config = Annotated[Path | None, Parameter(help="A file of settings, in place of .vl/config.json.")]
-Block = Annotated[
-    str, Parameter(help="Name of an object store block in Prefect. It alone then decides URL, keys and CA.")
-]
-Annotations = Annotated[
-    list[str] | None,
-    Parameter(help="A file, a folder or an s3:// URI; may be given several times. Not given: beside the images."),
-]
-Json = Annotated[bool, Parameter(help="The last line of standard output is one JSON object.", negative="")]
-
-app = App(
-    name="imagehaul",
-    help="Delivers image data sets into S3, MinIO and other object stores: "
-    "every image proven there, or named with a reason.",
-    version=software,
-    help_format="plaintext",
-    suppress_keyboard_interrupt=False,
-)
 
 
 @app.command
@@ -171,7 +130,7 @@ def verify(
         )
     found = replace(found, seconds=seconds_since_entry())
     if json:
-        _print_json(found.as_json())
+        print_json(found.as_json())
     else:
         from rich.console import Console
 
@@ -179,44 +138,6 @@ def verify(
 
         print_verification(found, Console())
     return found.exit_status
-
-
-@app.command
-def prune(
-    *,
-    dataset: Dataset,
-    keep: Annotated[int, Parameter(help="How many of the newest runs stay.")],
-    dry_run: Annotated[bool, Parameter(help="Says what would go, and removes nothing.", negative="")] = False,
-    config: Config = None,
-    store: Block = "",
-    json: Json = False,
-    settings: Every = None,
-) -> int:
-    """Removes old runs and exports, never images."""
-    from contextlib import ExitStack
-
-    from imagehaul.delivery.prune import prune as remove_old
-    from imagehaul.layout import Layout, new_run_name
-    from imagehaul.ledger.lease import lease
-    from imagehaul.progress import shown_on
-    from imagehaul.store.probe import probe_writing
-
-    resolved, _ = resolve(config, settings)
-    layout, target = Layout.of(resolved.remote_save, dataset), open_store(resolved, store)
-    target.check(layout.bucket, layout.root, wait=True, setting="REMOTE_SAVE")
-    options = resolved.object_options()
-    with shown_on(sys.stderr) as progress, ExitStack() as held:
-        if not dry_run:
-            can = probe_writing(target, layout.bucket, layout.root, options)
-            held.enter_context(lease(target, options, layout, can, new_run_name(), "wait", progress.say))
-        removed = remove_old(target, layout, keep, dry_run)
-    if json:
-        _print_json(removed.as_json())
-    else:
-        print(removed.headline)
-        for name in removed.runs:
-            print(f"    {name}")
-    return removed.exit_status
 
 
 @app.command
@@ -331,7 +252,7 @@ def run_store(
 
 def _show(summary: Summary, as_json: bool) -> int:
     if as_json:
-        _print_json(summary.as_json())
+        print_json(summary.as_json())
     else:
         from rich.console import Console
 
@@ -339,10 +260,6 @@ def _show(summary: Summary, as_json: bool) -> int:
 
         print_summary(summary, Console())
     return summary.exit_status
-
-
-def _print_json(content: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(content) + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

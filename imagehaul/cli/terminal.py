@@ -11,6 +11,8 @@ from imagehaul.text import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from imagehaul.delivery.diff import Difference
+    from imagehaul.delivery.restore import Restored
     from imagehaul.delivery.summary import Summary
     from imagehaul.delivery.verification import Verification
 
@@ -105,3 +107,37 @@ def print_verification(found: Verification, console: Console) -> None:
         console.print(Text(f"{found.by_etag:,} objects have no known hash, and were proven by their ETag alone."))
     for warning in found.warnings:
         console.print(Text(f"warning: {warning}", style="yellow"))
+
+
+def print_difference(found: Difference, console: Console, output: str) -> None:
+    """A table of counts, and the first of each kind of change."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("", "added", "removed", "changed", "same"):
+        table.add_column(name, justify="right" if name else "left")
+    for name, changes in (("images", found.images), ("boxes", found.boxes)):
+        counts = (changes.added, changes.removed, changes.changed, changes.same)
+        table.add_row(name, *(f"{count:,}" for count in counts))
+    console.print(Text(f"\n{found.dataset}  from run {found.before} to run {found.after}", style="bold"))
+    console.print(table)
+    for change in found.examples:
+        label = f" {printable(change.label)!r}" if change.entity == "box" else ""
+        what = f"  {change.what}" if change.what else ""
+        console.print(Text(f"{change.change}: {change.entity}{label}  {printable(change.path)}{what}"))
+    both = (found.images, found.boxes)
+    more = sum(changes.added + changes.removed + changes.changed for changes in both) - len(found.examples)
+    if output:
+        console.print(Text(f"all of them: {printable(output)}"))
+    elif more:
+        console.print(Text(f"and {more:,} more: `--output FILE` writes them all."))
+
+
+def print_restored(done: Restored, console: Console) -> None:
+    """What became of it, and the first objects of each problem."""
+    from rich.text import Text
+
+    console.print(Text(f"{done.headline}."))
+    for finding in done.examples:
+        console.print(Text(f"{finding.problem}: {printable(finding.key)}  {printable(finding.message)}"))

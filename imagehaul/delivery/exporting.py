@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from imagehaul.entity import Addresses
-from imagehaul.exports.export import About, Exported, ExportFiles
+from imagehaul.exports.export import About, Exported, ExportFiles, Origin
 from imagehaul.exports.registry import write_exports
 from imagehaul.layout import GALLERY
 from imagehaul.ledger.catalog import Catalog
+from imagehaul.ledger.counts import proofs_of
 from imagehaul.ledger.entities import classes_of_boxes, count_entities, images, rejects
 from imagehaul.ledger.metadata_columns import metadata_columns
 from imagehaul.ledger.runs import Runs
@@ -26,7 +27,7 @@ def export_run(
     mapping: Mapping,
     settings: Settings,
     runs: Runs,
-    run: str,
+    origin: Origin,
     created: str,
     scratch: Path,
     progress: Progress,
@@ -36,9 +37,9 @@ def export_run(
     Says in a line what a format could not carry. Raises what the client raises, and OSError.
     """
     layout = mapping.layout
-    beside = layout.bucket, f"{layout.exports}{run}/"
+    beside = layout.bucket, f"{layout.exports}{origin.run}/"
     elsewhere = settings.export_entities_result_bucket
-    chosen = (elsewhere, f"{layout.dataset}/{run}/") if elsewhere else beside
+    chosen = (elsewhere, f"{layout.dataset}/{origin.run}/") if elsewhere else beside
 
     def place(name: str) -> tuple[str, str]:
         """Bucket and key. The gallery finds the pictures by their place relative to its own."""
@@ -59,7 +60,7 @@ def export_run(
         runs.upload(file, key, bucket)
 
     exported = export_all(
-        catalog, addresses, settings.box_space, settings.exports, created, scratch, send, runs.read_object
+        catalog, addresses, settings.box_space, settings.exports, created, scratch, send, runs.read_object, origin
     )
     for name, done in exported.items():
         if left_out := [f"{count:,} {what}" for what, count in done.left_out.items() if count]:
@@ -76,6 +77,7 @@ def export_all(
     scratch: Path,
     send: Callable[[Path, str], None],
     read: Callable[[str], bytes],
+    origin: Origin | None = None,
 ) -> dict[str, Exported]:
     """One pass over the proven rows. `send(file, name)` takes each finished file away, `read(key)` gives an object."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -89,6 +91,8 @@ def export_all(
         box_space,
         lambda: rejects(catalog),
         metadata_columns(catalog),
+        origin or Origin(),
+        proofs_of(catalog),
     )
     with ExportFiles(scratch, send, read) as files:
         return write_exports(names, images(catalog, addresses, box_space), about, files)

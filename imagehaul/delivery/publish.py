@@ -10,6 +10,7 @@ from typing import Any
 from imagehaul.delivery.exporting import export_run
 from imagehaul.delivery.run import Annotated, Held, Inventory, Proof, Run, WorkResult
 from imagehaul.delivery.summary import MOST_PICTURES, MOST_PROBLEMS, Summary
+from imagehaul.exports.export import Origin
 from imagehaul.ledger.counts import pictures_of, problems_of, reasons_of
 from imagehaul.ledger.ledger_file import write_ledger
 from imagehaul.ledger.plan import Plan
@@ -54,7 +55,7 @@ def publish(ended: Ended) -> Summary:
         if changed and not refused:
             summary = _switch(held, summary, made_of)
         summary = replace(summary, nothing_changed=not changed, warnings=tuple(warnings), **_times(ended))
-        run.runs.write_json(run.layout.report(run.name), _report(ended, summary))
+        run.runs.write_json(run.layout.report(run.name), _report(ended, summary, made_of))
     except Exception as error:
         what = "report" if summary.published else "ledger"
         problem = str(explain(error, "write", f"the {what} of run {run.name}", run.store.url))
@@ -143,7 +144,8 @@ def _switch(held: Held, summary: Summary, made_of: str) -> Summary:
     """Exports, and then points readers at this run: the last thing that is written."""
     run = held.run
     created = held.current.created if held.current else ""
-    exports = export_run(run.catalog, run.mapping, run.settings, run.runs, run.name, created, run.scratch, run.progress)
+    origin = Origin(run.name, (str(run.described),), summary.quality)
+    exports = export_run(run.catalog, run.mapping, run.settings, run.runs, origin, created, run.scratch, run.progress)
     if held.lease:
         held.lease.check()
     current = Current(run.name, summary.ledger, exports, made_of, asdict(summary.counts), created)
@@ -151,11 +153,12 @@ def _switch(held: Held, summary: Summary, made_of: str) -> Summary:
     return replace(summary, exports=exports, published=True, current_run=run.name)
 
 
-def _report(ended: Ended, summary: Summary) -> dict[str, object]:
+def _report(ended: Ended, summary: Summary, made_of: str) -> dict[str, object]:
     held, run, report = ended.held, ended.held.run, ended.inventory.report
     return {
         **summary.as_json(),
         "schema": SCHEMA_NUMBER,
+        "fingerprint": made_of,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "software": software(),
         "settings": run.settings.model_dump(),

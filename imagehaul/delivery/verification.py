@@ -32,6 +32,7 @@ from imagehaul.ledger.comparison import (
     write_findings,
 )
 from imagehaul.ledger.inventory import load_listing
+from imagehaul.ledger.publications import current_publication
 from imagehaul.ledger.runs import Current, read_current
 from imagehaul.mapping import IN_PLACE
 from imagehaul.progress import Progress
@@ -115,24 +116,8 @@ def verify(
     client = store.patient_client()
     with closing(Catalog(folder)) as catalog:
         with store.explaining("read", f"{layout.uri(layout.current)}"):
-            current = read_current(client, layout)
-        if current is None:
-            raise StoreError(
-                f"The data set {layout.dataset!r} was never published: {layout.uri(layout.current)} is not there.\n"
-                "Correct the data set's name or REMOTE_SAVE, or deliver it first."
-            )
-        progress.stage(f"Reading the ledger of run {current.run}")
-        with store.explaining("read", f"the ledger {current.ledger}"):
-            files = _download(client, current, folder)
-        load_expected(catalog, current.ledger, files)
-        progress.stage(f"Listing {layout.uri(layout.root)}")
-        with store.explaining("list", f"{layout.uri(layout.root)}"):
-            folders = (layout.images, layout.thumbnails, layout.crops)
-            objects = (item for prefix in folders for item in list_objects(client, layout.bucket, prefix))
-            load_listing(catalog, itertools.chain(objects, _in_place(catalog, source or store)), layout, IN_PLACE)
-        compare_with_listing(catalog, content)
-        reader = Reader(store, client, layout.bucket, content)
-        keep_findings(catalog, _read(catalog, reader, workers, progress))
+            current = current_publication(client, layout)
+        verify_run(catalog, store, layout, current, content, workers, folder, progress, source)
         with store.explaining("read", f"{layout.uri(layout.current)}"):
             now = read_current(client, layout)
         warnings = []
@@ -141,6 +126,33 @@ def verify(
                 "Another run was published in the meantime, so that some findings may be its doing: verify again."
             )
         return _summary(catalog, layout, current, content, folder, began, warnings)
+
+
+def verify_run(
+    catalog: Catalog,
+    store: Store,
+    layout: Layout,
+    published: Current,
+    content: bool,
+    workers: int,
+    folder: Path,
+    progress: Progress,
+    source: Store | None,
+) -> None:
+    """Fills `finding` with what is not as the ledger of that publication says."""
+    client = store.patient_client()
+    progress.stage(f"Reading the ledger of run {published.run}")
+    with store.explaining("read", f"the ledger {published.ledger}"):
+        files = download_ledger(client, published, folder)
+    load_expected(catalog, published.ledger, files)
+    progress.stage(f"Listing {layout.uri(layout.root)}")
+    with store.explaining("list", f"{layout.uri(layout.root)}"):
+        folders = (layout.images, layout.thumbnails, layout.crops)
+        objects = (item for prefix in folders for item in list_objects(client, layout.bucket, prefix))
+        load_listing(catalog, itertools.chain(objects, _in_place(catalog, source or store)), layout, IN_PLACE)
+    compare_with_listing(catalog, content)
+    reader = Reader(store, client, layout.bucket, content)
+    keep_findings(catalog, _read(catalog, reader, workers, progress))
 
 
 def _in_place(catalog: Catalog, source: Store) -> Iterator[StoredObject]:
@@ -152,13 +164,14 @@ def _in_place(catalog: Catalog, source: Store) -> Iterator[StoredObject]:
                 yield StoredObject(f"{IN_PLACE}{bucket}/{item.key}", item.size, item.etag)
 
 
-def _download(client: S3Client, current: Current, folder: Path) -> list[Path]:
+def download_ledger(client: S3Client, current: Current, folder: Path) -> list[Path]:
+    """Raises StoreError where it is not there."""
     bucket, prefix = split_s3_uri(current.ledger)
     keys = [item.key for item in list_objects(client, bucket, prefix) if item.key.endswith(".parquet")]
     if not keys:
         raise StoreError(
-            f"The ledger {current.ledger} of the published run is not there, so that nothing can be compared.\n"
-            "Deliver the data set again: what the store still holds is not sent again."
+            f"The ledger {current.ledger} of run {current.run} is not there, so that nothing can be compared.\n"
+            "Name another run, or deliver the data set again: what the store still holds is not sent again."
         )
     files = [folder / f"ledger-{number:05d}.parquet" for number in range(len(keys))]
     fetch_files(client, bucket, keys, files)

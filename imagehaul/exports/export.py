@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol, Self
@@ -15,11 +15,20 @@ from imagehaul.records import BoxSpace
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the data set comes from: its run, its sources, and in a line each what was found of its quality."""
+
+    run: str = ""
+    sources: tuple[str, ...] = ()
+    quality: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class About:
     """The data set as a whole. `images`: entities to come. `classes`: the labels of their boxes, in a stable order.
 
     `created`, `time`: when the data set was first published, and now, in ISO 8601. `rejects`: reads what was not sent.
-    `columns`: the metadata that entities and their boxes may have, typed and named.
+    `columns`: the metadata that entities and their boxes may have, typed and named. `proofs`: images by their proof.
     """
 
     addresses: Addresses
@@ -31,6 +40,8 @@ class About:
     box_space: BoxSpace
     rejects: Callable[[], Iterator[Reject]]
     columns: tuple[MetadataColumn, ...] = ()
+    origin: Origin = Origin()
+    proofs: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def dataset(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from imagehaul.entity import Images
 from imagehaul.exports import webdataset
+from imagehaul.exports.card import Card
 from imagehaul.exports.coco import Coco
 from imagehaul.exports.croissant import Croissant
 from imagehaul.exports.csv_tables import Csv
@@ -35,6 +36,7 @@ EXPORTS: dict[ExportName, Opener] = {
     "webdataset": webdataset.WebDataset,
     "webdataset-thumbnails": webdataset.of_thumbnails,
     "gallery": Gallery,
+    "card": Card,
 }
 
 

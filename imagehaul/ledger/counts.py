@@ -114,6 +114,16 @@ def problems_of(catalog: Catalog, most: int) -> tuple[Problem, ...]:
     return tuple(Problem(*row) for row in rows)
 
 
+def proofs_of(catalog: Catalog) -> dict[str, int]:
+    """How many images each kind of proof proves."""
+    return dict(
+        catalog.rows(
+            "SELECT proof, count(*) FROM proven WHERE kind = 'image' AND status IN ('delivered', 'unchanged') "
+            "GROUP BY proof ORDER BY proof"
+        )
+    )
+
+
 def pictures_of(catalog: Catalog, most: int) -> tuple[str, ...]:
     """Keys of thumbnails, or else of crops, spread over the data set; sorted."""
     chosen = "status IN ('delivered', 'unchanged') AND kind = ("

@@ -22,6 +22,7 @@ _BOX = (
     "path VARCHAR, crop_id VARCHAR, ordinal BIGINT, x DOUBLE, y DOUBLE, width DOUBLE, height DOUBLE, label VARCHAR, "
     "fraction BOOLEAN"
 )
+_PLACED = "media_id VARCHAR, path VARCHAR, label VARCHAR, x DOUBLE, y DOUBLE, width DOUBLE, height DOUBLE"
 _DECISION = "decision VARCHAR, reason VARCHAR"
 
 TABLES: dict[str, str] = {
@@ -102,6 +103,22 @@ TABLES: dict[str, str] = {
     "near_pair": "one BIGINT, other BIGINT, bits BIGINT",
     "hash_group": "id BIGINT, leader BIGINT",
     "hash_leader": "id BIGINT, leader BIGINT",
+    # -- Difference: two publications side by side, see `difference.py`. `side`: 0 = before, 1 = after.
+    "version_image": "side INTEGER, media_id VARCHAR, path VARCHAR, key VARCHAR, size BIGINT, md5 VARCHAR, "
+    "sha256 VARCHAR, etag VARCHAR",
+    # What the index says of each image. `metadata`: a digest.
+    "version_said": "side INTEGER, media_id VARCHAR, path VARCHAR, split VARCHAR, labels VARCHAR[], "
+    "captions VARCHAR[], metadata VARCHAR",
+    "version_box": f"side INTEGER, {_PLACED}",
+    # Boxes of a range that only one side has, and those of them that are one box that was changed.
+    "lone_box": f"id BIGINT, side INTEGER, {_PLACED}",
+    "box_pair": "after BIGINT, before BIGINT",
+    # What differs. Of a box: where it is now, and where it was.
+    "difference": "entity VARCHAR, change VARCHAR, media_id VARCHAR, path VARCHAR, what VARCHAR, "
+    + ", ".join(
+        f"label{when} VARCHAR, box_x{when} DOUBLE, box_y{when} DOUBLE, box_width{when} DOUBLE, box_height{when} DOUBLE"
+        for when in ("", "_before")
+    ),
     # -- Verification: the published ledger against the store.
     # The ledger's objects. `stands`: it says that the object is there.
     "expected": "key VARCHAR, kind VARCHAR, source_path VARCHAR, size BIGINT, etag VARCHAR, md5 VARCHAR, "

@@ -20,7 +20,8 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from imagehaul.cli.terminal import print_summary
-from imagehaul.flows.artifacts import cell, summary_markdown
+from imagehaul.flows.artifacts import summary_markdown
+from imagehaul.markdown import cell
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
 from tests.support.delivering import Target, draw
@@ -94,7 +95,12 @@ def test_names_are_shown_harmlessly_by_terminal_and_artifacts(target: Target, tm
     names = broken(source)
     draw(source / "good.jpg")
     label_all(source, "good.jpg")
-    summary = target.deliver(source, settings={"save_thumbnails_method": "both"})
+    asked = {"save_thumbnails_method": "both", "exports": ("card",)}
+    summary = target.deliver(source, settings=asked, allow_loss=True)
+    card = rendered(target.read(f"exports/{summary.run}/card.md").decode())
+    assert set(card.tags) <= SHOWN
+    assert harmless(card.text)
+    assert all(text in card.text for text in BITING if text.isprintable()), "The labels, as they are."
     assert {problem.path for problem in summary.problems if problem.kind == "image"} == set(names)
     [reason] = [reason for reason in summary.reasons if reason.code == "UNDECODABLE"]
     settings = Settings(remote_save="s3://bucket/", exclude=("<b>|x", "[/]"))
@@ -192,13 +198,13 @@ def test_the_command_says_it_harmlessly(terminal: bool, json: bool, store: Store
 @pytest.mark.parametrize(
     "json", [False, pytest.param(True, marks=pytest.mark.attack)], ids=["for people", "for programs"]
 )
-def test_verify_and_prune_say_it_harmlessly(json: bool, target: Target, tmp_path: Path) -> None:
+def test_verify_diff_restore_and_prune_say_it_harmlessly(json: bool, target: Target, tmp_path: Path) -> None:
     """Every name that bites is missing, and another one of the kind is extra."""
     texts = [text for text in BITING if "\\" not in text]  # which this store would rewrite
     for number, text in enumerate(texts):
         draw(tmp_path / "source" / f"{text}.jpg", size=(32, 24), seed=number)
     plain = {"skip_image_thumbnail_generation": True}
-    target.deliver(tmp_path / "source", settings=plain)
+    first = target.deliver(tmp_path / "source", settings=plain)
     draw(tmp_path / "source" / "one more.jpg")
     target.deliver(tmp_path / "source", settings=plain)
     client = target.store.client()
@@ -207,7 +213,7 @@ def test_verify_and_prune_say_it_harmlessly(json: bool, target: Target, tmp_path
         client.put_object(Bucket=target.bucket, Key=f"{target.root}images/extra {text}.jpg", Body=b"?")
     keys = target.store.keys()
     shown = ""
-    for command in ("verify", "prune --keep 1"):
+    for command in ("verify", "diff", f"restore {first.run}", "prune --keep 1"):
         name, *options = command.split()
         done = subprocess.run(
             [IMAGEHAUL, name, "--dataset", "set", *options, *(["--json"] if json else [])],
@@ -218,7 +224,7 @@ def test_verify_and_prune_say_it_harmlessly(json: bool, target: Target, tmp_path
             },
             capture_output=True, text=True, timeout=100,
         )  # fmt: skip
-        assert done.returncode == (1 if name == "verify" else 0), done.stderr
+        assert done.returncode == (1 if name in ("verify", "restore") else 0), done.stderr
         shown += done.stdout + done.stderr
     assert re.search(rf'missing"?:? +{len(texts)}\b', shown)
     assert "=1+1" in shown, "Names are shown."

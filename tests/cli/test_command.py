@@ -376,6 +376,28 @@ def test_prune_removes_old_runs_and_no_image(
     assert imagehaul("verify", "--dataset", "cli", environment=environment).returncode == 0
 
 
+def test_diff_and_restore_compare_with_an_older_run_and_go_back_to_it(
+    source: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    table = tmp_path / "difference.parquet"
+    first = last_json(imagehaul("deliver", source, "--dataset", "cli", "--json", environment=environment))
+    draw(source / "new.jpg", seed=9)
+    second = last_json(imagehaul("deliver", source, "--dataset", "cli", "--json", environment=environment))
+    shown = imagehaul("diff", "--dataset", "cli", "--output", table, environment=environment)
+    assert shown.returncode == 0, shown.stderr
+    assert "added: image  new.jpg" in shown.stdout
+    assert pq.read_table(table).column("path").to_pylist() == ["new.jpg"]
+    said = last_json(imagehaul("diff", first["run"], "--dataset", "cli", "--json", environment=environment))
+    assert (said["before"], said["after"]) == (first["run"], second["run"])
+    assert said["images"] == {"added": 1, "removed": 0, "changed": 0, "same": 3}
+    assert "has no run" in refused(imagehaul("diff", "x", "--dataset", "cli", environment=environment), 2)
+    back = last_json(imagehaul("restore", first["run"], "--dataset", "cli", "--json", environment=environment))
+    assert (back["restored"], back["objects"]) == (True, 6)
+    done = imagehaul("restore", first["run"], "--dataset", "cli", environment=environment)
+    assert done.returncode == 0
+    assert "is current already, and its 6 objects are proven." in " ".join(done.stdout.split())
+
+
 def test_nginx_prints_a_configuration(environment: dict[str, str]) -> None:
     done = imagehaul("nginx", "--listen", "8080", environment=environment)
     assert done.returncode == 0, done.stderr

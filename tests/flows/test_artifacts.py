@@ -10,7 +10,8 @@ import pytest
 from prefect.artifacts import Artifact
 
 from imagehaul.flows import artifacts
-from imagehaul.flows.artifacts import artifact_key, cell, publish_artifacts, summary_markdown
+from imagehaul.flows.artifacts import artifact_key, publish_artifacts, summary_markdown
+from imagehaul.markdown import cell
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
 from tests.support.delivering import Target, draw

@@ -10,7 +10,7 @@ from typing import Any
 
 from imagehaul.delivery.exporting import export_all
 from imagehaul.entity import Addresses
-from imagehaul.exports.export import Exported
+from imagehaul.exports.export import Exported, Origin
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.inventory import load_source
 from imagehaul.ledger.matching import match_annotations
@@ -51,6 +51,7 @@ def export(
     addresses: Addresses = ADDRESSES,
     box_space: BoxSpace = "upright",
     created: str = CREATED,
+    origin: Origin | None = None,
 ) -> tuple[Path, dict[str, Exported]]:
     """The folder with the exports' files, and what each export says of itself. An object's bytes are its key."""
     catalog.clear("proven")
@@ -66,4 +67,4 @@ def export(
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, folder / name)
 
-    return folder, export_all(catalog, addresses, box_space, names, created, scratch, send, str.encode)
+    return folder, export_all(catalog, addresses, box_space, names, created, scratch, send, str.encode, origin)

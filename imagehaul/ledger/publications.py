@@ -1,0 +1,96 @@
+"""What earlier runs pointed readers at, as their reports in the store say."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from imagehaul.errors import SettingsError, StoreError
+from imagehaul.layout import RUN_NAME, Layout
+from imagehaul.ledger.counts import Counts
+from imagehaul.ledger.runs import Current, read_current
+from imagehaul.store.errors import is_missing
+from imagehaul.store.listing import list_folders
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+def current_publication(client: S3Client, layout: Layout) -> Current:
+    """Raises StoreError where nothing was published yet."""
+    current = read_current(client, layout)
+    if current is None:
+        raise StoreError(
+            f"The data set {layout.dataset!r} was never published: {layout.uri(layout.current)} is not there.\n"
+            "Correct the data set's name or REMOTE_SAVE, or deliver it first."
+        )
+    return current
+
+
+def publication(client: S3Client, layout: Layout, run: str, current: Current) -> Current:
+    """What readers used after that run: where it changed nothing, what an earlier one had published.
+
+    Raises SettingsError where there is no such run, or it was not published; StoreError for a report that is not ours.
+    """
+    if run == current.run:
+        return current
+    report = _report(client, layout, run) if RUN_NAME.fullmatch(run) else None
+    if report is None:
+        raise SettingsError(
+            f"The data set {layout.dataset!r} has no run {run!r}: {layout.uri(layout.runs)} lists those that it has. "
+            "`imagehaul prune` removes old ones."
+        )
+    if report["refused"] or not report["current_run"]:
+        raise SettingsError(f"Run {run} was not published. {report['refused']}".strip())
+    if not report["published"] and report["current_run"] != run:
+        return publication(client, layout, report["current_run"], current)
+    return _published(report)
+
+
+def previous_publication(client: S3Client, layout: Layout, current: Current) -> Current:
+    """The newest run besides the current one that was published. Raises SettingsError where there is none."""
+    names = (name for name in list_folders(client, layout.bucket, layout.runs) if RUN_NAME.fullmatch(name))
+    for run in sorted(names, reverse=True):
+        report = _report(client, layout, run) if run != current.run else None
+        if report and report["published"]:
+            return _published(report)
+    raise SettingsError(
+        f"Run {current.run} is the only publication of {layout.dataset!r} that is left, so that there is none to "
+        "compare it with."
+    )
+
+
+def _report(client: S3Client, layout: Layout, run: str) -> dict[str, Any] | None:
+    """None where there is none."""
+    import orjson
+
+    try:
+        body = client.get_object(Bucket=layout.bucket, Key=layout.report(run))["Body"].read()
+    except client.exceptions.ClientError as error:
+        if is_missing(error):
+            return None
+        raise
+    try:
+        said: dict[str, Any] = orjson.loads(body)
+        texts = [said[name] for name in ("run", "ledger", "export", "refused", "current_run")]
+        texts += said.get("exports", {}).values()
+        if not all(isinstance(text, str) for text in texts) or not isinstance(said["published"], bool):
+            raise TypeError
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"{layout.uri(layout.report(run))} is not a report that imagehaul wrote.\n"
+            "Name another run, or remove that object."
+        ) from error
+    return said
+
+
+def _published(report: dict[str, Any]) -> Current:
+    # Before 0.2 a report named the folder of its two exports alone, and no fingerprint: the next delivery publishes.
+    always = {kind: f"{report['export']}metadata.{kind}" for kind in ("json", "parquet")}
+    return Current(
+        run=report["run"],
+        ledger=report["ledger"],
+        exports=dict(report.get("exports") or always),
+        fingerprint=str(report.get("fingerprint", "")),
+        counts={field.name: int(report.get(field.name, 0)) for field in fields(Counts)},
+    )
