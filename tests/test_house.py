@@ -61,3 +61,11 @@ def test_the_architecture_names_files_that_there_are() -> None:
     named = {name.removeprefix("imagehaul/") for name in re.findall(r"`([\w/]+\.py)`", text)}
     assert len(named) > 30
     assert {name for name in named if not (ROOT / "imagehaul" / name).is_file()} == set()
+
+
+def test_the_documentation_names_tests_that_there_are() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
+    tests = {shown(file) for file in FILES} | {file.name for file in FILES}
+    named = {(shown(page), name) for page in pages for name in re.findall(r"`([\w/]*test_\w+\.py)`", page.read_text())}
+    assert len(named) > 20
+    assert {(page, name) for page, name in named if name not in tests} == set()

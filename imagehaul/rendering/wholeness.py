@@ -19,8 +19,9 @@ _END_OF_JPEG = b"\xff\xd9"
 _PROGRESSIVE, _SCAN = 0xC2, 0xDA
 _FRAMES = {0xC0, 0xC1, _PROGRESSIVE}
 _WITHOUT_SEGMENT = {0x00, 0x01, *range(0xD0, 0xDA), 0xFF}
-_FILLERS = (b"", b"\xff\x00" * 32, *(bytes([byte]) * 64 for byte in (0x33, 0x55, 0x66, 0x99, 0xAA, 0xCC)))
-"""Behind a cut: nothing, which a decoder takes for zeros, and all other beginnings of three bits."""
+_FILLERS = (b"", *(bytes([byte]) * 4096 for byte in (0x55, 0xAA)))
+"""What is put behind a cut. Each is longer than all that a decoder reads at once: one that finds less does nothing with
+it."""
 _ESSENTIAL = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageChops, ImageFilter
 
 from imagehaul.records import Box
 from imagehaul.rendering import second_tiff
+from imagehaul.rendering.wholeness import ended_jpeg
 from tests.support.pictures import UPRIGHT, as_held, levels, png_chunk, quadrants, rendered, saved, seen, thumbnail_of
 
 COLOURS = numpy.asarray(quadrants((64, 48)))
@@ -197,10 +198,31 @@ def test_a_jpeg_that_lacks_its_end_marker_alone_is_delivered_with_a_remark(
 @pytest.mark.parametrize("cut", [20, 200, 2000])
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_jpeg_that_lacks_more_is_broken(tmp_path: Path, cut: int, progressive: bool) -> None:
-    noise = Image.effect_noise((200, 150), 90).convert("RGB")
-    file = saved(tmp_path / "a.jpg", noise, progressive=progressive)
+    grain = Image.effect_noise((200, 150), 90).convert("RGB")
+    file = saved(tmp_path / "a.jpg", grain, progressive=progressive)
     file.write_bytes(file.read_bytes()[:-cut])
     assert thumbnail_of(file)[0].code == "UNDECODABLE"
+
+
+def noise(size: tuple[int, int]) -> Image.Image:
+    return Image.effect_noise(size, 60).filter(ImageFilter.GaussianBlur(2))
+
+
+def test_a_jpeg_is_ended_only_where_no_pixel_was_lost(tmp_path: Path) -> None:
+    """Half of the last blocks lies outside of these pictures, and few bits are behind what is cut off."""
+    ended = 0
+    for number in range(30):
+        gradient = Image.linear_gradient("L").resize((114 + number % 13, 120))
+        bands = [ImageChops.add(gradient.rotate(number * turn), noise(gradient.size), 2) for turn in (5, 12, 17)]
+        buffer = BytesIO()
+        Image.merge("RGB", bands).save(buffer, "JPEG", quality=75)
+        whole = Image.open(buffer).convert("RGB")
+        for cut in range(1, 13):
+            if found := ended_jpeg(BytesIO(buffer.getvalue()[:-cut])):
+                ended += 1
+                difference = ImageChops.difference(Image.open(found).convert("RGB"), whole)
+                assert difference.getbbox() is None, f"picture {number} without its last {cut} bytes"
+    assert ended >= 60, "without the last byte, and without the last two"
 
 
 @pytest.mark.parametrize(
