@@ -5,10 +5,10 @@ All are of the brightness alone. Sizes differ little between thumbnails, so that
 
 from __future__ import annotations
 
-import itertools
+import math
 import operator
 
-from PIL import Image, ImageFilter
+from PIL import Image, ImageMath
 
 from imagehaul.records import Quality
 from imagehaul.rendering.pixels import on_white
@@ -16,29 +16,46 @@ from imagehaul.rendering.pixels import on_white
 GRID = 9
 _LEVELS = range(256)
 _SQUARES = [level * level for level in _LEVELS]
-_LAPLACIAN = ImageFilter.Kernel((3, 3), (0, 1, 0, 1, -4, 1, 0, 1, 0), scale=1, offset=128)
+_DIGITS = b"01".ljust(256, b"?")
+_STEP = (2, 3)
+"""Pixels to the right and down, from one at which sharpness is measured to the next. Odd, it sees what alternates."""
 
 
 def measured(thumbnail: Image.Image) -> Quality:
     """`thumbnail`: L, LA, RGB, RGBA or YCbCr. What shines through is white, as on a page."""
     grey = on_white(thumbnail).convert("L")
-    mean, deviation = _moments(grey.histogram())
+    histogram = grey.histogram()
+    mean, deviation = _moments(histogram)
     edges = _edges(grey)
     return Quality(
         phash=difference_hash(grey),
         brightness=round(mean / 255, 4),
         contrast=round(deviation / 255, 4),
         sharpness=round(edges, 2),
-        entropy=round(grey.entropy(), 3),
+        entropy=round(_entropy(histogram), 3),
     )
 
 
 def _edges(grey: Image.Image) -> float:
-    """Standard deviation of the Laplacian. The filter leaves the outermost pixels as they were: they do not count."""
+    """Standard deviation of the Laplacian, in levels, at one of six pixels: to look at each takes twice the time."""
     width, height = grey.size
     if width < 3 or height < 3:
         return 0.0
-    return _moments(grey.filter(_LAPLACIAN).crop((1, 1, width - 1, height - 1)).histogram())[1]
+    right, down = _STEP
+    size = ((width - 3) // right + 1, (height - 3) // down + 1)
+
+    def plane(x: int, y: int) -> Image.Image:
+        """The pixels that lie so far from the upper left corner, and all further steps."""
+        left, top = x + (1 - right) / 2, y + (1 - down) / 2
+        extent = (left, top, left + right * size[0], top + down * size[1])
+        return grey.transform(size, Image.Transform.EXTENT, extent, Image.Resampling.NEAREST)
+
+    laplacian = ImageMath.lambda_eval(
+        lambda at: at["left"] + at["right"] + at["above"] + at["below"] - at["centre"] * 4 + 128,
+        centre=plane(1, 1), left=plane(0, 1), right=plane(2, 1), above=plane(1, 0), below=plane(1, 2),
+    )  # fmt: skip
+    # Beyond -128 and 127 all is as sharp as it gets.
+    return _moments(laplacian.convert("L").histogram())[1]
 
 
 def difference_hash(grey: Image.Image) -> str:
@@ -48,11 +65,19 @@ def difference_hash(grey: Image.Image) -> str:
     the differences to the eighth count.
     """
     fields = grey.resize((GRID, GRID), Image.Resampling.BOX).tobytes()
-    rows = [fields[start : start + GRID] for start in range(0, GRID * GRID, GRID)]
-    left, right = b"".join(row[:-1] for row in rows[:-1]), b"".join(row[1:] for row in rows[:-1])
-    below = b"".join(row[:-1] for row in rows[1:])
-    brighter = itertools.chain(map(operator.gt, left, right), map(operator.gt, left, below))
-    return f"{int(''.join(map('01'.__getitem__, brighter)), 2):032x}"
+    # All fields at once with those one and one row further; the ninth column wraps around and falls out.
+    digits = b"".join(
+        digits[start : start + GRID - 1]
+        for digits in (bytes(map(operator.gt, fields, fields[step:])).translate(_DIGITS) for step in (1, GRID))
+        for start in range(0, GRID * (GRID - 1), GRID)
+    )
+    return f"{int(digits, 2):032x}"
+
+
+def _entropy(histogram: list[int]) -> float:
+    """Of the levels, in bits. Pillow's own would count them once more."""
+    count = sum(histogram)
+    return math.log2(count) - sum(some * math.log2(some) for some in histogram if some) / count
 
 
 def _moments(histogram: list[int]) -> tuple[float, float]:

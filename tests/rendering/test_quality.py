@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import statistics
 
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
@@ -44,6 +45,27 @@ def test_what_is_worse_has_lower_measures() -> None:
     assert dark.brightness == pytest.approx(sound.brightness / 10, abs=0.01)
     assert dark.contrast < sound.contrast
     assert dark.entropy < sound.entropy
+
+
+@pytest.mark.parametrize("size", [(3, 3), (4, 5), (64, 48), (65, 49)])
+def test_sharpness_is_the_deviation_of_the_laplacian(size: tuple[int, int]) -> None:
+    picture = Image.frombytes(
+        "L", size, bytes((x * x + 7 * y * y) % 23 for y in range(size[1]) for x in range(size[0]))
+    )
+    at = picture.load()
+    assert at
+    levels = [
+        at[x - 1, y] + at[x + 1, y] + at[x, y - 1] + at[x, y + 1] - 4 * at[x, y]  # type: ignore[operator]
+        for y in range(1, size[1] - 1, 3)
+        for x in range(1, size[0] - 1, 2)
+    ]
+    assert measured(picture).sharpness == pytest.approx(statistics.pstdev(levels), abs=0.006)
+
+
+@pytest.mark.parametrize("rows", [True, False], ids=["rows", "chequers"])
+def test_what_alternates_from_pixel_to_pixel_is_sharp(rows: bool) -> None:
+    levels = bytes(255 * (y + (0 if rows else x)) % 510 for y in range(64) for x in range(64))
+    assert measured(Image.frombytes("L", (64, 64), levels)).sharpness > 100
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "YCbCr"])
