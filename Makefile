@@ -57,15 +57,14 @@ bench: .venv/installed $(if $(filter-out cores,$(or $(PARTS),all)),.venv-bench/i
 	touch $@
 
 # What each store can do is found out by trying; tests that need more are left out there, and pytest says which.
-STORE_TESTS := tests/store tests/ledger/test_lease.py tests/ledger/test_runs.py tests/ledger/test_proof.py \
-    tests/transfer tests/delivery/test_chain.py
-VERSIONED_TESTS := tests/store/test_conditional_writes.py tests/ledger/test_lease.py tests/ledger/test_runs.py
+ON_STORES := $(BIN)/pytest $(SIDE_BY_SIDE) -m "every_store and not attack and not prefect"
+VERSIONED_TESTS := tests/store/test_conditional_writes.py tests/ledger tests/delivery
 
-test-stores: .venv/installed  ## the tests of store, lock, proof, runs, transfer and chain on Ceph and on Swift (Debian's packages)
-	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not attack and not prefect" --object-store ceph $(STORE_TESTS)
-	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not attack and not prefect" --object-store swift $(STORE_TESTS)
-	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not attack and not prefect" --object-store ceph-versioned $(VERSIONED_TESTS)
-	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not attack and not prefect" --object-store ceph-suspended $(VERSIONED_TESTS)
+test-stores: .venv/installed  ## what is marked `every_store`, on Ceph, its buckets with versions, and Swift (Debian's packages)
+	$(ON_STORES) --object-store ceph
+	$(ON_STORES) --object-store ceph-versioned $(VERSIONED_TESTS)
+	$(ON_STORES) --object-store ceph-suspended $(VERSIONED_TESTS)
+	$(ON_STORES) --object-store swift
 
 # What reads the exports needs other versions of what imagehaul needs, and nothing of imagehaul.
 test-readers: .venv/installed .venv-readers/installed  ## each export loads in the tool that it is for

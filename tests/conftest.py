@@ -81,7 +81,7 @@ class Served:
 
 @contextmanager
 def serving(name: str, folder: Path) -> Iterator[Served]:
-    """One of `STORES`. Skips where its programs are not installed."""
+    """One of `STORES`. Raises `pytest.UsageError` where its programs are not installed."""
     kind, _, versioning = name.partition("-")
     if kind == "seaweedfs":
         with serving_seaweedfs(folder) as served:
@@ -89,7 +89,7 @@ def serving(name: str, folder: Path) -> Iterator[Served]:
         return
     missing = {"ceph": ceph.missing_programs, "swift": swift.missing_programs}[kind]()
     if missing:
-        pytest.skip(f"{kind} is not installed: {', '.join(missing)}")
+        raise pytest.UsageError(f"{kind} is not installed ({', '.join(missing)}): docs/stores.md says how.")
     with {"ceph": ceph.serving_ceph, "swift": swift.serving_swift}[kind](folder) as found:
         status = {"versioned": "Enabled", "suspended": "Suspended"}.get(versioning, "")
         yield Served(found.url, "", found.access_key, found.secret_key, {}, ("", ""), status)
@@ -147,7 +147,14 @@ def _file(nodeid: str) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Several processes begin with what takes longest, so that they are done together."""
+    """Several processes begin with what takes longest, so that they are done together.
+
+    What talks to servers of its own says nothing more on another store.
+    """
+    if config.getoption("object_store") != STORES[0]:
+        apart = [item for item in items if "served" not in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=apart)
+        items[:] = [item for item in items if item not in set(apart)]
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: (_file(item.nodeid) not in WITH_PREFECT, _file(item.nodeid) not in SLOW))
 

@@ -16,7 +16,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -134,8 +133,12 @@ class EmbeddedStore:
                     env={"PATH": os.defpath, "HOME": str(self.folder), "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"},
                     pass_fds=(lock.fileno(),),
                 )
-            if self._answers():
-                return
+            try:
+                if self._answers():
+                    return
+            except BaseException:
+                self.kill()
+                raise
             end = self._log_end()
             self.stop()
             if "address already in use" not in end:
@@ -285,14 +288,18 @@ def _is_free(port: int) -> bool:
 
 def serve(folder: Path, port: int = 0, bucket: str = "images") -> None:
     """Runs the store until SIGINT or SIGTERM, and says how to use it. Makes `bucket`."""
-    stopped = threading.Event()
+    stopped = False
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
-        stopped.set()
+        # No `threading.Event`: where the signal interrupts its `wait`, `set` waits for a lock that this thread holds.
+        nonlocal stopped
+        if not stopped:  # A second one would break off the end.
+            stopped = True
+            raise KeyboardInterrupt
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with EmbeddedStore(folder, port) as server:
+        with suppress(KeyboardInterrupt), EmbeddedStore(folder, port) as server:
             server.make_bucket(bucket)
             sys.stdout.write(
                 f"The object store answers at {server.url}; its data lie in {server.folder}.\n"
@@ -303,9 +310,10 @@ def serve(folder: Path, port: int = 0, bucket: str = "images") -> None:
                 f"export REMOTE_SAVE=s3://{bucket}/\n"
             )
             sys.stdout.flush()
-            while not stopped.wait(0.5):
+            while not stopped:  # Python drops what is raised while a destructor runs.
                 if not server.pid:
                     raise StoreError(f"The embedded store ended by itself. Its log: {server.log}")
+                time.sleep(0.5)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

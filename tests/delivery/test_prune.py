@@ -74,6 +74,7 @@ def cats(store: Store, bucket: str) -> DataSet:
     return made
 
 
+@pytest.mark.every_store
 def test_the_newest_runs_are_kept_and_the_older_ones_go_with_their_exports(store: Store, cats: DataSet) -> None:
     pruned = prune(store, cats.layout, keep=2, dry_run=False)
     assert cats.runs() == {THIRD, FOURTH}
@@ -201,6 +202,7 @@ def test_no_run_at_all_cannot_be_asked_for(store: Store, cats: DataSet) -> None:
         prune(store, cats.layout, keep=0, dry_run=False)
 
 
+@pytest.mark.every_store
 def test_after_a_prune_of_real_deliveries_the_next_one_sends_nothing(store: Store, bucket: str, tmp_path: Path) -> None:
     target = Target(store, bucket)
     for number in range(2):

@@ -114,6 +114,7 @@ def test_what_was_delivered_is_proven_with_its_odd_names(target: Target, verifie
     assert problems(found) == {}
 
 
+@pytest.mark.every_store
 @BOTH_WAYS
 def test_missing_changed_and_extra_objects_are_counted_and_named(
     target: Target, verified: Verify, content: bool
@@ -192,6 +193,7 @@ def test_without_a_sha256_the_md5_is_compared_and_without_any_hash_the_etag_is_a
     assert "no hash of its bytes is known" in found.examples[0].message
 
 
+@pytest.mark.every_store
 def test_a_copy_that_the_store_made_of_a_multipart_object_is_known_by_its_etag_alone(
     store: Store, bucket: str, tmp_path: Path, verified: Verify
 ) -> None:
@@ -259,6 +261,7 @@ def test_an_object_that_the_store_lists_and_cannot_give_is_unread_and_the_others
     assert found.examples[0].message == "It cannot be read: InternalError."
 
 
+@pytest.mark.every_store
 def test_what_was_lost_is_sent_again_by_a_delivery_of_what_failed_and_nothing_else(
     target: Target, source: Path, verified: Verify
 ) -> None:

@@ -17,6 +17,8 @@ from imagehaul.store.conditional_writes import Capabilities
 from imagehaul.store.endpoint import Store
 from imagehaul.store.files import OwnFiles
 
+pytestmark = pytest.mark.every_store
+
 LOOK = 0.1
 
 

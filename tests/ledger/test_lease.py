@@ -23,6 +23,8 @@ from imagehaul.store.endpoint import Store
 from imagehaul.store.probe import probe_writing
 from tests.support.conditions import AS_IT_IS_AND_OTHERWISE, EXCLUSIVE, MANNERS, Manner, fresh_store, store_in_manner
 
+pytestmark = pytest.mark.every_store
+
 RUN, OTHER = "20261122T101500Z-aaaaaa", "20261122T101600Z-bbbbbb"
 SECONDS = 2.0
 

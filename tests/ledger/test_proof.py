@@ -27,6 +27,8 @@ from imagehaul.store.endpoint import Store
 from imagehaul.store.listing import list_objects
 from tests.support.simulated import LAYOUT, MAPPING, WANTED, Site, box, md5, said, sha256
 
+pytestmark = pytest.mark.every_store
+
 
 @pytest.fixture(autouse=True, params=[200_000, 2], ids=["one range", "ranges of two rows"])
 def rows_sorted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,8 @@ from imagehaul.store.listing import list_objects
 from imagehaul.store.probe import probe_writing
 from tests.support.conditions import AS_IT_IS_AND_OTHERWISE, Manner, store_in_manner
 
+pytestmark = pytest.mark.every_store
+
 OLD, CURRENT, LATER, LAST = (f"2026112{day}T101500Z-1f3a9c" for day in (1, 2, 3, 4))
 EXPORTS = {"json": "s3://b/e/metadata.json", "parquet": "s3://b/e/metadata.parquet"}
 SAID = Current(CURRENT, "s3://b/l/", EXPORTS, "f1", {"planned": 3}, "2026-01-02T03:04:05+00:00")

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import itertools
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any, Self
 
 import pytest
 from botocore.exceptions import ClientError
@@ -172,6 +176,63 @@ def test_serve_says_how_to_use_it_and_ends_cleanly_on_sigterm(tmp_path: Path) ->
     assert (serving.returncode, errors) == (0, "")
     with pytest.raises(StoreError, match="cannot be reached"):
         store.check("images")
+
+
+class Idle:
+    """A store that does nothing, in place of the embedded one."""
+
+    url = access_key = secret_key = "said"
+    pid = 1
+    begun = False
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        Idle.begun = False
+
+    def make_bucket(self, name: str) -> None:
+        Idle.begun = True
+
+
+@pytest.mark.timeout(60)
+def test_a_signal_ends_serve_whichever_line_it_comes_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`Event.wait` holds a lock at some, which a handler that sets the event would wait for without an end."""
+    monkeypatch.setattr("imagehaul.local.embedded_store.EmbeddedStore", Idle)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    before = sys.gettrace()
+    for moment in range(1, 40):
+        lines = itertools.count(1)
+
+        def trace(frame: FrameType, event: str, _: object, moment: int = moment, lines: Iterator[int] = lines) -> Any:
+            if Idle.begun and event == "line" and next(lines) == moment:
+                signal.raise_signal(signal.SIGTERM)
+            return trace
+
+        sys.settrace(trace)
+        try:
+            serve(Path("no folder"))
+        finally:
+            sys.settrace(before)
+        assert next(lines) > moment
+
+
+def test_serve_ends_on_sigterm_while_the_store_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(server: EmbeddedStore) -> bool:
+        pids.append(server.pid)
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(30)
+        return False
+
+    pids: list[int] = []
+    monkeypatch.setattr(EmbeddedStore, "_answers", never)
+    began = time.monotonic()
+    serve(tmp_path / "store")
+    assert time.monotonic() - began < 20
+    assert not is_running(pids[0])
 
 
 def test_serve_names_the_port_that_is_taken(tmp_path: Path, store: Store) -> None:

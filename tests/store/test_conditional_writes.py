@@ -10,6 +10,8 @@ from imagehaul.store.conditional_writes import Capabilities, find_capabilities, 
 from imagehaul.store.endpoint import Store
 from tests.support.conditions import Manner, store_in_manner
 
+pytestmark = pytest.mark.every_store
+
 
 def found_out(store: Store, bucket: str) -> Capabilities:
     return find_capabilities(store.client(), {"Bucket": bucket, "Key": "probe", "Body": b""})

@@ -14,6 +14,8 @@ from imagehaul.store.credentials import AccessKey, MachineKeys, ProfileKeys, Rol
 from imagehaul.store.endpoint import Store, store_from_environment
 from tests.support.answering import Answer, Answering
 
+pytestmark = pytest.mark.every_store
+
 SECRET, TOKEN = "s3cr3t-of-the-key", "t0ken-of-the-session"
 PAIR = {"AWS_ACCESS_KEY_ID": "ENV", "AWS_SECRET_ACCESS_KEY": SECRET}
 ROLE = "arn:aws:iam::role/Hauler"

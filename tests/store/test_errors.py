@@ -15,6 +15,8 @@ from imagehaul.store.errors import Verdict, classify, is_missing, of_upload
 from imagehaul.store.explanations import Verb, explain
 from imagehaul.store.retry import answer
 
+pytestmark = pytest.mark.every_store
+
 GO = "status code: 403, request id: 18EA68577D4AC6AFE1352FBF, host id: "
 
 

@@ -12,6 +12,8 @@ from imagehaul.store import files as stored_files
 from imagehaul.store.endpoint import Store
 from imagehaul.store.files import OwnFiles, fetch_files
 
+pytestmark = pytest.mark.every_store
+
 
 @pytest.mark.parametrize("size", [0, 1, 5 * 2**20 - 1, 5 * 2**20, 5 * 2**20 + 1, 11 * 2**20])
 def test_a_file_of_any_size_comes_back_as_it_was(

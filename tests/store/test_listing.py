@@ -13,6 +13,8 @@ from imagehaul.records import StoredObject
 from imagehaul.store.endpoint import Store
 from imagehaul.store.listing import list_objects, read_contents
 
+pytestmark = pytest.mark.every_store
+
 ODD = [
     "a b.jpg",
     "a+b.jpg",

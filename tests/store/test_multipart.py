@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from imagehaul.store.endpoint import Store
 from imagehaul.store.multipart import abort_unfinished_uploads
 from tests.support.answering import Answer
 from tests.support.misbehaving import Misbehaving
 from tests.support.sending import plain_client
+
+pytestmark = pytest.mark.every_store
 
 LATER = datetime.now(UTC) + timedelta(days=1)
 

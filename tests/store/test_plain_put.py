@@ -14,6 +14,8 @@ from imagehaul.store.endpoint import Store
 from imagehaul.store.plain_put import PlainPut
 from tests.support.answering import Answer, Answering
 
+pytestmark = pytest.mark.every_store
+
 BODY = b"a small picture"
 HEADERS = {"Content-Type": "image/jpeg", "Content-MD5": base64.b64encode(hashlib.md5(BODY).digest()).decode()}
 

@@ -20,6 +20,8 @@ from imagehaul.store.listing import list_objects
 from imagehaul.store.probe import keeps_backslashes, probe_writing
 from tests.support.conditions import fresh_store
 
+pytestmark = pytest.mark.every_store
+
 
 @pytest.mark.needs("backslashes become slashes")
 def test_the_embedded_store_turns_backslashes_into_slashes(store: Store, bucket: str) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imagehaul.store.conditional_writes import Capabilities, find_capabilities
+from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ def found_abilities(store: Store, versioning: str) -> set[str]:
         "short names": lambda client, bucket: not _put(client, bucket, Key="x" * 256),
         "one version": lambda client, bucket: not versioning,
         "backslashes become slashes": _backslashes_become_slashes,
+        "unknown keys are told from wrong ones": lambda client, bucket: (
+            _said_to_unknown_keys(store, bucket) == "InvalidAccessKeyId"
+        ),
         "MD5 is compared": lambda client, bucket: not _put(client, bucket, ContentMD5="AAAAAAAAAAAAAAAAAAAAAA=="),
     }
     return {name for name, can in tried.items() if can(client, bucket)}
@@ -40,6 +45,15 @@ def _put(client: S3Client, bucket: str, **more: str) -> str:
         return client.put_object(**{"Bucket": bucket, "Key": "tried", "Body": b"x", **more})["ETag"]  # type: ignore[arg-type]
     except client.exceptions.ClientError:
         return ""
+
+
+def _said_to_unknown_keys(store: Store, bucket: str) -> str:
+    client = replace(store, credentials=AccessKey("NOBODY", "x")).client()
+    try:
+        client.list_objects_v2(Bucket=bucket)
+    except client.exceptions.ClientError as error:
+        return error.response["Error"]["Code"]
+    return ""
 
 
 def _conditional_writes(client: S3Client, bucket: str) -> bool:

@@ -52,6 +52,8 @@ def _configure(folder: Path, kind: str, port: int) -> None:
     (etc / f"{kind}.conf").write_text(
         f"[DEFAULT]\nbind_ip = 127.0.0.1\nbind_port = {port}\nworkers = 0\nswift_dir = {etc}\n"
         f"devices = {folder}/srv\nmount_check = false\nuser = {getpass.getuser()}\nfallocate_reserve = 0\n"
+        # Else a listing that is late by a second lags until an updater runs, and none does here.
+        f"container_update_timeout = 60\n"
         f"log_level = WARNING\n[pipeline:main]\npipeline = {kind}-server\n[app:{kind}-server]\nuse = egg:swift#{kind}\n"
     )
     for step in (["create", "6", "1", "1"], ["add", f"r1z1-127.0.0.1:{port}/d1", "1"], ["rebalance"]):

@@ -22,6 +22,8 @@ from tests.support.answering import Answer
 from tests.support.misbehaving import STORED, Misbehaving, Request
 from tests.support.sending import content_of, outcomes, plain_client, stored, upload_of, uploads_of
 
+pytestmark = pytest.mark.every_store
+
 PLAIN = ObjectOptions()
 BAD_DIGEST = Answer(400, b"<Error><Code>BadDigest</Code><Message>Other bytes.</Message></Error>")
 

@@ -22,6 +22,8 @@ from tests.support.conditions import fresh_store
 from tests.support.misbehaving import Misbehaving
 from tests.support.sending import QUICK, outcomes, plain_client, stored
 
+pytestmark = pytest.mark.every_store
+
 NAMES = ["a.jpg", "a b+c%20&?.jpg", "ü/中文.jpg", "new\nline.jpg", "x" * 255]
 PLAIN = ObjectOptions()
 

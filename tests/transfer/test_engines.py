@@ -29,6 +29,8 @@ from tests.support.answering import Answer
 from tests.support.misbehaving import BUSY, STORED, Misbehaving, silent_until
 from tests.support.sending import NOWHERE, QUICK, content_of, outcomes, plain_client, stored, upload_of, uploads_of
 
+pytestmark = pytest.mark.every_store
+
 Open = Callable[..., Engine]
 PLAIN = ObjectOptions()
 DENIED = Answer(403, b"<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>")

@@ -33,6 +33,8 @@ from tests.support.fault_proxy import FaultProxy, flips_on_the_way
 from tests.support.misbehaving import STORED, Misbehaving, Request, silent_until
 from tests.support.sending import QUICK, content_of, outcomes, plain_client, stored, upload_of, uploads_of
 
+pytestmark = pytest.mark.every_store
+
 AWS = Store(region="eu-west-1", credentials=AccessKey("key", "secret"))
 
 

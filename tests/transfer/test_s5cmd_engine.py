@@ -29,6 +29,8 @@ from tests.support.answering import Answer
 from tests.support.misbehaving import STORED, Misbehaving, silent_until
 from tests.support.sending import QUICK, content_of, outcomes, stored, uploads_of
 
+pytestmark = pytest.mark.every_store
+
 SAY_SENT = """
     def say_sent(key):
         print('{"operation":"cp","success":true,"source":"x","destination":"%s%s"}' % (sys.argv[-1], key), flush=True)
