@@ -81,12 +81,13 @@ def test_the_first_publication_dates_the_data_set(runs: Runs, layout: Layout, st
 
 
 def test_a_pointer_that_somebody_else_has_moved_stays_where_it_is(runs: Runs, layout: Layout, store: Store) -> None:
-    runs.publish(SAID, over=None, capabilities=Capabilities())
+    capabilities = probe_writing(store, layout.bucket, layout.root, ObjectOptions())
+    runs.publish(SAID, None, capabilities)
     before = read_current(store.client(), layout)
-    runs.publish(replace(SAID, run=LATER), over=before, capabilities=Capabilities())
+    runs.publish(replace(SAID, run=LATER), before, capabilities)
     for over in (before, None):
         with pytest.raises(LockedError, match=f"run {LATER} is current now"):
-            runs.publish(replace(SAID, run=LAST), over=over, capabilities=Capabilities())
+            runs.publish(replace(SAID, run=LAST), over, capabilities)
     there = read_current(store.client(), layout)
     assert there is not None
     assert there.run == LATER
