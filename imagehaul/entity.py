@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from imagehaul.layout import Layout
+from imagehaul.layout import MAIN_SOURCE, Layout
 from imagehaul.mapping import IN_PLACE, url_of
 from imagehaul.records import Box
 
@@ -21,33 +21,50 @@ _ENCODED = re.compile(r"[^A-Za-z0-9_.~/-]")
 
 
 @dataclass(frozen=True, slots=True)
+class OriginalsInPlace:
+    """Where originals of one source stay: `s3://bucket/prefix/`. Their URLs have a root of their own.
+
+    `key_prefix`: as in `Mapping`.
+    """
+
+    root: str
+    cdn_fullpath: str
+    key_prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Addresses:
     """How a key becomes a URI and a URL.
 
     `serve_original`: the URL of an image is the original's even where there is a thumbnail. `full_paths`: names keep
-    the source's folders, and so come in its order. `originals`: where they stay, as in `Mapping`; their URLs have
-    a root of their own, `source_cdn_fullpath`.
+    the source's folders, and so come in its order. `in_place`: where originals stay, of each source that has some.
     """
 
     layout: Layout
     cdn_fullpath: str
     serve_original: bool
     full_paths: bool = True
-    source_cdn_fullpath: str = ""
-    originals: str = ""
+    in_place: tuple[OriginalsInPlace, ...] = ()
 
     def uri(self, key: str) -> str:
         return key if key.startswith(IN_PLACE) else self.layout.uri(key) if key else ""
 
     def name(self, key: str) -> str:
         """Of an image, in a local copy of the data set's `images/`: what the mapping made of its path."""
-        return key.removeprefix(self.originals or self.layout.images)
+        if place := self._place_of(key):
+            return place.key_prefix + key.removeprefix(place.root)
+        return key.removeprefix(self.layout.images)
 
     def url(self, key: str) -> str:
         if key.startswith(IN_PLACE):
-            below = key.removeprefix(IN_PLACE).partition("/")[2]
-            return f"{self.source_cdn_fullpath.rstrip('/')}/{quote(below, safe='/')}"
+            below, place = key.removeprefix(IN_PLACE).partition("/")[2], self._place_of(key)
+            return f"{place.cdn_fullpath.rstrip('/') if place else ''}/{quote(below, safe='/')}"
         return url_of(key, self.layout, self.cdn_fullpath) if key else ""
+
+    def _place_of(self, key: str) -> OriginalsInPlace | None:
+        """Of two roots that lie in each other, the inner one."""
+        found = (place for place in self.in_place if key.startswith(place.root))
+        return max(found, key=lambda place: len(place.root), default=None)
 
     def urls(self, keys: list[str]) -> list[str]:
         """The same for many: whether any of them has a byte to encode is found out for all at once."""
@@ -99,6 +116,7 @@ class Entity:
     `url` is what a UX shows: the thumbnail, or the image itself. `width`, `height`: pixels of the upright picture, 0
     where nobody could decode it; `box_width`, `box_height`: of the picture that the boxes lie in, as BOX_SPACE says.
     `split`: the part of the data set that it belongs to, such as train, "" where nothing says so. `metadata`: as above.
+    `path` is one image's within the source `source_name`.
     """
 
     path: str
@@ -125,6 +143,7 @@ class Entity:
     sharpness: float = 0.0
     entropy: float = 0.0
     issues: tuple[Issue, ...] = ()
+    source_name: str = MAIN_SOURCE
 
     @property
     def measures(self) -> dict[str, Any]:

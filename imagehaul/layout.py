@@ -13,9 +13,21 @@ DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _TIME = "%Y%m%dT%H%M%SZ"
 RUN_NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 MARKS = ".imagehaul/"
+MAIN_SOURCE = "main"
+"""The name of a data set's source where nobody gives one."""
 GALLERY = "gallery/"
 """In the folder of a run's exports: what is served beside the images, as nothing else there is."""
 RENDITION_KINDS = {"images/": "image", "thumbnails/": "thumbnail", "crops/": "crop"}
+
+
+def checked_source_name(name: str) -> str:
+    """Raises `SettingsError` for what cannot be the name of a source."""
+    if not DATASET_NAME.fullmatch(name) or RUN_NAME.fullmatch(name):
+        raise SettingsError(
+            f"The source name {name!r} cannot be used. Take letters, digits, '.', '_' and '-', up to 100, beginning "
+            "with a letter or a digit."
+        )
+    return name
 
 
 def new_run_name(after: str = "") -> str:
@@ -97,11 +109,21 @@ class Layout:
     def journals(self) -> str:
         return f"{self.marks}journal/"
 
-    def journal(self, run: str) -> str:
-        return f"{self.journals}{run}/"
+    def journals_of(self, source_name: str) -> str:
+        return self.journals if source_name == MAIN_SOURCE else f"{self.journals}{source_name}/"
+
+    def journal(self, run: str, source_name: str = MAIN_SOURCE) -> str:
+        return f"{self.journals_of(source_name)}{run}/"
 
     def ledger(self, run: str) -> str:
         return f"{self.runs}{run}/ledger/"
+
+    def ledger_of(self, run: str, source_name: str) -> str:
+        """The file with the rows of the source that the run delivered; those of all others lie beside it."""
+        return self.ledger(run) + ("part-00001" if source_name == MAIN_SOURCE else f"source-{source_name}") + ".parquet"
+
+    def ledger_of_others(self, run: str) -> str:
+        return f"{self.ledger(run)}others.parquet"
 
     def report(self, run: str) -> str:
         return f"{self.runs}{run}/report.json"

@@ -9,7 +9,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from imagehaul.errors import Code
-from imagehaul.layout import Layout
+from imagehaul.layout import MAIN_SOURCE, Layout
 from imagehaul.records import Box
 
 IN_PLACE = "s3://"
@@ -22,13 +22,14 @@ _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://imagehaul.invalid/media")
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """How the source paths of one data set become names.
+    """How the paths of one source become names.
 
     `path` is what each of the three folders in the store has in common for one image: `images/<path>`,
     `thumbnails/<path>.jpg`, `crops/<path>/<box id>.jpg`.
 
     `originals`: where they stay, `s3://bucket/prefix/`, "" = they are stored. The key of an original that stays is its
     whole URI, since it lies in another bucket than all others.
+    `key_prefix`: before each name, "" or ending in `/`; an original that stays keeps its key.
     """
 
     layout: Layout
@@ -37,10 +38,14 @@ class Mapping:
     normalize: bool = False
     thumbnail_suffix: Literal[".jpg", ".webp"] = ".jpg"
     originals: str = ""
+    source_name: str = MAIN_SOURCE
+    key_prefix: str = ""
 
     def media_id(self, source_path: str) -> str:
-        """The same in every run, and another one in every data set."""
-        return str(uuid.uuid5(_NAMESPACE, f"{self.layout.dataset}/{source_path}"))
+        """The same in every run, and another one in every data set and for every source of it."""
+        # No path begins with "/": what another source holds never has an id of the main one.
+        source = "" if self.source_name == MAIN_SOURCE else f"/{self.source_name}/"
+        return str(uuid.uuid5(_NAMESPACE, f"{self.layout.dataset}/{source}{source_path}"))
 
     def path(self, source_path: str) -> str:
         folder, name = posixpath.split(source_path)
@@ -49,14 +54,19 @@ class Mapping:
         if self.normalize:
             # Always appended, so that a.png and a.jpg do not meet on a.jpg.
             name += ".jpg"
-        return f"{folder}/{name}" if self.full_path and folder else name
+        return self.key_prefix + (f"{folder}/{name}" if self.full_path and folder else name)
 
     @property
     def image_root(self) -> str:
         return self.originals or self.layout.images
 
+    @property
+    def image_start(self) -> int:
+        """The place in a name, from 0, of what follows `image_root` in the image's key."""
+        return len(self.key_prefix) if self.originals else 0
+
     def image_key(self, path: str) -> str:
-        return self.image_root + path
+        return self.image_root + path[self.image_start :]
 
     def thumbnail_key(self, path: str) -> str:
         return f"{self.layout.thumbnails}{path}{self.thumbnail_suffix}"

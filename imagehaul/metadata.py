@@ -134,16 +134,34 @@ class MetadataReader:
         return lines
 
 
-def name_columns(columns: Iterable[MetadataColumn]) -> tuple[tuple[MetadataColumn, ...], list[str]]:
+def name_columns(
+    columns: Iterable[MetadataColumn], others: Iterable[MetadataColumn] = ()
+) -> tuple[tuple[MetadataColumn, ...], tuple[MetadataColumn, ...], list[str]]:
     """Gives each column the name that it has in the index, and says which got a suffix since another has that name.
 
-    Upper and lower case are one, as they are for most programs that read Parquet.
+    Upper and lower case are one, as they are for most programs that read Parquet. `others`: those that the data set's
+    other sources have in the index; they keep their names. One that is of images, or of objects, here as there is one
+    column; its type holds what both say.
     """
     named: list[MetadataColumn] = []
     lines = []
-    taken: dict[str, MetadataColumn] = {}
+    known = {column.exported.casefold(): column for column in others}
+    taken: dict[str, MetadataColumn] = dict(known)
+    shared: set[str] = set()
     for column in columns:
         exported = column.name
+        there = known.get(exported.casefold())
+        if there and exported.casefold() not in shared and (there.place == "object") == (column.place == "object"):
+            kind = _common_type(column.type, there.type)
+            if kind == "text" and column.type != there.type:
+                lines.append(
+                    f"Column {printable(exported)!r} of the metadata holds {_WORDS[column.type]}, and "
+                    f"{_WORDS[there.type]} in the data set's other sources: all of it is text."
+                )
+            shared.add(exported.casefold())
+            known[exported.casefold()] = replace(there, type=kind)
+            named.append(replace(column, exported=there.exported, type=kind))
+            continue
         for number in itertools.count(2):
             if exported.casefold() not in taken:
                 break
@@ -156,7 +174,13 @@ def name_columns(columns: Iterable[MetadataColumn]) -> tuple[tuple[MetadataColum
             )
         named.append(replace(column, exported=exported))
         taken[exported.casefold()] = column
-    return tuple(named), lines
+    return tuple(named), tuple(known.values()), lines
+
+
+def _common_type(one: ColumnType, other: ColumnType) -> ColumnType:
+    if one == other:
+        return one
+    return "number" if {one, other} == {"integer", "number"} else "text"
 
 
 def typed_values(kept: str, columns: Mapping[str, MetadataColumn]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from imagehaul.layout import MAIN_SOURCE
+
 Kind = Literal["image", "thumbnail", "crop"]
 Rerun = Literal["changed", "failed", "all"]
 BoxSpace = Literal["upright", "stored"]
@@ -372,6 +374,7 @@ class Request:
     ledger says; they count as not being in the store.
     `source_type`: a name in the registry of sources, "" = by the source's form. `column`: of a list, "" = by its name.
     `source_store`: the block of the store that the source lies in, "" = as the settings say.
+    `source_name`: which of the data set's sources it is; the others stay in the index as they are.
     """
 
     dataset: str
@@ -385,6 +388,7 @@ class Request:
     source_type: str = ""
     column: str = ""
     source_store: str = ""
+    source_name: str = MAIN_SOURCE
 
 
 def locations(said: str | Iterable[str] | None) -> tuple[str, ...]:

@@ -148,6 +148,11 @@ class Settings(BaseModel):
         default=False,
         description="Takes what symbolic links to places outside of the source folder lead to.",
     )
+    key_prefix: Annotated[Text, AfterValidator(checks.key_prefix)] = Field(
+        default="",
+        description="Folder below images/, thumbnails/ and crops/ for what this source holds, so that two sources of a "
+        "data set do not meet. Originals that stay in place keep their keys.",
+    )
     source_root: Text = Field(
         default="",
         description="Of a list: pictures below this folder, s3:// or https:// prefix are called by their path there.",
@@ -329,6 +334,7 @@ class Settings(BaseModel):
             full_path=self.source_use_fullpath,
             normalize=self.preprocess_normalize_output,
             thumbnail_suffix=".webp" if self.thumbnail_format == "webp" else ".jpg",
+            key_prefix=self.key_prefix,
         )
 
     @field_validator("*", mode="before")

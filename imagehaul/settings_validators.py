@@ -84,6 +84,13 @@ def target(value: str) -> str:
     return f"s3://{bucket}/{prefix}"
 
 
+def key_prefix(value: str) -> str:
+    parts = value.strip("/").split("/")
+    if value and any(part in ("", ".", "..") for part in parts):
+        raise ValueError("has an empty part, '.' or '..' in it: write it as partner/2026")
+    return f"{'/'.join(parts)}/" if value else ""
+
+
 def url_root(value: str) -> str:
     if not _URL_CHARACTERS.fullmatch(value):
         raise ValueError("has a character that no URL has: percent-encode it")

@@ -132,6 +132,7 @@ class BatchWork:
             media_id=self.mapping.media_id(image.path),
             recipe=self.wanted.image_recipe,
             run=self.run,
+            source_name=self.mapping.source_name,
         )
         info, code = picture.info, picture.code
         if info:
@@ -195,6 +196,7 @@ class BatchWork:
             frames=1,
             recipe=self.wanted.thumbnail_recipe,
             run=self.run,
+            source_name=original.source_name,
         ).with_rendition(rendition)
 
     def _crop(self, row: LedgerRow, image: PlannedImage, info: ImageInfo, box: Box) -> LedgerRow:
@@ -242,6 +244,7 @@ def lost_rows(images: Sequence[PlannedImage], mapping: Mapping, run: str, messag
             source_version=image.version,
             media_id=mapping.media_id(image.path),
             run=run,
+            source_name=mapping.source_name,
         ).with_problem("failed", "WORKER_LOST", message)
         for image in images
     ]

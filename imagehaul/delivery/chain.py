@@ -40,7 +40,7 @@ from imagehaul.delivery.staging import refuse_elsewhere
 from imagehaul.delivery.summary import Summary
 from imagehaul.delivery.work import work_through
 from imagehaul.errors import HaulError, SettingsError
-from imagehaul.layout import Layout, new_run_name
+from imagehaul.layout import Layout, checked_source_name, new_run_name
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.progress import Progress
 from imagehaul.records import Request
@@ -88,6 +88,7 @@ def deliver(
 def _begin(request: Request, settings: Settings, store: Store, progress: Progress, stack: ExitStack) -> Run:
     """Raises `HaulError` where the data set's name, the source or the scratch folder cannot be."""
     layout = Layout.of(settings.remote_save, request.dataset)
+    checked_source_name(request.source_name)
     options = replace(settings.source_options(), column=request.column, source_store=request.source_store)
     described = describe_source(request.source, options, settings.scratch, request.source_type)
     scratch = stack.enter_context(scratch_folder(settings))
@@ -111,7 +112,11 @@ def _begin(request: Request, settings: Settings, store: Store, progress: Progres
         described=described,
         source=source,
         layout=layout,
-        mapping=replace(settings.mapping(layout), originals=originals_in_place(settings, described)),
+        mapping=replace(
+            settings.mapping(layout),
+            originals=originals_in_place(settings, described),
+            source_name=request.source_name,
+        ),
         wanted=wanted_of(request, settings),
         scratch=scratch,
         catalog=catalog,

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from imagehaul.entity import Addresses
+from imagehaul.entity import Addresses, OriginalsInPlace
 from imagehaul.exports.export import About, Exported, ExportFiles, Origin
 from imagehaul.exports.registry import write_exports
-from imagehaul.layout import GALLERY
+from imagehaul.layout import GALLERY, Layout
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.counts import proofs_of
 from imagehaul.ledger.entities import classes_of_boxes, count_entities, images, rejects
-from imagehaul.ledger.metadata_columns import metadata_columns
-from imagehaul.ledger.runs import Runs
-from imagehaul.mapping import Mapping
+from imagehaul.ledger.metadata_columns import exported_columns
+from imagehaul.ledger.runs import PublishedSource, Runs
 from imagehaul.progress import Progress
 from imagehaul.records import BoxSpace, ExportName
 from imagehaul.settings import Settings
@@ -24,7 +23,8 @@ from imagehaul.version import software
 
 def export_run(
     catalog: Catalog,
-    mapping: Mapping,
+    layout: Layout,
+    sources: Collection[PublishedSource],
     settings: Settings,
     runs: Runs,
     origin: Origin,
@@ -32,11 +32,11 @@ def export_run(
     scratch: Path,
     progress: Progress,
 ) -> dict[str, str]:
-    """Name → URI of each export. `created`: when the data set was first published, in ISO 8601; "" = now.
+    """Name → URI of each export. `sources`: all that the index shows. `created`: when the data set was first published,
+    in ISO 8601; "" = now.
 
     Says in a line what a format could not carry. Raises what the client raises, and OSError.
     """
-    layout = mapping.layout
     beside = layout.bucket, f"{layout.exports}{origin.run}/"
     elsewhere = settings.export_entities_result_bucket
     chosen = (elsewhere, f"{layout.dataset}/{origin.run}/") if elsewhere else beside
@@ -50,9 +50,12 @@ def export_run(
         layout,
         settings.cdn_fullpath,
         settings.serve_original_image,
-        settings.source_use_fullpath,
-        settings.source_cdn_fullpath,
-        mapping.originals,
+        settings.source_use_fullpath and len(sources) == 1,
+        tuple(
+            OriginalsInPlace(source.originals, source.source_cdn_fullpath, source.key_prefix)
+            for source in sources
+            if source.originals
+        ),
     )
 
     def send(file: Path, name: str) -> None:
@@ -90,7 +93,7 @@ def export_all(
         now,
         box_space,
         lambda: rejects(catalog),
-        metadata_columns(catalog),
+        exported_columns(catalog),
         origin or Origin(),
         proofs_of(catalog),
     )

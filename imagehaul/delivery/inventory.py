@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from imagehaul.delivery.annotations import gather_annotations
+from imagehaul.delivery.other_sources import take_other_sources
 from imagehaul.delivery.run import Annotated, Held, Inventory, Run
 from imagehaul.layout import new_run_name, split_s3_uri
 from imagehaul.ledger.inventory import (
@@ -62,7 +63,7 @@ def check_and_lock(run: Run, stack: ExitStack) -> Held:
     root = run.layout.uri(run.layout.root)
     with run.store.explaining("read", root):
         current = read_current(run.client, run.layout)
-        earlier = run.runs.earlier_names(current)
+        earlier = run.runs.earlier_names(current, run.request.source_name)
     if earlier and run.name <= earlier[-1]:
         # Clocks differ, and this run may have waited for the end of a later one.
         run = replace(run, name=new_run_name(after=earlier[-1]))
@@ -113,8 +114,10 @@ def take_inventory(held: Held) -> Inventory:
     root = run.layout.uri(run.layout.root)
     run.progress.stage(f"Listing {root}")
     with run.store.explaining("read", root):
-        load_prior(run.catalog, run.runs.earlier(held.earlier, held.current, run.scratch))
+        source_name = run.request.source_name
+        load_prior(run.catalog, run.runs.earlier(held.earlier, held.current, run.scratch, source_name), source_name)
         list_store(run)
+    warnings += take_other_sources(run, held.current)
     if run.request.broken:
         drop_broken(run.catalog, run.request.broken)
     return Inventory(report.images, report, tuple(warnings))
@@ -122,13 +125,14 @@ def take_inventory(held: Held) -> Inventory:
 
 def list_store(run: Run) -> None:
     """What lies below the data set's three folders now, in place of what an earlier listing said."""
-    layout = run.layout
-    objects = (
+    layout, mapping = run.layout, run.mapping
+    stored = (
         item
         for prefix in (layout.images, layout.thumbnails, layout.crops)
         for item in list_objects(run.client, layout.bucket, prefix)
     )
-    load_listing(run.catalog, itertools.chain(objects, _originals_in_place(run)), layout, run.mapping.originals)
+    objects = itertools.chain(stored, _originals_in_place(run))
+    load_listing(run.catalog, objects, layout, mapping.originals, mapping.key_prefix)
 
 
 def _originals_in_place(run: Run) -> Iterator[StoredObject]:

@@ -54,6 +54,7 @@ def preview(held: Held, plan: Plan, annotated: Annotated, inventory: Inventory) 
         dry_run=True,
         pending_bytes=sum(batch.size for batch in plan.batches),
         current_run=held.current.run if held.current else "",
+        source_name=run.request.source_name,
         plan=fingerprint(run.catalog),
         left_out=dict(inventory.report.left_out),
         warnings=(*inventory.warnings, *annotated.warnings),

@@ -8,16 +8,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from imagehaul.delivery.exporting import export_run
+from imagehaul.delivery.other_sources import origin_of, published_sources
 from imagehaul.delivery.run import Annotated, Held, Inventory, Proof, Run, WorkResult
 from imagehaul.delivery.summary import MOST_PICTURES, MOST_PROBLEMS, Summary
-from imagehaul.exports.export import Origin
+from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.counts import pictures_of, problems_of, reasons_of
 from imagehaul.ledger.ledger_file import write_ledger
+from imagehaul.ledger.other_sources import has_other_sources
 from imagehaul.ledger.plan import Plan
 from imagehaul.ledger.publish_checks import fingerprint, refusal, says_something_new, size_mismatches
 from imagehaul.ledger.quality import Thresholds, find_issues
 from imagehaul.ledger.rows import SCHEMA_NUMBER
 from imagehaul.ledger.runs import Current
+from imagehaul.progress import Progress
+from imagehaul.settings import Settings
 from imagehaul.store.explanations import explain
 from imagehaul.version import software
 
@@ -46,16 +50,21 @@ def publish(ended: Ended) -> Summary:
     run.progress.stage("Writing ledger and export")
     warnings = [*ended.warnings, *_size_warnings(run)]
     refused = refusal(run.catalog, ended.plan, ended.proof.counts, run.settings, run.request.allow_loss, held.current)
-    summary = replace(_summary_of(ended, refused), quality=_look_for_issues(run))
+    summary = replace(_summary_of(ended, refused), quality=look_for_issues(run.catalog, run.settings, run.progress))
     made_of = fingerprint(run.catalog, run.settings)
-    changed = bool(refused) or says_something_new(run.catalog, made_of, held.current)
+    published = held.current.sources.get(run.request.source_name) if held.current else None
+    current = held.current
+    changed = bool(refused) or says_something_new(run.catalog, made_of, published)
     try:
         if changed:
             summary = replace(summary, ledger=_write_ledger(run), exports={})
         if changed and not refused:
-            summary = _switch(held, summary, made_of)
+            current = _switch(held, summary, made_of)
+            summary = replace(
+                summary, exports=current.exports, published=True, current_run=run.name, sources=_images_of(current)
+            )
         summary = replace(summary, nothing_changed=not changed, warnings=tuple(warnings), **_times(ended))
-        run.runs.write_json(run.layout.report(run.name), _report(ended, summary, made_of))
+        run.runs.write_json(run.layout.report(run.name), _report(ended, summary, made_of, current))
     except Exception as error:
         what = "report" if summary.published else "ledger"
         problem = str(explain(error, "write", f"the {what} of run {run.name}", run.store.url))
@@ -68,14 +77,14 @@ def publish(ended: Ended) -> Summary:
     return replace(summary, **_times(ended))
 
 
-def _look_for_issues(run: Run) -> tuple[str, ...]:
-    settings = run.settings
+def look_for_issues(catalog: Catalog, settings: Settings, progress: Progress) -> tuple[str, ...]:
+    """Fills `issue`, and says what was found."""
     thresholds = Thresholds(
         settings.near_duplicate_bits, settings.dark_below, settings.bright_above, settings.blur_below
     )
-    lines = find_issues(run.catalog, thresholds, settings.measures)
+    lines = find_issues(catalog, thresholds, settings.measures)
     for line in lines:
-        run.progress.say(f"Quality: {line}.")
+        progress.say(f"Quality: {line}.")
     return lines
 
 
@@ -112,6 +121,8 @@ def _summary_of(ended: Ended, refused: str) -> Summary:
         published=False,
         refused=refused,
         current_run=current.run if current else "",
+        source_name=run.request.source_name,
+        sources=_images_of(current),
         reasons=reasons_of(run.catalog),
         problems=problems_of(run.catalog, MOST_PROBLEMS),
         pictures=pictures_of(run.catalog, MOST_PICTURES),
@@ -128,37 +139,48 @@ def _tidy(run: Run, until: str) -> None:
     A run that was killed right after it moved the pointer left its own to the next.
     """
     try:
-        run.runs.drop_journals(until)
+        run.runs.drop_journals(until, run.request.source_name)
     except Exception as error:
         run.progress.say(f"Old journals stay. {explain(error, 'remove', 'them', run.store.url)}")
 
 
 def _write_ledger(run: Run) -> str:
-    file = run.scratch / "part-00001.parquet"
+    layout, file = run.layout, run.scratch / "ledger.parquet"
     write_ledger(run.catalog, file)
-    run.runs.upload(file, run.layout.ledger(run.name) + file.name)
-    return run.layout.uri(run.layout.ledger(run.name))
+    run.runs.upload(file, layout.ledger_of(run.name, run.request.source_name))
+    if has_other_sources(run.catalog):
+        write_ledger(run.catalog, file, "other")
+        run.runs.upload(file, layout.ledger_of_others(run.name))
+    return layout.uri(layout.ledger(run.name))
 
 
-def _switch(held: Held, summary: Summary, made_of: str) -> Summary:
+def _switch(held: Held, summary: Summary, made_of: str) -> Current:
     """Exports, and then points readers at this run: the last thing that is written."""
     run = held.run
     created = held.current.created if held.current else ""
-    origin = Origin(run.name, (str(run.described),), summary.quality)
-    exports = export_run(run.catalog, run.mapping, run.settings, run.runs, origin, created, run.scratch, run.progress)
+    sources = published_sources(run, summary.counts, made_of, held.current)
+    origin = origin_of(run.name, sources, summary.quality)
+    exports = export_run(
+        run.catalog, run.layout, sources.values(), run.settings, run.runs, origin, created, run.scratch, run.progress
+    )
     if held.lease:
         held.lease.check()
-    current = Current(run.name, summary.ledger, exports, made_of, asdict(summary.counts), created)
+    current = Current(run.name, summary.ledger, exports, made_of, asdict(summary.counts), created, sources)
     run.runs.publish(current, held.current, held.capabilities)
-    return replace(summary, exports=exports, published=True, current_run=run.name)
+    return current
 
 
-def _report(ended: Ended, summary: Summary, made_of: str) -> dict[str, object]:
+def _images_of(current: Current | None) -> dict[str, int]:
+    return {name: source.images for name, source in current.sources.items()} if current else {}
+
+
+def _report(ended: Ended, summary: Summary, made_of: str, current: Current | None) -> dict[str, object]:
     held, run, report = ended.held, ended.held.run, ended.inventory.report
     return {
         **summary.as_json(),
         "schema": SCHEMA_NUMBER,
         "fingerprint": made_of,
+        "publication": current.as_publication() if current and summary.published else {},
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "software": software(),
         "settings": run.settings.model_dump(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from imagehaul.delivery.batch_threads import RunBatches
@@ -11,11 +12,11 @@ from imagehaul.delivery.scratch import scratch_folder
 from imagehaul.delivery.summary import Summary
 from imagehaul.delivery.verification import Verification, verify
 from imagehaul.errors import HaulError
-from imagehaul.layout import Layout
+from imagehaul.layout import MAIN_SOURCE, Layout
 from imagehaul.progress import Progress
 from imagehaul.records import Request
 from imagehaul.settings import Settings
-from imagehaul.sources.source_store import source_store
+from imagehaul.sources.source_store import source_store as store_of_source
 from imagehaul.store.endpoint import Store
 
 
@@ -29,28 +30,35 @@ def verify_and_repair(
     repair: str = "",
     annotations: tuple[str, ...] = (),
     findings: str = "",
+    source_name: str = "",
+    source_store: str = "",
 ) -> tuple[Verification, Summary | None]:
     """`repair`: the source to send from, "" = only look. The verification is the one after the repair.
 
+    `source_name`: which of the data set's sources is looked at, and is mended from there; "" = all are looked at, and
+    the main one is mended. `source_store`: the block of the store that the source lies in, "" = as the settings say.
     `findings`: a file for the whole list of them, as Parquet; "" = the examples alone are kept.
 
     Raises HaulError: as `verify` and `deliver` do.
     """
     store = store.under(settings.bucket_terms())
-    layout, source = Layout.of(settings.remote_save, dataset), source_store(settings.source_options(), store)
+    layout = Layout.of(settings.remote_save, dataset)
+    source = store_of_source(replace(settings.source_options(), source_store=source_store), store)
     with (
         in_words("verify", settings, store),
         scratch_folder(settings) as scratch,
     ):
         (scratch / "before").mkdir()
-        found = verify(store, layout, content, settings.transfer_workers, scratch / "before", progress, source)
+        workers = settings.transfer_workers
+        found = verify(store, layout, content, workers, scratch / "before", progress, source, source_name)
         if not repair or found.exit_status == 0:
             return _kept(found, findings), None
         progress.say(f"{found.headline}. Sending again from {repair}.")
         request = Request(dataset, repair, annotations, rerun="failed", broken=str(found.findings))
+        request = replace(request, source_name=source_name or MAIN_SOURCE, source_store=source_store)
         summary = deliver(request, settings, store, run_batches, progress)
         (Path(scratch) / "after").mkdir()
-        after = verify(store, layout, content, settings.transfer_workers, Path(scratch) / "after", progress, source)
+        after = verify(store, layout, content, workers, Path(scratch) / "after", progress, source, source_name)
         return _kept(after, findings), summary
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from imagehaul.layout import MAIN_SOURCE
 from imagehaul.ledger.counts import Counts, Problem, Reason
 
 MOST_PICTURES = 40
@@ -19,7 +20,8 @@ class Summary:
 
     `pictures`: keys of some thumbnails or crops, to show. `ledger` is a URI and `exports` are name → URI, of the
     current run where this one changed nothing; "" and empty where there is none.
-    `plan`: of a dry run, what no other plan has.
+    `plan`: of a dry run, what no other plan has. `sources`: those of the index, and the images that it shows of each;
+    all other counts are of the source `source_name` alone.
     """
 
     dataset: str
@@ -41,6 +43,8 @@ class Summary:
     refused: str = ""
     current_run: str = ""
     plan: str = ""
+    source_name: str = MAIN_SOURCE
+    sources: dict[str, int] = field(default_factory=dict)
     reasons: tuple[Reason, ...] = ()
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -79,6 +83,8 @@ class Summary:
             "export": self.export,
             "exports": self.exports,
             "source": self.source,
+            "source_name": self.source_name,
+            "sources": self.sources,
             "new": self.new,
             "changed": self.changed,
             "vanished": self.vanished,

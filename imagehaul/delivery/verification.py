@@ -32,7 +32,7 @@ from imagehaul.ledger.comparison import (
     write_findings,
 )
 from imagehaul.ledger.inventory import load_listing
-from imagehaul.ledger.publications import current_publication
+from imagehaul.ledger.publications import current_publication, need_source
 from imagehaul.ledger.runs import Current, read_current
 from imagehaul.mapping import IN_PLACE
 from imagehaul.progress import Progress
@@ -106,18 +106,23 @@ def verify(
     folder: Path,
     progress: Progress,
     source: Store | None = None,
+    source_name: str = "",
 ) -> Verification:
     """`folder`: an empty scratch folder; the findings stay in it. `workers`: objects that are read at a time.
-    `source`: the store in which originals lie that stay where they are, None = the same.
+    `source`: the store in which originals lie that stay where they are, None = the same. `source_name`: the one source
+    of the data set that is looked at, "" = all.
 
-    Raises StoreError where nothing was published, or the store cannot be asked.
+    Raises SettingsError where there is no such source, StoreError where nothing was published, or the store cannot be
+    asked.
     """
     began = time.monotonic()
     client = store.patient_client()
     with closing(Catalog(folder)) as catalog:
         with store.explaining("read", f"{layout.uri(layout.current)}"):
             current = current_publication(client, layout)
-        verify_run(catalog, store, layout, current, content, workers, folder, progress, source)
+        if source_name:
+            need_source(layout, source_name, current)
+        verify_run(catalog, store, layout, current, content, workers, folder, progress, source, source_name)
         with store.explaining("read", f"{layout.uri(layout.current)}"):
             now = read_current(client, layout)
         warnings = []
@@ -138,13 +143,14 @@ def verify_run(
     folder: Path,
     progress: Progress,
     source: Store | None,
+    source_name: str = "",
 ) -> None:
-    """Fills `finding` with what is not as the ledger of that publication says."""
+    """Fills `finding` with what is not as the ledger of that publication says. `source_name`: as in `verify`."""
     client = store.patient_client()
     progress.stage(f"Reading the ledger of run {published.run}")
     with store.explaining("read", f"the ledger {published.ledger}"):
         files = download_ledger(client, published, folder)
-    load_expected(catalog, published.ledger, files)
+    load_expected(catalog, published.ledger, files, source_name)
     progress.stage(f"Listing {layout.uri(layout.root)}")
     with store.explaining("list", f"{layout.uri(layout.root)}"):
         folders = (layout.images, layout.thumbnails, layout.crops)

@@ -113,8 +113,9 @@ class Worker:
 
     def _keep_journal(self, job: BatchJob, part: Path) -> str:
         """What a killed run leaves to the next. It is a help for a rerun, not the delivery: the words of a fault."""
-        layout = job.context.mapping.layout
-        key = f"{layout.journal(job.context.run)}{part.name}"
+        mapping = job.context.mapping
+        layout = mapping.layout
+        key = f"{layout.journal(job.context.run, mapping.source_name)}{part.name}"
         try:
             OwnFiles(self._store.patient_client(), job.context.objects).send(part, layout.bucket, key)
         except Exception as error:

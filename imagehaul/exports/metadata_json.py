@@ -10,6 +10,7 @@ import orjson
 
 from imagehaul.entity import Images, Issue, Statement
 from imagehaul.exports.export import About, Exported, ExportFiles
+from imagehaul.layout import MAIN_SOURCE
 from imagehaul.records import Box
 
 NAME = "metadata.json"
@@ -46,8 +47,9 @@ class MetadataJson:
 
 def media_items(images: Images) -> Iterator[dict[str, Any]]:
     """Entries of `media_items`; `cluster_id` and `uniqueness_score` are for programs that compute them."""
-    rows = images.lists("media_id", "path", "size", "height", "width", "url", "split", "box_width", "box_height")
-    for place, (media_id, path, size, height, width, url, split, *space) in enumerate(rows):
+    spaces = ("box_width", "box_height")
+    rows = images.lists("media_id", "path", "size", "height", "width", "url", "split", "source_name", *spaces)
+    for place, (media_id, path, size, height, width, url, split, source, *space) in enumerate(rows):
         statements, metadata = images.statements.get(place, ()), images.metadata.get(place)
         yield {
             "media_id": media_id,
@@ -66,6 +68,7 @@ def media_items(images: Images) -> Iterator[dict[str, Any]]:
             ],
             # Not in Visual Layer's format, and only where there is something to say.
             **({"split": split} if split else {}),
+            **({"source_name": source} if source != MAIN_SOURCE else {}),
             **({"metadata": metadata} if metadata else {}),
         }
 

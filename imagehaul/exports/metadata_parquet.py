@@ -51,6 +51,7 @@ PARQUET_COLUMNS = {
     "issues": "list<string>",
     "exact_duplicate_group": "string",
     "near_duplicate_group": "string",
+    "source_name": "string",
 }
 """One row for each image (`entity_type` image) and for each object in it (`object`)."""
 METADATA_TYPES: dict[ColumnType, str] = {
@@ -132,7 +133,7 @@ def _rows_of_images(images: Images, addresses: Addresses, schema: pa.Schema) -> 
     for name in ("exact_duplicate", "near_duplicate"):
         groups = [next((issue.group_id for issue in issues if issue.kind == f"{name}s"), None) for issues in about]
         columns[f"{name}_group"] = pa.array(groups, pa.string())
-    same = ("media_id", "key", "url", "image_url", "format", "content_type", "width", "height", "sha256")
+    same = ("media_id", "key", "url", "image_url", "format", "content_type", "width", "height", "sha256", "source_name")
     columns |= {name: found[name] for name in same}
     for field in schema:
         if field.name.startswith(PREFIX):

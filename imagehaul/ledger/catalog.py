@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar
 
 from imagehaul.errors import HaulError
-from imagehaul.ledger.tables import TABLES
+from imagehaul.ledger.tables import TABLES, VIEWS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,6 +63,8 @@ class Catalog:
             self._connection.execute("SET fsync_mode = 'none'")
         for name in TABLES:
             self.clear(name)
+        for name, query in VIEWS.items():
+            self._connection.execute(f"CREATE VIEW {name} AS {query}")
         # A crop's key ends in `/<16 hex digits>.jpg`.
         self.execute("CREATE MACRO crop_id_of(key) AS left(right(key, 20), 16)")
 
@@ -107,8 +109,8 @@ class Catalog:
     def ranges(self, table: str, column: str) -> list[Range]:
         """Cuts the texts in `column` into ranges of about `ROWS_SORTED` rows, in order.
 
-        A sort or a join of wide rows needs memory in proportion to them, even where it spills. Several smaller ones do
-        not.
+        `table`: its name, or a query in brackets. A sort or a join of wide rows needs memory in proportion to them,
+        even where it spills. Several smaller ones do not.
         """
         total, *_ = self.one(f"SELECT count(*) FROM {table}")
         parts = -(-total // ROWS_SORTED)

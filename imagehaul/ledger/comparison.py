@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from imagehaul.errors import StoreError
+from imagehaul.layout import MAIN_SOURCE
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.store.read_back import Listed
 
@@ -41,16 +42,21 @@ class Tally:
     problems: dict[Problem, int]
 
 
-def load_expected(catalog: Catalog, ledger: str, files: Iterable[Path]) -> None:
-    """Fills `expected`. `ledger`: the URI that the files come from. Raises `StoreError` where they are not a ledger."""
+def load_expected(catalog: Catalog, ledger: str, files: Iterable[Path], source_name: str = "") -> None:
+    """Fills `expected`. `ledger`: the URI that the files come from. `source_name`: the one that is looked at, "" = all.
+
+    Raises `StoreError` where they are not a ledger.
+    """
     try:
         catalog.fill(
             "expected",
-            """
-            SELECT key, kind, source_path, size, etag, md5, sha256, status IN ('delivered', 'unchanged') AS stands
-            FROM read_parquet(?) WHERE key <> ''
+            f"""
+            SELECT key, kind, source_path, size, etag, md5, sha256, status IN ('delivered', 'unchanged')
+                   AND $source IN ('', coalesce(source_name, '{MAIN_SOURCE}')) AS stands
+            FROM (FROM read_parquet($files, union_by_name = true)
+                  UNION ALL BY NAME SELECT NULL::VARCHAR AS source_name WHERE FALSE) WHERE key <> ''
             """,
-            [[str(file) for file in files]],
+            {"files": [str(file) for file in files], "source": source_name},
         )
     except catalog.Error as error:
         raise StoreError(

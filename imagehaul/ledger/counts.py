@@ -118,7 +118,7 @@ def proofs_of(catalog: Catalog) -> dict[str, int]:
     """How many images each kind of proof proves."""
     return dict(
         catalog.rows(
-            "SELECT proof, count(*) FROM proven WHERE kind = 'image' AND status IN ('delivered', 'unchanged') "
+            "SELECT proof, count(*) FROM indexed WHERE kind = 'image' AND status IN ('delivered', 'unchanged') "
             "GROUP BY proof ORDER BY proof"
         )
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from imagehaul.entity import Addresses, Images, Issue, Reject, Statement
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.metadata_columns import metadata_columns
+from imagehaul.ledger.other_sources import parts_of_index
 from imagehaul.metadata import MetadataColumn, Place, typed_values
 from imagehaul.records import Box, BoxSpace
 
@@ -22,74 +23,77 @@ Columns: TypeAlias = dict[Place, dict[str, MetadataColumn]]
 
 _IMAGES = """
     WITH part AS (
-        SELECT * FROM proven WHERE source_path >= $low AND ($high IS NULL OR source_path < $high)
-            AND status IN ('delivered', 'unchanged')
+        SELECT * FROM indexed WHERE source_name = $source AND source_path >= $low
+            AND ($high IS NULL OR source_path < $high) AND status IN ('delivered', 'unchanged')
     )
-    SELECT i.source_path AS path, i.media_id, i.key, i.format, i.content_type, i.width, i.height,
+    SELECT i.source_name, i.source_path AS path, i.media_id, i.key, i.format, i.content_type, i.width, i.height,
            CASE WHEN $stored AND i.orientation >= 5 THEN i.height ELSE i.width END AS box_width,
            CASE WHEN $stored AND i.orientation >= 5 THEN i.width ELSE i.height END AS box_height,
            i.size, i.sha256, coalesce(t.key, '') AS thumbnail, coalesce(s.split, '') AS split,
            coalesce(o.metadata, '') AS metadata, i.phash, i.brightness, i.contrast, i.sharpness, i.entropy, q.issues
     FROM part i LEFT JOIN part t ON t.source_path = i.source_path AND t.kind = 'thumbnail'
-    LEFT JOIN image_split s ON s.path = i.source_path
-    LEFT JOIN source o ON o.path = i.source_path AND o.metadata <> ''
+    LEFT JOIN said_split s ON s.path = i.source_path AND s.source_name = $source
+    LEFT JOIN source o ON o.path = i.source_path AND o.metadata <> '' AND $own
     LEFT JOIN (
         SELECT source_path, list([kind, confidence::VARCHAR, group_id, threshold::VARCHAR] ORDER BY kind) AS issues
-        FROM issue WHERE source_path >= $low AND ($high IS NULL OR source_path < $high) GROUP BY source_path
+        FROM issue WHERE source_name = $source AND source_path >= $low AND ($high IS NULL OR source_path < $high)
+        GROUP BY source_path
     ) q ON q.source_path = i.source_path
     WHERE i.kind = 'image' ORDER BY i.source_path
 """
 # A box without an area is no region that a UX can show: the delivery counts it, and its crop is a rejected row.
 _ANNOTATIONS = """
     WITH crop AS (
-        SELECT source_path, key FROM proven WHERE source_path >= $low AND ($high IS NULL OR source_path < $high)
-            AND kind = 'crop' AND status IN ('delivered', 'unchanged')
+        SELECT source_path, key FROM indexed WHERE source_name = $source AND source_path >= $low
+            AND ($high IS NULL OR source_path < $high) AND kind = 'crop' AND status IN ('delivered', 'unchanged')
     )
     SELECT a.path, a.kind, a.text, a.x, a.y, a.width, a.height, a.fraction, a.crop_id, coalesce(c.key, '') AS crop,
            a.metadata
-    FROM annotation a
+    FROM said a
     LEFT JOIN crop c ON a.kind = 'box' AND c.source_path = a.path AND crop_id_of(c.key) = a.crop_id
-    WHERE a.usable AND a.path >= $low AND ($high IS NULL OR a.path < $high) ORDER BY a.path, a.ordinal
+    WHERE a.source_name = $source AND a.path >= $low AND ($high IS NULL OR a.path < $high) ORDER BY a.path, a.ordinal
 """
 
 
 def count_entities(catalog: Catalog) -> int:
-    count, *_ = catalog.one("SELECT count(*) FROM proven WHERE kind = 'image' AND status IN ('delivered', 'unchanged')")
+    count, *_ = catalog.one(
+        "SELECT count(*) FROM indexed WHERE kind = 'image' AND status IN ('delivered', 'unchanged')"
+    )
     return int(count)
 
 
 def classes_of_boxes(catalog: Catalog) -> tuple[str, ...]:
     """The labels of the boxes that exports show, sorted."""
-    return tuple(
-        text
-        for (text,) in catalog.rows("SELECT DISTINCT text FROM annotation WHERE kind = 'box' AND usable ORDER BY 1")
-    )
+    return tuple(text for (text,) in catalog.rows("SELECT DISTINCT text FROM said WHERE kind = 'box' ORDER BY 1"))
 
 
 def rejects(catalog: Catalog) -> Iterator[Reject]:
-    """Sorted by path."""
+    """Sorted by source and path."""
     query = """
-        SELECT source_path, code, message FROM proven
-        WHERE kind = 'image' AND status NOT IN ('delivered', 'unchanged')
+        SELECT source_path, code, message FROM indexed
+        WHERE source_name = $source AND kind = 'image' AND status NOT IN ('delivered', 'unchanged')
             AND source_path >= $low AND ($high IS NULL OR source_path < $high)
         ORDER BY source_path
     """
-    for part in catalog.ranges("proven", "source_path"):
+    for part in parts_of_index(catalog):
         yield from (Reject(*row) for row in catalog.rows(query, part))
 
 
 def images(catalog: Catalog, addresses: Addresses, box_space: BoxSpace) -> Iterator[Images]:
-    """Sorted by path: a merge of two sorted streams. DuckDB and Python sort text alike, by code points.
+    """Sorted by source and path: a merge of two sorted streams. DuckDB and Python sort text alike, by code points.
 
     The same box said twice is one object. Of two rows of metadata, the first that says something of a column counts.
     """
-    columns: Columns = {"source": {}, "image": {}, "object": {}}
-    for column in metadata_columns(catalog):
-        columns[column.place][column.name] = column
-    for part in catalog.ranges("proven", "source_path"):
+    columns_of = {True: _by_place(metadata_columns(catalog))}
+    columns_of[False] = _by_place(metadata_columns(catalog, "other_metadata_column"))
+    own = next(catalog.rows("SELECT source_name FROM proven LIMIT 1"), ("",))[0]
+    for part in parts_of_index(catalog):
+        of_run = part["source"] == own
+        columns = columns_of[of_run]
         annotations = itertools.groupby(catalog.rows(_ANNOTATIONS, part), key=lambda row: str(row[0]))
         place, said = next(annotations, _NO_MORE)
-        for batch in catalog.batches(_IMAGES, {**part, "stored": box_space == "stored"}, IMAGES_AT_ONCE):
+        asked = {**part, "stored": box_space == "stored", "own": of_run}
+        for batch in catalog.batches(_IMAGES, asked, IMAGES_AT_ONCE):
             if not batch.num_rows:
                 continue
             found = _found(batch, addresses, columns["source"])
@@ -103,6 +107,13 @@ def images(catalog: Catalog, addresses: Addresses, box_space: BoxSpace) -> Itera
                     found.statements[number] = tuple(_statements(about, space, addresses, columns["object"]))
                 place, said = next(annotations, _NO_MORE)
             yield found
+
+
+def _by_place(columns: Iterable[MetadataColumn]) -> Columns:
+    found: Columns = {"source": {}, "image": {}, "object": {}}
+    for column in columns:
+        found[column.place][column.name] = column
+    return found
 
 
 _NO_MORE: tuple[str | None, Iterator[tuple[Any, ...]]] = (None, iter(()))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagehaul.errors import Code, SourceError, StoreError
-from imagehaul.layout import Layout
+from imagehaul.layout import MAIN_SOURCE, Layout
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.rows import COLUMNS
 from imagehaul.mapping import Mapping, problem_of
@@ -24,14 +24,12 @@ _KNOWN = "key, size, etag, md5, recipe, run"
 def load_source(catalog: Catalog, files: Iterable[SourceFile], mapping: Mapping) -> int:
     """One row for each entry with an image's suffix, with the name that the mapping gives it."""
 
-    root = mapping.image_root
-
     def rows() -> Iterator[tuple[int, str, int, str, str, str, str, str, str]]:
         for ordinal, file in enumerate(files):
             code, message, name = file.code, file.message, ""
             if not code:
                 name = mapping.path(file.path)
-                key = root + name
+                key = mapping.image_key(name)
                 if code := problem_of(key):
                     message = f"{Code[code].meaning} The key would be {key!r}."
                     name = ""
@@ -78,10 +76,12 @@ def _merge_repeated(catalog: Catalog) -> int:
     return int(repeated)
 
 
-def load_listing(catalog: Catalog, objects: Iterable[StoredObject], layout: Layout, originals: str = "") -> int:
+def load_listing(
+    catalog: Catalog, objects: Iterable[StoredObject], layout: Layout, originals: str = "", key_prefix: str = ""
+) -> int:
     """The objects below the data set's three folders; others are left out. Replaces an earlier listing.
 
-    `originals`: where they stay, as in `Mapping`; their keys are whole URIs.
+    `originals`, `key_prefix`: as in `Mapping`; the keys of originals that stay are whole URIs.
     """
     catalog.clear("listing")
 
@@ -91,7 +91,7 @@ def load_listing(catalog: Catalog, objects: Iterable[StoredObject], layout: Layo
         for item in objects:
             key = item.key
             if originals and key.startswith(originals):
-                kind, name = "image", key.removeprefix(originals)
+                kind, name = "image", key_prefix + key.removeprefix(originals)
             elif key.startswith(images):
                 kind, name = "image", key.removeprefix(images)
             elif key.startswith(thumbnails):
@@ -114,21 +114,31 @@ class EarlierRun:
     published: bool
 
 
-def load_prior(catalog: Catalog, runs: Iterable[EarlierRun]) -> None:
-    """Fills `prior`, `known` and `published`. Raises `StoreError` where a run's files are not a ledger."""
+def load_prior(catalog: Catalog, runs: Iterable[EarlierRun], source_name: str = MAIN_SOURCE) -> None:
+    """Fills `prior` and `published` with what is said of this source, `other` with the published rows of all others,
+    and `known`. Raises `StoreError` where a run's files are not a ledger.
+
+    The published run comes last: it may be another source's, and carry what this one's earlier run said.
+    """
     # An older version's ledger lacks the newest columns, and a newer one's has more.
-    known = f"COLUMNS('^({'|'.join(COLUMNS)})$')"
-    for earlier in sorted(runs, key=lambda item: item.run, reverse=True):
+    known = f"COLUMNS('^({'|'.join(name for name in COLUMNS if name != 'source_name')})$')"
+    for earlier in sorted(runs, key=lambda item: (not item.published, item.run), reverse=True):
         if not earlier.files:
             continue
-        said = "read_parquet($files, union_by_name = true) said"
+        said = (
+            f"(SELECT * REPLACE (coalesce(source_name, '{MAIN_SOURCE}') AS source_name) FROM ("
+            "FROM read_parquet($files, union_by_name = true) "
+            "UNION ALL BY NAME SELECT NULL::VARCHAR AS source_name WHERE FALSE)) said"
+        )
         files = {"files": [str(file) for file in earlier.files]}
+        own = {"source": source_name, **files}
         try:
             # A run that says anything of an image says it of all its objects: older runs are not asked then.
             catalog.execute(
-                f"INSERT INTO prior BY NAME SELECT {known}, $published AS published FROM {said} "
-                "WHERE NOT EXISTS (SELECT 1 FROM prior later WHERE later.source_path = said.source_path)",
-                {"published": earlier.published, **files},
+                f"INSERT INTO prior BY NAME SELECT {known}, source_name, $published AS published FROM {said} "
+                "WHERE source_name = $source "
+                "AND NOT EXISTS (SELECT 1 FROM prior later WHERE later.source_path = said.source_path)",
+                {"published": earlier.published, **own},
             )
             # Where the latest word on an object is a failure, an older run may still say what lies there.
             catalog.execute(
@@ -138,8 +148,15 @@ def load_prior(catalog: Catalog, runs: Iterable[EarlierRun]) -> None:
             )
             if earlier.published:
                 catalog.execute(
-                    f"INSERT INTO published SELECT source_path FROM {said} WHERE kind = 'image' AND status IN {OK}",
-                    files,
+                    f"INSERT INTO published SELECT source_path FROM {said} "
+                    f"WHERE kind = 'image' AND status IN {OK} AND source_name = $source",
+                    own,
+                )
+                carried = "CASE status WHEN 'delivered' THEN 'unchanged' ELSE status END AS status"
+                catalog.execute(
+                    f"INSERT INTO other BY NAME SELECT {known}, source_name "
+                    f"FROM (SELECT * REPLACE ({carried}) FROM {said}) WHERE source_name <> $source",
+                    own,
                 )
         except catalog.Error as error:
             raise StoreError(

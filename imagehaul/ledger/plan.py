@@ -172,7 +172,7 @@ def _decide(catalog: Catalog, mapping: Mapping, wanted: Wanted) -> None:
                    -- A local file's inode and time of change are not known to earlier ledgers, which means nothing.
                    same_time AND (i.source_version = s.version OR NOT regexp_matches(i.source_version, $local))
                        AND NOT ($compare_content AND regexp_matches(s.version, $local)) AS same_source,
-                   i.same AND i.key = $images || s.name
+                   i.same AND i.key = $images || substr(s.name, $start + 1)
                        AND (NOT $full_check OR i.checked = 'decoded' OR i.code <> '') AS same_image,
                    EXISTS (SELECT 1 FROM lacking WHERE lacking.path = s.path) AS lacks,
                    EXISTS (SELECT 1 FROM troubled WHERE troubled.path = s.path) AS is_troubled
@@ -203,6 +203,7 @@ def _decide(catalog: Catalog, mapping: Mapping, wanted: Wanted) -> None:
         {
             "rerun": wanted.rerun,
             "images": mapping.image_root,
+            "start": mapping.image_start,
             "pixel_limit": wanted.pixel_limit,
             "full_check": wanted.full_check,
             "compare_content": wanted.compare_content,

@@ -58,9 +58,10 @@ def collect_outcome(catalog: Catalog, parts: Iterable[Path], mapping: Mapping, t
     never_sent = {name: {"VARCHAR": "''", "BOOLEAN": "FALSE"}.get(kind, "0") for name, kind in COLUMNS.items()} | {
         "source_path": "s.path",
         "kind": "'image'",
-        "key": "CASE s.name WHEN '' THEN '' ELSE $images || s.name END",
+        "key": "CASE s.name WHEN '' THEN '' ELSE $images || substr(s.name, $start + 1) END",
         "source_size": "s.size",
         "source_version": "s.version",
+        "source_name": "$source",
         "status": "CASE s.decision WHEN 'reject' THEN 'rejected' ELSE 'failed' END",
         "code": "CASE s.decision WHEN 'reject' THEN s.code WHEN 'hold' THEN 'HELD_BACK' ELSE 'NOT_ATTEMPTED' END",
         "message": "CASE s.decision WHEN 'reject' THEN s.message WHEN 'hold' THEN $held ELSE $not_attempted END",
@@ -73,6 +74,8 @@ def collect_outcome(catalog: Catalog, parts: Iterable[Path], mapping: Mapping, t
         """,
         {
             "images": mapping.image_root,
+            "start": mapping.image_start,
+            "source": mapping.source_name,
             "held": Code.HELD_BACK.meaning,
             "not_attempted": Code.NOT_ATTEMPTED.meaning,
         },

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from imagehaul.errors import SettingsError, StoreError
 from imagehaul.layout import RUN_NAME, Layout
 from imagehaul.ledger.counts import Counts
-from imagehaul.ledger.runs import Current, read_current
+from imagehaul.ledger.runs import Current, read_current, sources_of
 from imagehaul.store.errors import is_missing
 from imagehaul.store.listing import list_folders
 
@@ -25,6 +25,13 @@ def current_publication(client: S3Client, layout: Layout) -> Current:
             "Correct the data set's name or REMOTE_SAVE, or deliver it first."
         )
     return current
+
+
+def need_source(layout: Layout, name: str, current: Current) -> None:
+    """Raises `SettingsError` where the data set has no source of that name."""
+    if name not in current.sources:
+        there = ", ".join(sorted(current.sources))
+        raise SettingsError(f"The data set {layout.dataset!r} has no source {name!r}. It has {there}.")
 
 
 def publication(client: S3Client, layout: Layout, run: str, current: Current) -> Current:
@@ -87,10 +94,13 @@ def _report(client: S3Client, layout: Layout, run: str) -> dict[str, Any] | None
 def _published(report: dict[str, Any]) -> Current:
     # Before 0.2 a report named the folder of its two exports alone, and no fingerprint: the next delivery publishes.
     always = {kind: f"{report['export']}metadata.{kind}" for kind in ("json", "parquet")}
+    counts = {field.name: int(report.get(field.name, 0)) for field in fields(Counts)}
+    said = {"run": report["run"], "counts": counts, "fingerprint": report.get("fingerprint", ""), "time": ""}
     return Current(
         run=report["run"],
         ledger=report["ledger"],
         exports=dict(report.get("exports") or always),
         fingerprint=str(report.get("fingerprint", "")),
-        counts={field.name: int(report.get(field.name, 0)) for field in fields(Counts)},
+        counts=counts,
+        sources=sources_of({**said, **report.get("publication", {})}),
     )

@@ -8,7 +8,7 @@ import json
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.counts import Counts
 from imagehaul.ledger.plan import LOCAL_VERSION, Plan
-from imagehaul.ledger.runs import Current
+from imagehaul.ledger.runs import Current, PublishedSource
 from imagehaul.settings import Settings
 
 
@@ -80,9 +80,9 @@ def fingerprint(catalog: Catalog, settings: Settings) -> str:
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:32]
 
 
-def says_something_new(catalog: Catalog, made_of: str, current: Current | None) -> bool:
-    """Whether this run's rows or its export would differ from what is published."""
-    if current is None or current.fingerprint != made_of:
+def says_something_new(catalog: Catalog, made_of: str, published: PublishedSource | None) -> bool:
+    """Whether this run's rows or its export would differ from what is published of its source."""
+    if published is None or published.fingerprint != made_of:
         return True
     known, *_ = catalog.one("SELECT count(*) FROM prior WHERE regexp_matches(source_version, ?)", [LOCAL_VERSION])
     # A ledger that knows neither ctime nor inode is not written anew for them alone.

@@ -1,9 +1,9 @@
 """What the measures of a data set's pictures come to: duplicates, and pictures that are dark, bright, blurred or blank.
 
-It works on the proven rows, in tables, so that memory does not grow with the data set. Two pictures are near duplicates
-where their perceptual hashes differ in few of their 128 bits. To compare all with all is not needed: of two hashes that
-differ in few bits, one of the bands that they are cut into mostly is the same in both. Equal hashes are one to begin
-with, since a data set's blank pictures would all meet in each band.
+It works on the rows of the index, in tables, so that memory does not grow with the data set. Two pictures are near
+duplicates where their perceptual hashes differ in few of their 128 bits. To compare all with all is not needed: of two
+hashes that differ in few bits, one of the bands that they are cut into mostly is the same in both. Equal hashes are one
+to begin with, since a data set's blank pictures would all meet in each band.
 """
 
 from __future__ import annotations
@@ -55,9 +55,10 @@ def _duplicates(catalog: Catalog, kind: str, said: str, column: str, threshold: 
     catalog.append(
         "issue",
         f"""
-        SELECT source_path, $kind AS kind, 1.0 AS confidence, md5({column}) AS group_id, $threshold AS threshold
-        FROM proven WHERE {_IMAGES} AND {column} <> ''
-            AND {column} IN (SELECT {column} FROM proven WHERE {_IMAGES} AND {column} <> ''
+        SELECT source_name, source_path, $kind AS kind, 1.0 AS confidence, md5({column}) AS group_id,
+               $threshold AS threshold
+        FROM indexed WHERE {_IMAGES} AND {column} <> ''
+            AND {column} IN (SELECT {column} FROM indexed WHERE {_IMAGES} AND {column} <> ''
                              GROUP BY {column} HAVING count(*) > 1)
         """,
         {"kind": kind, "threshold": threshold},
@@ -77,7 +78,7 @@ def _pair_hashes(catalog: Catalog, bits: int) -> None:
         f"""
         SELECT row_number() OVER (ORDER BY phash) AS id, phash, ('0x' || left(phash, 16))::UBIGINT AS high,
                ('0x' || right(phash, 16))::UBIGINT AS low
-        FROM (SELECT DISTINCT phash FROM proven WHERE {_IMAGES} AND phash <> '')
+        FROM (SELECT DISTINCT phash FROM indexed WHERE {_IMAGES} AND phash <> '')
         """,
     )
     count, *_ = catalog.one("SELECT count(*) FROM hash")
@@ -134,12 +135,12 @@ def _near_duplicates(catalog: Catalog, bits: int) -> str:
                 SELECT one AS id, bits FROM near_pair UNION ALL SELECT other, bits FROM near_pair
             ) GROUP BY id
         ), seen AS (
-            SELECT p.source_path, p.sha256, coalesce(g.leader, h.id) AS leader, n.bits
-            FROM proven p JOIN hash h USING (phash)
+            SELECT p.source_name, p.source_path, p.sha256, coalesce(g.leader, h.id) AS leader, n.bits
+            FROM indexed p JOIN hash h USING (phash)
             LEFT JOIN hash_group g ON g.id = h.id LEFT JOIN nearest n ON n.id = h.id
             WHERE {_IMAGES.replace("kind", "p.kind").replace("status", "p.status")}
         )
-        SELECT source_path, 'near_duplicates' AS kind, 1.0 - coalesce(bits, 0) / 128.0 AS confidence,
+        SELECT source_name, source_path, 'near_duplicates' AS kind, 1.0 - coalesce(bits, 0) / 128.0 AS confidence,
                md5('near ' || leader_hash.phash) AS group_id, 1.0 - $bits / 128.0 AS threshold
         FROM seen JOIN hash leader_hash ON leader_hash.id = seen.leader
         WHERE leader IN (SELECT leader FROM seen GROUP BY leader HAVING count(DISTINCT sha256) > 1)
@@ -161,7 +162,7 @@ def _flaws(catalog: Catalog, thresholds: Thresholds) -> list[str]:
     for kind, (condition, limit, said) in found.items():
         condition = f"phash <> '' AND {condition}"
         lines.append(_flaw(catalog, kind, condition, limit, said))
-    pixels, *_ = catalog.one(f"SELECT coalesce(median(width * height), 0) FROM proven WHERE {_IMAGES} AND width > 0")
+    pixels, *_ = catalog.one(f"SELECT coalesce(median(width * height), 0) FROM indexed WHERE {_IMAGES} AND width > 0")
     size = f"width > 0 AND (width * height < {ODD_SIZE} * $limit OR width * height > $limit / {ODD_SIZE})"
     lines.append(_flaw(catalog, "odd_size", size, float(pixels), "of an odd size"))
     ratio = "width > 0 AND greatest(width, height) > $limit * least(width, height)"
@@ -172,8 +173,8 @@ def _flaws(catalog: Catalog, thresholds: Thresholds) -> list[str]:
 def _flaw(catalog: Catalog, kind: str, condition: str, limit: float, said: str) -> str:
     catalog.append(
         "issue",
-        f"SELECT source_path, '{kind}' AS kind, 1.0 AS confidence, '' AS group_id, $limit::DOUBLE AS threshold "
-        f"FROM proven WHERE {_IMAGES} AND {condition}",
+        f"SELECT source_name, source_path, '{kind}' AS kind, 1.0 AS confidence, '' AS group_id, "
+        f"$limit::DOUBLE AS threshold FROM indexed WHERE {_IMAGES} AND {condition}",
         {"limit": limit},
     )
     count, *_ = catalog.one("SELECT count(*) FROM issue WHERE kind = ?", [kind])
@@ -182,8 +183,9 @@ def _flaw(catalog: Catalog, kind: str, condition: str, limit: float, said: str) 
 
 def _unmeasured(catalog: Catalog) -> str:
     count, images = catalog.one(
-        f"SELECT count(*) FILTER (phash = ''), count(*) FROM proven i WHERE {_IMAGES} AND EXISTS ("
-        "SELECT 1 FROM proven t WHERE t.kind = 'thumbnail' AND t.source_path = i.source_path)"
+        f"SELECT count(*) FILTER (phash = ''), count(*) FROM indexed i WHERE {_IMAGES} AND EXISTS ("
+        "SELECT 1 FROM indexed t WHERE t.kind = 'thumbnail' AND t.source_path = i.source_path "
+        "AND t.source_name = i.source_name)"
         .replace("kind = 'image'", "i.kind = 'image'").replace("status IN", "i.status IN")
     )  # fmt: skip
     return f"{count:,} of {images:,} images were not measured, by an older run: --rerun all does it" if count else ""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from imagehaul.errors import Code
+from imagehaul.layout import MAIN_SOURCE
 from imagehaul.records import Box, ImageInfo, Kind, Rendition
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class LedgerRow:
     nanoseconds, or ETag) tell whether the source is still the same. `recipe` names the settings that the object's
     bytes and headers depend on. `box_*`: the crop's box as annotated, in pixels; `label` is the box's.
     `run`: the run that sent the object. `phash` to `entropy`: an image's `records.Quality`, "" and 0 = not measured.
+    `source_name`: the source of the data set that holds the path.
     """
 
     source_path: str
@@ -71,6 +73,7 @@ class LedgerRow:
     contrast: float = 0.0
     sharpness: float = 0.0
     entropy: float = 0.0
+    source_name: str = MAIN_SOURCE
 
     def but(self, **columns: Any) -> LedgerRow:
         """The same row with other values. `dataclasses.replace` takes ten times as long; an object needs three."""

@@ -1,6 +1,9 @@
 """The runs of a data set in the store: what earlier ones left, and how a new one becomes current.
 
-A run that works leaves a journal under `.imagehaul/journal/<run>/`, part by part as its batches finish, so that a
+A run delivers one of the data set's sources, and its ledger carries the rows of all others in a file of their own. So a
+source's earlier runs are the one that was published last, by which name ever, and those that came after it.
+
+A run that works leaves a journal under `.imagehaul/journal/`, part by part as its batches finish, so that a
 killed run loses the batches in flight at most. At its end the proven rows become `runs/<run>/ledger/`, and the
 journal goes. Readers never see a row that is not final.
 """
@@ -8,13 +11,13 @@ journal goes. Readers never see a row that is not final.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagehaul.errors import LockedError, StoreError
-from imagehaul.layout import RUN_NAME, Layout
+from imagehaul.layout import MAIN_SOURCE, RUN_NAME, Layout
 from imagehaul.ledger.inventory import EarlierRun
 from imagehaul.ledger.rows import SCHEMA_NUMBER
 from imagehaul.store.conditional_writes import Capabilities
@@ -27,12 +30,33 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedSource:
+    """What `current.json` says of one source: the last published run that delivered it.
+
+    `time`: of that, in ISO 8601. `source`: as SOURCE was given. `images`: in the index. `rows`: of the ledger; -1 = not
+    known. `fingerprint`: what was said of its images. `originals`, `source_cdn_fullpath`, `key_prefix`: where its
+    originals stay, see `entity.OriginalsInPlace`; "" = they are stored.
+    """
+
+    run: str
+    time: str = ""
+    source: str = ""
+    images: int = 0
+    rows: int = -1
+    counts: dict[str, int] = field(default_factory=dict)
+    fingerprint: str = ""
+    originals: str = ""
+    source_cdn_fullpath: str = ""
+    key_prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Current:
     """What `current.json` says: the run that readers should use.
 
     `ledger`: a URI that ends in `/`. `exports`: name → URI; one that ends in `/` is a folder.
-    `fingerprint`: what the exports were made from. `created`: when the data set was first published, in ISO 8601.
-    `etag`: of the object that says so.
+    `counts`, `fingerprint`: of the source that the run delivered. `created`: when the data set was first published, in
+    ISO 8601. `sources`: all that are in the index, by name. `etag`: of the object that says so.
     """
 
     run: str
@@ -41,7 +65,18 @@ class Current:
     fingerprint: str
     counts: dict[str, int]
     created: str = ""
+    sources: dict[str, PublishedSource] = field(default_factory=dict)
     etag: str = field(default="", compare=False)
+
+    def as_publication(self) -> dict[str, Any]:
+        """What a report keeps of it, besides what a summary says: for a restore."""
+        return {"sources": {name: asdict(source) for name, source in sorted(self.sources.items())}}
+
+    @property
+    def total(self) -> dict[str, int]:
+        """The counts of all sources, but for what was sent."""
+        names = ("planned", "delivered", "unchanged", "rejected", "failed")
+        return {name: sum(source.counts.get(name, 0) for source in self.sources.values()) for name in names}
 
 
 def read_current(client: S3Client, layout: Layout) -> Current | None:
@@ -73,14 +108,31 @@ def read_current(client: S3Client, layout: Layout) -> Current | None:
             fingerprint=said["fingerprint"],
             counts=dict(said["counts"]),
             created=said.get("created", said["time"]),
+            sources=sources_of(said),
             etag=answer["ETag"],
         )
     except orjson.JSONDecodeError as error:
         raise _foreign(layout, "it is not valid JSON") from error
     except KeyError as error:
         raise _foreign(layout, f"it does not say {error}") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise _foreign(layout, "a value in it has another form") from error
+
+
+def sources_of(said: dict[str, Any]) -> dict[str, PublishedSource]:
+    """What was written before there could be several is one, of the name `main`."""
+    if "sources" in said:
+        known = {item.name for item in fields(PublishedSource)}
+        return {
+            str(name): PublishedSource(**{key: value for key, value in one.items() if key in known})
+            for name, one in said["sources"].items()
+        }
+    counts = dict(said["counts"])
+    images = int(counts.get("delivered", 0)) + int(counts.get("unchanged", 0))
+    fingerprint = said["fingerprint"]
+    return {
+        MAIN_SOURCE: PublishedSource(said["run"], said["time"], images=images, counts=counts, fingerprint=fingerprint)
+    }
 
 
 def _foreign(layout: Layout, why: str) -> StoreError:
@@ -97,22 +149,35 @@ class Runs:
         self.layout = layout
         self._files, self._client = files, files.client
 
-    def earlier_names(self, current: Current | None) -> tuple[str, ...]:
-        """The current run, and later ones that were not published; without a current run all that are there. Sorted."""
-        since = current.run if current else ""
-        names = self._run_names(self.layout.runs) | self._run_names(self.layout.journals)
-        return tuple(sorted(name for name in names if name >= since))
+    def earlier_names(self, current: Current | None, source_name: str = MAIN_SOURCE) -> tuple[str, ...]:
+        """The current run, those that left rows of this source after its published one, and the last of all. Sorted.
 
-    def earlier(self, names: Iterable[str], current: Current | None, scratch: Path) -> list[EarlierRun]:
+        Where none of this source is published, all that left rows of it.
+        """
+        known = current.sources.get(source_name) if current else None
+        since = known.run if known else ""
+        keys = self._keys(self.layout.runs)
+        there = {run for key in keys if RUN_NAME.fullmatch(run := key.removeprefix(self.layout.runs).partition("/")[0])}
+        left = {run for run in there if self.layout.ledger_of(run, source_name) in keys}
+        left |= (journals := self._run_names(self.layout.journals_of(source_name)))
+        wanted = {run for run in left if run > since} | {max(there | journals, default="")}
+        if current:
+            wanted.add(current.run)
+        return tuple(sorted(wanted & (there | journals)))
+
+    def earlier(
+        self, names: Iterable[str], current: Current | None, scratch: Path, source_name: str = MAIN_SOURCE
+    ) -> list[EarlierRun]:
         """What these runs left: the ledger, or a journal where there is none. Downloads it.
 
-        One that left no rows has no `files`.
+        Of the current run the rows of all sources. One that left no rows has no `files`.
         """
         found: list[EarlierRun] = []
         for name in names:
-            files = self._download(self.layout.ledger(name), scratch / "earlier" / name)
-            files = files or self._download(self.layout.journal(name), scratch / "earlier" / name)
-            found.append(EarlierRun(name, tuple(files), published=current is not None and name == current.run))
+            published, folder = current is not None and name == current.run, scratch / "earlier" / name
+            ledger = self.layout.ledger(name) if published else self.layout.ledger_of(name, source_name)
+            files = self._download(ledger, folder) or self._download(self.layout.journal(name, source_name), folder)
+            found.append(EarlierRun(name, tuple(files), published))
         return found
 
     def upload(self, file: Path, key: str, bucket: str = "") -> str:
@@ -149,6 +214,8 @@ class Runs:
             "exports": current.exports,
             "counts": current.counts,
             "fingerprint": current.fingerprint,
+            "total": current.total,
+            **current.as_publication(),
             "created": current.created or now,
             "time": now,
         }
@@ -167,12 +234,12 @@ class Runs:
             "This run is not published. Run again: only what is missing is sent."
         )
 
-    def drop_journals(self, until: str) -> None:
-        """Of runs up to `until`, whose rows are in a ledger now. A key that may not delete leaves them."""
-        for name in self._run_names(self.layout.journals):
+    def drop_journals(self, until: str, source_name: str = MAIN_SOURCE) -> None:
+        """Of the source's runs up to `until`, whose rows are in a ledger now. A key that may not delete leaves them."""
+        for name in self._run_names(self.layout.journals_of(source_name)):
             if name > until:
                 continue
-            for item in self._keys(self.layout.journal(name)):
+            for item in self._keys(self.layout.journal(name, source_name)):
                 try:
                     self._client.delete_object(Bucket=self.layout.bucket, Key=item)
                 except self._client.exceptions.ClientError:
@@ -182,8 +249,9 @@ class Runs:
         names = list_folders(self._client, self.layout.bucket, prefix)
         return {name for name in names if RUN_NAME.fullmatch(name)}
 
-    def _keys(self, prefix: str) -> list[str]:
-        return [item.key for item in list_objects(self._client, self.layout.bucket, prefix)]
+    def _keys(self, prefix: str) -> dict[str, None]:
+        """In order."""
+        return {item.key: None for item in list_objects(self._client, self.layout.bucket, prefix)}
 
     def _download(self, prefix: str, folder: Path) -> list[Path]:
         keys = [key for key in self._keys(prefix) if key.endswith(".parquet")]

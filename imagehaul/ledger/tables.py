@@ -5,10 +5,12 @@ They are DuckDB's, on the scratch disk (`catalog.py`). Text that is not known is
 
 from __future__ import annotations
 
+from imagehaul.layout import MAIN_SOURCE
 from imagehaul.ledger.rows import COLUMNS
 
 _NOT_KNOWN = {"VARCHAR": "''", "BOOLEAN": "FALSE"}
-_LEDGER = ", ".join(f"{name} {kind} DEFAULT {_NOT_KNOWN.get(kind, '0')}" for name, kind in COLUMNS.items())
+_DEFAULTS = {name: _NOT_KNOWN.get(kind, "0") for name, kind in COLUMNS.items()} | {"source_name": f"'{MAIN_SOURCE}'"}
+_LEDGER = ", ".join(f"{name} {kind} DEFAULT {_DEFAULTS[name]}" for name, kind in COLUMNS.items())
 _SOURCE = (
     "ordinal BIGINT, path VARCHAR, size BIGINT, version VARCHAR, code VARCHAR, message VARCHAR, name VARCHAR, "
     "location VARCHAR, metadata VARCHAR"
@@ -23,6 +25,7 @@ _BOX = (
     "fraction BOOLEAN"
 )
 _PLACED = "media_id VARCHAR, path VARCHAR, label VARCHAR, x DOUBLE, y DOUBLE, width DOUBLE, height DOUBLE"
+_METADATA_COLUMN = "place VARCHAR, name VARCHAR, type VARCHAR, exported VARCHAR"
 _DECISION = "decision VARCHAR, reason VARCHAR"
 
 TABLES: dict[str, str] = {
@@ -40,6 +43,8 @@ TABLES: dict[str, str] = {
     "published": "source_path VARCHAR",
     # What was sent last under each key, as far as rows tell.
     "known": "key VARCHAR, size BIGINT, etag VARCHAR, md5 VARCHAR, recipe VARCHAR, run VARCHAR",
+    # The rows of the data set's other sources, as the current run has them.
+    "other": _LEDGER,
     # -- Annotations: which image each is about.
     # What annotation files say, and the folders that their references are seen from, best first. `apart`: folders
     # that a guess must not leave.
@@ -64,8 +69,13 @@ TABLES: dict[str, str] = {
     "annotation": f"{_STATEMENT}, path VARCHAR, images BIGINT, how INTEGER, usable BOOLEAN",
     # Which part of the data set (train, val …) an image belongs to, as far as something says so.
     "image_split": "path VARCHAR, split VARCHAR, splits BIGINT",
+    # The same for the images of other sources, as the current run's export has it. `metadata`: by the names there.
+    "other_annotation": "source_name VARCHAR, path VARCHAR, ordinal BIGINT, kind VARCHAR, text VARCHAR, x DOUBLE, "
+    "y DOUBLE, width DOUBLE, height DOUBLE, fraction BOOLEAN, crop_id VARCHAR, metadata VARCHAR",
+    "other_split": "source_name VARCHAR, path VARCHAR, split VARCHAR",
     # The columns of metadata that tables have, and their names in the index: see `imagehaul/metadata.py`.
-    "metadata_column": "place VARCHAR, name VARCHAR, type VARCHAR, exported VARCHAR",
+    "metadata_column": _METADATA_COLUMN,
+    "other_metadata_column": _METADATA_COLUMN,
     # -- Plan: what is to be done.
     # The crops that are wanted of each image.
     "box": _BOX,
@@ -97,7 +107,8 @@ TABLES: dict[str, str] = {
     "moved": "source_path VARCHAR",
     # -- Quality: see `quality.py`.
     # What speaks against an image. `group_id`: of duplicates. `confidence` and `threshold`: 0 to 1, or the measure's.
-    "issue": "source_path VARCHAR, kind VARCHAR, confidence DOUBLE, group_id VARCHAR, threshold DOUBLE",
+    "issue": "source_name VARCHAR, source_path VARCHAR, kind VARCHAR, confidence DOUBLE, group_id VARCHAR, "
+    "threshold DOUBLE",
     # The different perceptual hashes, pairs that differ in few bits, and the smallest id that each is joined with.
     "hash": "id BIGINT, phash VARCHAR, high UBIGINT, low UBIGINT",
     "near_pair": "one BIGINT, other BIGINT, bits BIGINT",
@@ -120,7 +131,7 @@ TABLES: dict[str, str] = {
         for when in ("", "_before")
     ),
     # -- Verification: the published ledger against the store.
-    # The ledger's objects. `stands`: it says that the object is there.
+    # The ledger's objects. `stands`: it says that the object is there, and it is one to look at.
     "expected": "key VARCHAR, kind VARCHAR, source_path VARCHAR, size BIGINT, etag VARCHAR, md5 VARCHAR, "
     "sha256 VARCHAR, stands BOOLEAN",
     # Objects that must be looked at, in the order of their keys. `held_etag`: the store's.
@@ -130,3 +141,16 @@ TABLES: dict[str, str] = {
     "finding": "problem VARCHAR, kind VARCHAR, key VARCHAR, source_path VARCHAR, message VARCHAR",
 }
 """Name → columns, as in `CREATE TABLE`."""
+
+_OWN = "(SELECT source_name FROM proven LIMIT 1)"
+"""The name of the source that the run delivers: all its rows have it."""
+
+VIEWS: dict[str, str] = {
+    # The ledger: the run's own rows, and those of all other sources.
+    "indexed": "SELECT * EXCLUDE (sent) FROM proven UNION ALL SELECT * FROM other",
+    # What is said of its images.
+    "said": "SELECT source_name, path, ordinal, kind, text, x, y, width, height, fraction, crop_id, metadata "
+    f"FROM annotation, {_OWN} WHERE usable UNION ALL SELECT * FROM other_annotation",
+    "said_split": f"SELECT source_name, path, split FROM image_split, {_OWN} UNION ALL SELECT * FROM other_split",
+}
+"""Name → query. A path is one within a source: two sources may have the same."""

@@ -223,7 +223,8 @@ def large(tmp_path: Path) -> Path:
                 path AS source_path, k AS kind,
                 'set/' || k || 's/' || path || CASE k WHEN 'image' THEN '' ELSE '.jpg' END AS key,
                 'delivered' AS status, uuid()::VARCHAR AS media_id, 640 AS width, 480 AS height, 1 AS orientation,
-                'JPEG' AS format, 'image/jpeg' AS content_type, 50000 AS size, sha256(i::VARCHAR) AS sha256)
+                'JPEG' AS format, 'image/jpeg' AS content_type, 50000 AS size, sha256(i::VARCHAR) AS sha256,
+                'main' AS source_name)
             FROM (SELECT i, printf('folder %03d/picture %06d.jpg', i // 1000, i) AS path FROM range(100000) r(i)),
                  (SELECT unnest(['image', 'thumbnail']) AS k) LEFT JOIN prior ON FALSE
             """,

@@ -288,6 +288,7 @@ def test_the_table_has_a_row_for_each_image_and_each_object(catalog: Catalog) ->
     }
     no_box = dict.fromkeys(["label", "box_x", "box_y", "box_width", "box_height"])
     measures = ["phash", "brightness", "contrast", "sharpness", "entropy"]
+    of_the_image["source_name"] = "main"
     of_the_image |= dict.fromkeys([*measures, "exact_duplicate_group", "near_duplicate_group"]) | {"issues": []}
     assert first == {
         **of_the_image,
@@ -365,7 +366,7 @@ folder = Path(sys.argv[1])
 catalog = Catalog(folder)
 catalog.fill('proven', '''SELECT * EXCLUDE (published, i) REPLACE (
     'folder/picture ' || i || '.jpg' AS source_path, 'image' AS kind, 'd/images/picture ' || i || '.jpg' AS key,
-    'delivered' AS status, uuid()::VARCHAR AS media_id, 640 AS width, 480 AS height)
+    'delivered' AS status, uuid()::VARCHAR AS media_id, 640 AS width, 480 AS height, 'main' AS source_name)
     FROM range(100000) r(i) LEFT JOIN prior ON FALSE''')
 catalog.execute('''UPDATE proven SET format = 'JPEG', content_type = 'image/jpeg', orientation = 1, size = 1,
     sha256 = '5a' ''')

@@ -14,7 +14,7 @@ from imagehaul.errors import LockedError, StoreError
 from imagehaul.layout import Layout
 from imagehaul.ledger.inventory import EarlierRun
 from imagehaul.ledger.rows import LedgerRow, write_part
-from imagehaul.ledger.runs import Current, Runs, read_current
+from imagehaul.ledger.runs import Current, PublishedSource, Runs, read_current
 from imagehaul.records import ObjectOptions
 from imagehaul.store.conditional_writes import Capabilities
 from imagehaul.store.endpoint import Store
@@ -27,7 +27,8 @@ pytestmark = pytest.mark.every_store
 
 OLD, CURRENT, LATER, LAST = (f"2026112{day}T101500Z-1f3a9c" for day in (1, 2, 3, 4))
 EXPORTS = {"json": "s3://b/e/metadata.json", "parquet": "s3://b/e/metadata.parquet"}
-SAID = Current(CURRENT, "s3://b/l/", EXPORTS, "f1", {"planned": 3}, "2026-01-02T03:04:05+00:00")
+MAIN = PublishedSource(CURRENT, "2026-01-02T03:04:05+00:00", "/data", 3, 9, {"planned": 3}, "f1")
+SAID = Current(CURRENT, "s3://b/l/", EXPORTS, "f1", {"planned": 3}, "2026-01-02T03:04:05+00:00", {"main": MAIN})
 
 
 @pytest.fixture(params=["", "save/it's here & there/"])
@@ -68,6 +69,8 @@ def test_what_is_published_is_read_again(runs: Runs, layout: Layout, store: Stor
         "exports",
         "counts",
         "fingerprint",
+        "total",
+        "sources",
         "created",
         "time",
     ]
@@ -201,7 +204,7 @@ def test_a_store_that_refuses_to_show_the_pointer_is_no_empty_store(store: Store
 
 def leave(runs: Runs, tmp_path: Path, folder: str, *paths: str) -> None:
     """A part for each path, below `folder` of the data set."""
-    for number, path in enumerate(paths):
+    for number, path in enumerate(paths, 1):
         file = tmp_path / f"part-{number:05}.parquet"
         write_part([LedgerRow(path, "image", path, "sent")], file)
         runs.upload(file, f"{folder}{file.name}")
@@ -264,8 +267,8 @@ def test_journals_go_up_to_the_run_that_took_them_over(
         leave(runs, tmp_path, layout.journal(run), "a", "b")
     leave(runs, tmp_path, layout.ledger(CURRENT), "kept")
     runs.drop_journals(CURRENT)
-    left = [f".imagehaul/journal/{LATER}/part-0000{n}.parquet" for n in (0, 1)]
-    assert keys(store, layout) == [*left, f"runs/{CURRENT}/ledger/part-00000.parquet"]
+    left = [f".imagehaul/journal/{LATER}/part-0000{n}.parquet" for n in (1, 2)]
+    assert keys(store, layout) == [*left, f"runs/{CURRENT}/ledger/part-00001.parquet"]
 
 
 def test_a_key_that_may_not_delete_leaves_them(
