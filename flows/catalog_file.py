@@ -1,4 +1,4 @@
-"""A catalog of data sets: a CSV file with the columns dataset, source, annotations, and one for each setting."""
+"""A catalog of data sets: a CSV file with the columns dataset, source, annotations, source_name, and settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from imagehaul.errors import SettingsError
 from imagehaul.settings import Settings
 
-COLUMNS = ("dataset", "source", "annotations")
+COLUMNS = ("dataset", "source", "annotations", "source_name")
 
 
 def read_catalog(file: Path, more: Sequence[str] = ()) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@
 the command line does not want to pay where no Prefect API is configured.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from prefect import flow
@@ -21,6 +22,7 @@ from imagehaul.flows.parameters import (
     DatasetName,
     SettingsForm,
     Source,
+    SourceName,
     StoreBlock,
     settings_of_run,
 )
@@ -28,6 +30,7 @@ from imagehaul.flows.publication_event import tell_others
 from imagehaul.flows.run_labels import named, tag_run
 from imagehaul.flows.stage_tasks import as_task
 from imagehaul.flows.waiting import leave_until_free, may_leave, waking_others
+from imagehaul.layout import MAIN_SOURCE
 from imagehaul.records import Request, Rerun, WhenLocked, locations
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
@@ -58,6 +61,7 @@ def deliver(
     source_type: str = "",
     column: str = "",
     source_store: str = "",
+    source_name: SourceName = MAIN_SOURCE,
     *,
     settings: SettingsForm,
 ) -> State[Any]:
@@ -79,23 +83,16 @@ def deliver(
         source_type: Forces a kind of source: list, archive, prefix or folder. Empty: by its form.
         column: Which column of a list names the pictures. Empty: by its name.
         source_store: Name of the object store block that the source lies in. Empty: the target's store.
+        source_name: Which source of the data set it is; the others stay in the index as they are.
         settings: How it is done. All others stay as the deployment has them; "Use JSON input" shows them.
     """
     tag_run(dataset)
     leaves = when_locked == "wait" and may_leave()
     try:
-        request = Request(
-            dataset,
-            source,
-            locations(annotations),
-            rerun,
-            dry_run,
-            allow_loss,
-            "refuse" if leaves else when_locked,
-            source_type=source_type,
-            column=column,
-            source_store=source_store.strip(),
-        )
+        meets_lock: WhenLocked = "refuse" if leaves else when_locked
+        request = Request(dataset, source, locations(annotations), rerun, dry_run, allow_loss, meets_lock)
+        request = replace(request, source_type=source_type, column=column, source_store=source_store.strip())
+        request = replace(request, source_name=source_name)
         summary = _deliver(request, settings_of_run(settings), store.to_store(), approve)
     except HeldError as error:
         if leaves:

@@ -19,8 +19,9 @@ from pydantic import BaseModel, Field
 from imagehaul.errors import HaulError, SettingsError
 from imagehaul.flows.catalog_file import COLUMNS, read_catalog
 from imagehaul.flows.final_state import completed, failed
-from imagehaul.flows.parameters import DatasetName, Source, form_of, merged
+from imagehaul.flows.parameters import DatasetName, Source, SourceName, form_of, merged
 from imagehaul.flows.run_labels import named
+from imagehaul.layout import MAIN_SOURCE
 from imagehaul.markdown import cell, table
 from imagehaul.records import Rerun
 from imagehaul.settings_loading import settings_of_form
@@ -34,6 +35,7 @@ class DataSet(BaseModel):
     dataset: DatasetName
     source: Source = Field(description="A folder that the worker sees, or s3://bucket/prefix.")
     annotations: str = Field(default="", description="A file, a folder or an s3:// URI. Empty: beside the images.")
+    source_name: SourceName = Field(default=MAIN_SOURCE, description="Which source of the data set it is.")
 
 
 @flow(name="deliver-many", flow_run_name=named("deliver many through", "deployment"))
@@ -48,7 +50,7 @@ def deliver_many(
 
     Args:
         datasets: The data sets.
-        catalog: A CSV file on the worker, with the columns dataset, source, annotations, and one for each setting.
+        catalog: A CSV file on the worker, with the columns dataset, source, annotations, source_name, and settings.
         deployment: Through which they are delivered: its store and its settings.
         at_once: So many run at the same time; the deployment's own limit holds besides.
         rerun: changed: what is new, changed or missing. failed: what failed before. all: everything.
@@ -82,9 +84,12 @@ def _asked(
     rows = [dataset.model_dump() for dataset in datasets] + (read_catalog(Path(catalog)) if catalog else [])
     if not rows:
         raise SettingsError("There is no data set to deliver: name some, or a catalog.")
-    names = [row.get("dataset", "") for row in rows]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise SettingsError(f"{', '.join(sorted(twice))}: named more than once. Each data set has one source.")
+    rows = [{"source_name": MAIN_SOURCE, "annotations": "", **row} for row in rows]
+    names = [(row.get("dataset", ""), row["source_name"]) for row in rows]
+    if twice := {name for name, source in names if names.count((name, source)) > 1}:
+        raise SettingsError(
+            f"{', '.join(sorted(twice))}: named more than once. Give each source of a data set a source_name."
+        )
     asked = []
     for row in rows:
         own = row.get("settings", {})
@@ -93,7 +98,8 @@ def _asked(
             settings = form_of(settings_of_form(merged(through.parameters.get("settings"), own)))
         except ValueError:
             raise SettingsError(
-                f"{row.get('dataset', '')!r} is no name for a data set, or its source is empty."
+                f"{row.get('dataset', '')!r} is no name for a data set, or {row['source_name']!r} none for a source, "
+                "or its source is empty."
             ) from None
         except SettingsError as error:
             raise SettingsError(f"{row['dataset']}: {error}") from None

@@ -11,6 +11,7 @@ from ruamel.yaml.error import YAMLError
 
 from imagehaul.errors import SettingsError
 from imagehaul.flows.catalog_file import read_catalog
+from imagehaul.layout import MAIN_SOURCE
 
 KINDS = ("cron", "interval", "rrule")
 """Of a schedule, as Prefect names them."""
@@ -70,9 +71,10 @@ def _for_data_set(row: dict[str, Any], entries: dict[str, dict[str, Any]], file:
     schedule |= {kind: value for kind in KINDS if (value := row.pop(kind, None))}
     settings = (pattern.get("parameters") or {}).get("settings", {}) | (row.pop("settings", None) or {})
     parameters = {**(pattern.get("parameters") or {}), **row, "dataset": dataset}
+    source = row.get("source_name") or MAIN_SOURCE
     return {
         **pattern,
-        "name": dataset,
+        "name": dataset if source == MAIN_SOURCE else f"{dataset}-{source}",
         "description": f"Of the data set {dataset}: as {like}, by a schedule.",
         "tags": [*pattern.get("tags", ()), f"dataset:{dataset}"],
         "parameters": {**parameters, "settings": settings} if settings else parameters,

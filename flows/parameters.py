@@ -20,6 +20,7 @@ from imagehaul.settings import Settings
 from imagehaul.settings_loading import settings_of_form
 
 DatasetName = Annotated[str, Field(pattern=f"^{DATASET_NAME.pattern}$")]
+SourceName = Annotated[str, Field(pattern=f"^{DATASET_NAME.pattern}$")]
 Source = Annotated[str, Field(min_length=1)]
 
 # Of a block whose fields all have defaults, Prefect's own schema takes a whole document, keys and all in clear,

@@ -27,6 +27,8 @@ def verify(
     content: bool = False,
     repair_from: str = "",
     annotations: str | list[str] = "",
+    source_name: str = "",
+    source_store: str = "",
     *,
     settings: WhereForm,
 ) -> State[Any]:
@@ -38,6 +40,8 @@ def verify(
         content: Reads every byte back and compares SHA-256.
         repair_from: A folder or s3://bucket/prefix, to send again what is missing or changed. Empty: only looks.
         annotations: For a repair: a file, a folder or an s3:// URI, or several. Empty: beside the images.
+        source_name: The one source of the data set to look at, and to repair. Empty: all, and the main one.
+        source_store: Name of the object store block that the source lies in. Empty: the target's store.
         settings: Where the data set lies. What is left out is as the deployment has it.
     """
     tag_run(dataset)
@@ -51,6 +55,8 @@ def verify(
             content,
             repair_from,
             locations(annotations),
+            source_name=source_name.strip(),
+            source_store=source_store.strip(),
         )
     except HaulError as error:
         return failed(error)

@@ -151,7 +151,7 @@ class Settings(BaseModel):
     key_prefix: Annotated[Text, AfterValidator(checks.key_prefix)] = Field(
         default="",
         description="Folder below images/, thumbnails/ and crops/ for what this source holds, so that two sources of a "
-        "data set do not meet. Originals that stay in place keep their keys.",
+        "data set do not meet.",
     )
     source_root: Text = Field(
         default="",
@@ -306,22 +306,12 @@ class Settings(BaseModel):
 
     def source_options(self) -> SourceOptions:
         """What the request says besides, such as a list's column, is not in it."""
-        return SourceOptions(
-            include=self.include,
-            exclude=self.exclude,
-            follow_links=self.follow_links,
-            suffixes=self.suffixes,
-            source_root=self.source_root,
-            allow_private_addresses=self.allow_private_addresses,
-            source_object_store_url=self.source_object_store_url,
-            source_aws_profile=self.source_aws_profile,
-            source_aws_region=self.source_aws_region,
-            source_ca_bundle=self.source_ca_bundle,
-        )
+        return SourceOptions(**self._fields_of(SourceOptions))
 
-    def _fields_of(self, record: type[RenderOptions | ObjectOptions]) -> dict[str, Any]:
-        """Each field of these records has the name of its setting."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(record)}
+    def _fields_of(self, record: type[RenderOptions | ObjectOptions | SourceOptions]) -> dict[str, Any]:
+        """Each field of these records has the name of its setting, where there is one."""
+        names = (field.name for field in dataclasses.fields(record))
+        return {name: getattr(self, name) for name in names if name in type(self).model_fields}
 
     @property
     def measures(self) -> bool:

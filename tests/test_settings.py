@@ -68,6 +68,7 @@ OURS = {
     "STORAGE_CLASS": "",
     "SSE": "",
     "SSE_KMS_KEY_ID": "",
+    "KEY_PREFIX": "",
     "REQUEST_PAYER": "",
     "EXPECTED_BUCKET_OWNER": "",
     "BATCH_SIZE": 1000,

@@ -43,6 +43,9 @@ Annotations = Annotated[
     list[str] | None,
     Parameter(help="A file, a folder or an s3:// URI; may be given several times. Not given: beside the images."),
 ]
+SourceName = Annotated[
+    str, Parameter(help="Which source of the data set it is. The others stay in the index as they are.")
+]
 Json = Annotated[bool, Parameter(help="The last line of standard output is one JSON object.", negative="")]
 
 app = App(

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import CycloptsError, Parameter
 
 from imagehaul.cli import publications  # noqa: F401 - its commands
-from imagehaul.cli.app import SWITCHES, Annotations, Block, Config, Dataset, Every, Json, app, print_json
+from imagehaul.cli.app import SWITCHES, Annotations, Block, Config, Dataset, Every, Json, SourceName, app, print_json
 from imagehaul.cli.options import open_store, require_api, resolve, runs_as_flow
 from imagehaul.cli.surroundings import settle
 from imagehaul.errors import HaulError, SettingsError
+from imagehaul.layout import MAIN_SOURCE
 from imagehaul.records import Request, locations
 from imagehaul.text import printable_lines
 
@@ -59,6 +60,7 @@ def deliver(
         str, Parameter(help="An object store block in Prefect for the source. Not given: as the settings say.")
     ] = "",
     column: Annotated[str, Parameter(help="Which column of a list names the pictures.")] = "",
+    source_name: SourceName = MAIN_SOURCE,
     prefect: Annotated[
         bool | None, Parameter(help="As a Prefect flow run, or not. Not given: where a Prefect API is configured.")
     ] = None,
@@ -70,6 +72,7 @@ def deliver(
 
     request = Request(dataset, source, locations(annotations), rerun, dry_run, allow_loss, when_locked)
     request = replace(request, source_type=source_type, column=column, source_store=source_store)
+    request = replace(request, source_name=source_name)
     resolved, warnings = resolve(config, settings)
     as_flow = runs_as_flow(prefect, store or source_store, "--store" if store else "--source-store")
     with shown_on(sys.stderr) as progress:
@@ -100,6 +103,12 @@ def verify(
     ] = False,
     source: Annotated[str, Parameter(help="For --repair: a folder, or s3://bucket/prefix.")] = "",
     annotations: Annotated[list[str] | None, Parameter(help="For --repair: as in `deliver`.")] = None,
+    source_name: Annotated[
+        str, Parameter(help="The one source of the data set to look at, and to repair. Not given: all, and main.")
+    ] = "",
+    source_store: Annotated[
+        str, Parameter(help="An object store block in Prefect for the source. Not given: as the settings say.")
+    ] = "",
     findings: Annotated[
         str, Parameter(help="A file for the list of all that is missing, changed, unread or extra, as Parquet.")
     ] = "",
@@ -127,6 +136,8 @@ def verify(
             source,
             locations(annotations),
             findings,
+            source_name,
+            source_store,
         )
     found = replace(found, seconds=seconds_since_entry())
     if json:

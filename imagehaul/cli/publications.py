@@ -1,4 +1,4 @@
-"""The commands that look at what was published before, go back to it, or remove it."""
+"""The commands that look at what was published, go back to it, or remove it."""
 
 from __future__ import annotations
 
@@ -123,3 +123,41 @@ def prune(
         for name in removed.runs:
             print(f"    {name}")
     return removed.exit_status
+
+
+@app.command
+def sources(
+    *,
+    dataset: Dataset,
+    forget: Annotated[str, Parameter(help="A source to take out of the index. Its images stay in the store.")] = "",
+    config: Config = None,
+    store: Block = "",
+    json: Json = False,
+    settings: Every = None,
+) -> int:
+    """Lists the sources of a data set, or takes one out of its index."""
+    from dataclasses import asdict
+
+    from imagehaul.delivery.scratch import scratch_folder
+    from imagehaul.delivery.sources import forget_source, list_sources
+    from imagehaul.layout import Layout
+    from imagehaul.progress import shown_on
+
+    resolved, warnings = resolve(config, settings)
+    layout, target = Layout.of(resolved.remote_save, dataset), open_store(resolved, store)
+    with shown_on(sys.stderr) as progress, scratch_folder(resolved) as scratch:
+        for warning in warnings:
+            progress.warn(warning)
+        if forget:
+            (scratch / "forget").mkdir()
+            forget_source(forget, resolved, target, layout, scratch / "forget", progress)
+        found = list_sources(target, layout, resolved, scratch)
+    if json:
+        print_json({"dataset": dataset, "forgotten": forget, "sources": [asdict(source) for source in found]})
+    else:
+        from rich.console import Console
+
+        from imagehaul.cli.terminal import print_sources
+
+        print_sources(dataset, found, Console())
+    return 0

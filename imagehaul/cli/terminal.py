@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from imagehaul.layout import MAIN_SOURCE
 from imagehaul.progress import human_bytes
 from imagehaul.sources.scan_report import in_words
 from imagehaul.text import printable
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
     from imagehaul.delivery.diff import Difference
     from imagehaul.delivery.restore import Restored
+    from imagehaul.delivery.sources import ListedSource
     from imagehaul.delivery.summary import Summary
     from imagehaul.delivery.verification import Verification
 
@@ -44,7 +47,8 @@ def print_summary(summary: Summary, console: Console) -> None:
         rows.insert(5, ("gone", f"{summary.vanished:,}", "published before, and no longer in the source"))
     for name, number, meaning in rows:
         table.add_row(Text(name), Text(number), Text(meaning))
-    console.print(Text(f"\n{summary.dataset}  run {summary.run}", style="bold"))
+    of = f"  source {summary.source_name}" if summary.source_name != MAIN_SOURCE else ""
+    console.print(Text(f"\n{summary.dataset}{of}  run {summary.run}", style="bold"))
     console.print(table)
     for reason in summary.reasons:
         what = " and ".join(
@@ -68,12 +72,19 @@ def print_summary(summary: Summary, console: Console) -> None:
         console.print(Text(f"Nothing has changed: run {summary.current_run} stays current."))
     elif summary.published:
         console.print(Text(f"Published: run {summary.run} is current.", style="bold green"))
+    if len(summary.sources) > 1:
+        console.print(Text(_of_all_sources(summary.sources)))
     if summary.ledger:
         console.print(Text(f"ledger  {summary.ledger}"))
     for line in summary.quality:
         console.print(Text(f"quality {line}"))
     for name, uri in summary.exports.items():
         console.print(Text(f"export  {uri}  ({name})"))
+
+
+def _of_all_sources(sources: Mapping[str, int]) -> str:
+    said = ", ".join(f"{name} {images:,}" for name, images in sorted(sources.items()))
+    return f"index   {sum(sources.values()):,} images of all sources: {said}"
 
 
 def print_verification(found: Verification, console: Console) -> None:
@@ -141,3 +152,21 @@ def print_restored(done: Restored, console: Console) -> None:
     console.print(Text(f"{done.headline}."))
     for finding in done.examples:
         console.print(Text(f"{finding.problem}: {printable(finding.key)}  {printable(finding.message)}"))
+
+
+def print_sources(dataset: str, found: Sequence[ListedSource], console: Console) -> None:
+    """A row for each."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("name")
+    table.add_column("images", justify="right")
+    table.add_column("rows", justify="right")
+    table.add_column("delivered")
+    table.add_column("source", overflow="fold")
+    for one in found:
+        shown = (one.name, f"{one.images:,}", f"{one.rows:,}", one.time, one.source)
+        table.add_row(*(Text(printable(text)) for text in shown))
+    console.print(Text(f"\n{dataset}", style="bold"))
+    console.print(table)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from imagehaul.errors import Code, SettingsError
-from imagehaul.layout import RUN_NAME, Layout
+from imagehaul.layout import MAIN_SOURCE, RUN_NAME, Layout
 from imagehaul.ledger.runs import Current, read_current
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import classify, is_missing
@@ -129,18 +129,37 @@ def prune(store: Store, layout: Layout, keep: int, dry_run: bool) -> Pruned:
 def _leftovers(client: S3Client, layout: Layout) -> Iterator[Leftover]:
     for folder in (layout.runs, layout.exports, layout.journals):
         for item in list_objects(client, layout.bucket, folder):
-            run, slash, _ = item.key.removeprefix(folder).partition("/")
-            if slash and RUN_NAME.fullmatch(run):
+            # The journals of a source that is not the main one lie in a folder of its name.
+            names = item.key.removeprefix(folder).split("/")[:-1]
+            if run := next(filter(RUN_NAME.fullmatch, names[: 2 if folder == layout.journals else 1]), ""):
                 yield Leftover(run, layout.bucket, item.key, item.size)
 
 
 def _needed(layout: Layout, current: Current, found: list[Leftover], keep: int) -> set[str]:
     """The runs that must stay, or are to stay."""
     newest = sorted({item.run for item in found})[-keep:]
-    # A newer run than the current one that left more than a report was not published, or has died.
-    unpublished = {item.run for item in found if item.run > current.run and item.key != layout.report(item.run)}
+    # A newer run of a source than its published one that left rows was not published, or has died. Of a source that is
+    # not in the index the newest is read again.
+    left = sorted((name, item.run) for item in found if (name := _source_of(layout, item)) is not None)
+    last_of = dict(left)
+    unpublished = {
+        run
+        for name, run in left
+        if (run > current.sources[name].run if name in current.sources else run == last_of[name])
+    }
     pointed_at = RUN_NAME.findall(" ".join((current.ledger, *current.exports.values())))
     return {current.run, *newest, *unpublished, *pointed_at}
+
+
+def _source_of(layout: Layout, item: Leftover) -> str | None:
+    """The source whose own rows the object holds, None where it holds none."""
+    if item.key.startswith(layout.journals):
+        name, _, _ = item.key.removeprefix(layout.journals).partition("/")
+        return MAIN_SOURCE if name == item.run else name
+    if item.key == layout.ledger_of(item.run, MAIN_SOURCE):
+        return MAIN_SOURCE
+    own = f"{layout.ledger(item.run)}source-"
+    return item.key.removeprefix(own).removesuffix(".parquet") if item.key.startswith(own) else None
 
 
 def _elsewhere(client: S3Client, layout: Layout, run: str) -> list[Leftover]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from imagehaul.delivery.prune import prune
 from imagehaul.delivery.sources import forget_source, list_sources
 from imagehaul.delivery.verification import verify
 from imagehaul.errors import SettingsError, SourceError
 from imagehaul.layout import Layout
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
+from tests.support.commanding import imagehaul
 from tests.support.delivering import Lines, Target, draw
 
 BOXES = "filename,col_x,row_y,width,height,label\n1.jpg,10,20,30.5,40,thing\n"
@@ -176,6 +181,27 @@ def test_a_run_of_another_source_takes_nothing_from_one_that_failed(
     assert mended.sources == {"main": 3, "partner": 2}
 
 
+def test_prune_keeps_what_the_next_run_of_each_source_reads(
+    store: Store, bucket: str, first: Path, second: Path
+) -> None:
+    """The failed run of one is older than the current run, which is the other's."""
+    target = Target(store, bucket)
+    target.deliver(first)
+    (second / "broken.jpg").write_bytes(b"no picture")
+    failed = target.deliver(second, settings={"key_prefix": "partner"}, source_name="partner")
+    for number in (3, 4):
+        draw(first / f"{number}.jpg", seed=number)
+        target.deliver(first)
+    layout = Layout.of(f"s3://{bucket}/{target.prefix}", target.dataset)
+    pruned = prune(store, layout, keep=1, dry_run=False)
+    assert len(pruned.runs) == 2
+    assert target.listed(f"runs/{failed.run}/ledger/")
+    objects = target.stored()
+    target.deliver(second, settings={"key_prefix": "partner"}, source_name="partner", rerun="failed", allow_loss=True)
+    assert target.stored() == objects
+    assert set(items(target)) >= {("main", "4.jpg"), ("partner", "1.jpg")}
+
+
 def test_verify_looks_at_all_or_at_one(target: Target, tmp_path: Path) -> None:
     target.store.client().delete_object(Bucket=target.bucket, Key=f"{target.root}images/partner/1.jpg")
     layout = Layout.of(f"s3://{target.bucket}/{target.prefix}", target.dataset)
@@ -219,3 +245,27 @@ def test_sources_are_listed_and_one_is_forgotten_without_a_deletion(
     assert (back.counts.objects, back.sources) == (0, {"main": 2, "partner": 2})
     with pytest.raises(SettingsError, match="has no source 'x'"):
         forget_source("x", settings, target.store, layout, scratch / "x", Lines())
+
+
+def test_the_command_lists_and_forgets(target: Target, tmp_path: Path) -> None:
+    keys = target.store.keys()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "OBJECT_STORE_URL": target.store.url,
+        "AWS_ACCESS_KEY_ID": keys.access_key,
+        "AWS_SECRET_ACCESS_KEY": keys.secret_key,
+        "REMOTE_SAVE": f"s3://{target.bucket}/{target.prefix}",
+    }
+
+    def sources(*options: str) -> subprocess.CompletedProcess[str]:
+        return imagehaul("sources", "--dataset", target.dataset, *options, environment=environment)
+
+    shown = sources()
+    assert shown.returncode == 0, shown.stderr
+    assert all(word in shown.stdout for word in ("main", "partner", "second"))
+    said = json.loads(sources("--forget", "partner", "--json").stdout.splitlines()[-1])
+    assert (said["forgotten"], [source["name"] for source in said["sources"]]) == ("partner", ["main"])
+    refused = sources("--forget", "main")
+    assert refused.returncode == 2
+    assert "is the only source" in refused.stderr

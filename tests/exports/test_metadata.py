@@ -398,7 +398,7 @@ def test_measures_and_issues_stand_in_both(catalog: Catalog) -> None:
     measures = {"phash": "0f" * 16, "brightness": 0.5, "contrast": 0.2, "sharpness": 9.5, "entropy": 7.0}
     catalog.append(
         "issue",
-        "SELECT * FROM (VALUES ('a.jpg', 'blur', 1.0, '', 0.15), "
+        "SELECT 'main' AS source_name, * FROM (VALUES ('a.jpg', 'blur', 1.0, '', 0.15), "
         "('a.jpg', 'near_duplicates', 0.95, 'd41d8cd98f00b204e9800998ecf8427e', 0.92)) "
         "issue(source_path, kind, confidence, group_id, threshold)",
     )
