@@ -3,8 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STATE := .state
-# Tests wait for servers and processes as much as they compute. One store and one Prefect server serve all.
-SIDE_BY_SIDE := -n 3 --no-loadscope-reorder
+# Tests wait for servers and processes as much as they compute. One store serves all.
+SIDE_BY_SIDE := -n 4 --no-loadscope-reorder
 
 .PHONY: help run up up-dask gallery lint test check attack coverage test-stores test-readers test-ray bench docs format lock hooks clean
 

@@ -1,7 +1,7 @@
 """The real S3 server that all tests share, and an environment without this machine's keys.
 
-Tests may run in several processes (`pytest -n 3`): then the process that leads them runs the store, and all that
-need Prefect run in one of them, one after the other.
+Tests may run in several processes (`pytest -n 4`): then the process that leads them runs the store, and all that
+share a Prefect server run in two of them, one after the other.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ from tests.support.prefect_runs import Prefect, running_prefect
 ROOT = Path(__file__).parents[1]
 TEXTS = {str(file.relative_to(ROOT)): file.read_text() for file in Path(__file__).parent.rglob("test_*.py")}
 WITH_PREFECT = {name for name, text in TEXTS.items() if "mark.prefect" in text}
+ONE_SERVER = {name for name, text in TEXTS.items() if "prefect: Prefect" in text}
+DELIVERIES = "tests/flows/test_deliver.py"
+"""As long as all others that use a Prefect server together."""
 SLOW = {name for name, text in TEXTS.items() if "mark.slow" in text}
 ACTIONS = {"all": ["Admin"], "next": ["Admin"], "read": ["Read", "List"], "no list": ["Read", "Write"]}
 
@@ -131,13 +134,13 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """The tests of a file run in one process, and all files that use the Prefect server in the same one."""
+    """The tests of a file run in one process, and the files that share a Prefect server in two, each with its own."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = _file(nodeid)
-            return "Prefect" if file in WITH_PREFECT else file
+            return "Prefect" if file in ONE_SERVER - {DELIVERIES} else file
 
     return ByFile(config, log)
 

@@ -299,6 +299,7 @@ def pictures_in_store(target: Target) -> dict[str, bytes]:
     return pictures
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("page", ["broken off", "an error", "without a token"])
 def test_a_source_listing_that_is_cut_off_publishes_nothing(
     page: str, target: Target, pictures_in_store: dict[str, bytes]

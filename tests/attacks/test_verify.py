@@ -127,6 +127,7 @@ SECOND_PAGES: dict[str, Fault] = {
 }
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name == "breaks off" else pytest.mark.attack) for name in SECOND_PAGES]
 )

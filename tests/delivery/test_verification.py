@@ -216,6 +216,7 @@ def test_a_copy_that_the_store_made_of_a_multipart_object_is_known_by_its_etag_a
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("impatient")
 def test_bytes_that_rotted_on_the_stores_disk_are_found(
     tmp_path: Path, source: Path, verified: Verify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
