@@ -33,6 +33,7 @@ from imagehaul.store.retry import Patience
 from imagehaul.transfer.engines import choose_engine
 from tests.support import ceph, swift
 from tests.support.abilities import found_abilities
+from tests.support.delivering import Target
 from tests.support.prefect_runs import Prefect, running_prefect
 
 ROOT = Path(__file__).parents[1]
@@ -248,6 +249,12 @@ def buckets_ahead(store: Store, served: Served) -> Iterator[Callable[[], str]]:
 def bucket(buckets_ahead: Callable[[], str]) -> str:
     """A new bucket, for this test alone."""
     return buckets_ahead()
+
+
+@pytest.fixture
+def target(store: Store, bucket: str) -> Target:
+    """Deliveries into that bucket."""
+    return Target(store, bucket)
 
 
 @pytest.fixture(scope="session")

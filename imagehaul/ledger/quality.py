@@ -68,7 +68,8 @@ def _duplicates(catalog: Catalog, kind: str, said: str, column: str, threshold: 
 
 def _groups(catalog: Catalog, kind: str, said: str) -> str:
     groups, images = catalog.one("SELECT count(DISTINCT group_id), count(*) FROM issue WHERE kind = ?", [kind])
-    return f"{groups:,} groups of {said} duplicates, {images:,} images" if groups else ""
+    named = "group" if groups == 1 else "groups"
+    return f"{groups:,} {named} of {said} duplicates, {images:,} images" if groups else ""
 
 
 def _pair_hashes(catalog: Catalog, bits: int) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from imagehaul.store.endpoint import Store
 from tests.support.delivering import Target, draw
 from tests.support.running import Ended, Machine
 from tests.support.sending import stored
@@ -28,11 +27,6 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(IMAGES):
         draw(folder / f"f{number % 3}" / f"{number:02d}.jpg", size=(480, 360), seed=number)
     return folder
-
-
-@pytest.fixture
-def target(store: Store, bucket: str) -> Target:
-    return Target(store, bucket)
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from typing import get_args
 import pytest
 
 from imagehaul.records import EngineName
-from imagehaul.store.endpoint import Store
 from tests.support.delivering import Target, draw
 from tests.support.sending import plain_client, stored
 
@@ -53,11 +52,6 @@ _ODD = (
 NAMES = tuple(dict.fromkeys(_ODD))
 LONGEST_SEGMENT = 255
 """Of a file's name, and of a segment of a key in this store."""
-
-
-@pytest.fixture
-def target(store: Store, bucket: str) -> Target:
-    return Target(store, bucket)
 
 
 def make(source: Path, names: list[str] | tuple[str, ...]) -> dict[str, bytes]:

@@ -24,7 +24,6 @@ from PIL import Image, ImageCms
 from pillow_heif import register_heif_opener
 
 from imagehaul.errors import Code
-from imagehaul.store.endpoint import Store
 from tests.support.delivering import Target, draw
 from tests.support.sending import stored
 
@@ -37,11 +36,6 @@ ONE_LANE = pytest.mark.parametrize("engine", ["s5cmd", pytest.param("boto3", mar
 """Where the engine plays a small part, or none: `make attack` has the other too."""
 MEMORY_LIMIT = 1024
 """MiB of address space that a rendering process may have."""
-
-
-@pytest.fixture
-def target(store: Store, bucket: str) -> Target:
-    return Target(store, bucket)
 
 
 # --- Pictures

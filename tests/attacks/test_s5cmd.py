@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from imagehaul.delivery.summary import Summary
-from imagehaul.store.endpoint import Store
 from imagehaul.transfer.s5cmd_program import S5cmd, find_s5cmd
 from tests.support.delivering import Target, draw
 from tests.support.sending import stored
@@ -80,11 +79,6 @@ LIES = {
     ),
 }
 IN_EVERY_RUN = ("prints half a line of JSON", "claims half and sends nothing")
-
-
-@pytest.fixture
-def target(store: Store, bucket: str) -> Target:
-    return Target(store, bucket)
 
 
 @pytest.fixture

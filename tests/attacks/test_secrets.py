@@ -22,6 +22,7 @@ from imagehaul.errors import SettingsError
 from imagehaul.local.embedded_store import EmbeddedStore
 from imagehaul.store.credentials import AccessKey, RoleKeys
 from imagehaul.store.endpoint import Store
+from tests.support.commanding import COMMAND
 from tests.support.dask_cluster import cluster_with, keys_of
 from tests.support.delivering import Target, draw
 from tests.support.fault_proxy import Exchange, Fault, FaultProxy, says
@@ -30,7 +31,6 @@ from tests.support.search import Search
 from tests.support.sending import plain_client, stored
 from tests.support.tap import Tap
 
-IMAGEHAUL = Path(sys.executable).with_name("imagehaul")
 KEPT = ("flow_run", "task_run", "artifact", "log")
 ROLE = "arn:aws:iam::role/Hauler"
 SCRIPT = """
@@ -210,7 +210,7 @@ def test_no_secret_is_left_in_prefect(runner: str, prefect: Prefect, store: Stor
         options = ["--task-runner", "dask", "--task-runner-address", f"tcp://{tap.address}"] if tap else []
         proxy = stack.enter_context(FaultProxy(store, choose))
         process = subprocess.Popen(
-            [IMAGEHAUL, "deliver", tmp_path / "source", "--dataset", f"by-{runner}", "--allow-loss", "--prefect",
+            [COMMAND, "deliver", tmp_path / "source", "--dataset", f"by-{runner}", "--allow-loss", "--prefect",
              "--batch-size", "5", *options],
             cwd=tmp_path,
             env={

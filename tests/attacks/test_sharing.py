@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from imagehaul.errors import SourceError
 from imagehaul.store.endpoint import Store
+from tests.support.commanding import COMMAND
 from tests.support.delivering import Target, draw
 from tests.support.sending import plain_client, stored
 
-IMAGEHAUL = Path(sys.executable).with_name("imagehaul")
 ONE_LANE = pytest.mark.parametrize("engine", ["s5cmd", pytest.param("boto3", marks=pytest.mark.attack)])
 """Where the engine plays a small part, or none: `make attack` has the other too."""
 
@@ -28,7 +27,7 @@ def pictures(folder: Path, count: int, seed: int = 0) -> Path:
 def start(source: Path, dataset: str, store: Store, bucket: str, home: Path, *more: str) -> subprocess.Popen[str]:
     keys = store.keys()
     return subprocess.Popen(
-        [IMAGEHAUL, "deliver", source, "--dataset", dataset, *more],
+        [COMMAND, "deliver", source, "--dataset", dataset, *more],
         env={
             "PATH": os.environ["PATH"], "HOME": str(home),
             "OBJECT_STORE_URL": store.url, "REMOTE_SAVE": f"s3://{bucket}/pre/",

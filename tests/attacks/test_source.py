@@ -19,14 +19,13 @@ from imagehaul.delivery import chain
 from imagehaul.delivery.batch import BatchWork
 from imagehaul.delivery.run import WorkResult
 from imagehaul.errors import HaulError, SourceError
-from imagehaul.store.endpoint import Store
+from tests.support.commanding import COMMAND
 from tests.support.delivering import Target, draw
 from tests.support.fault_proxy import Answer, Exchange, Fault, FaultProxy, cut_off
 from tests.support.running import run_watched
 from tests.support.sending import plain_client, stored
 
 IMAGES = 24
-IMAGEHAUL = Path(sys.executable).with_name("imagehaul")
 ONE_LANE = pytest.mark.parametrize("engine", ["s5cmd", pytest.param("boto3", marks=pytest.mark.attack)])
 """Where the engine plays a small part, or none: `make attack` has the other too."""
 
@@ -36,11 +35,6 @@ def source(tmp_path: Path) -> Path:
     for number in range(IMAGES):
         draw(tmp_path / "source" / f"f{number % 3}" / f"{number:02d}.jpg", seed=number)
     return tmp_path / "source"
-
-
-@pytest.fixture
-def target(store: Store, bucket: str) -> Target:
-    return Target(store, bucket)
 
 
 def at(moment: str, act: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +258,7 @@ def test_what_this_user_may_not_read(closed: str, engine: str, source: Path, tar
         path.chmod(0)
     keys = target.store.keys()
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_PRIVILEGES, IMAGEHAUL, "deliver", source, "--dataset", "set",
+        [sys.executable, "-c", WITHOUT_PRIVILEGES, COMMAND, "deliver", source, "--dataset", "set",
          "--use-s5cmd-when-available", str(engine == "s5cmd")],
         env={
             "PATH": os.environ["PATH"], "HOME": str(tmp_path),
@@ -361,7 +355,7 @@ def peak_of_a_dry_run(source: Path, target: Target, folder: Path) -> tuple[int, 
     """The most memory of the command in MiB, and what it said."""
     keys = target.store.keys()
     ended, peak = run_watched(
-        [IMAGEHAUL, "deliver", source, "--dataset", "set", "--dry-run", "--json"],
+        [COMMAND, "deliver", source, "--dataset", "set", "--dry-run", "--json"],
         {
             "PATH": os.environ["PATH"], "HOME": str(folder),
             "OBJECT_STORE_URL": target.store.url, "REMOTE_SAVE": f"s3://{target.bucket}/pre/",

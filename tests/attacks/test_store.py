@@ -6,32 +6,24 @@ The oracle is a plain boto3 client at the real store, which knows nothing of the
 from __future__ import annotations
 
 import json
-import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
 
 import pytest
 
 from imagehaul.delivery.summary import Summary
-from imagehaul.errors import HaulError
 from imagehaul.local.embedded_store import EmbeddedStore
-from imagehaul.records import EngineName
 from imagehaul.store.credentials import AccessKey, ProfileKeys
 from imagehaul.store.endpoint import Store
-from tests.support.delivering import Target, draw
+from tests.support.attacking import ENGINES, IMAGES, Attack, Choose, sent
+from tests.support.delivering import Target
 from tests.support.fault_proxy import (
-    Answer,
     Exchange,
     Fault,
     FaultProxy,
-    TwoPages,
-    clock_off,
-    cut_off,
     drip,
     reply_lost,
     reset_after,
@@ -39,82 +31,8 @@ from tests.support.fault_proxy import (
     reset_within,
     says,
     silence,
-    without_a_token,
 )
-from tests.support.sending import plain_client, stored
-
-IMAGES = 30
-ENGINES = pytest.mark.parametrize("engine", get_args(EngineName))
-Choose = Callable[[Exchange], Fault | None]
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    for number in range(IMAGES):
-        draw(tmp_path / "source" / f"f{number % 3}" / f"{number:02d}.jpg", seed=number)
-    return tmp_path / "source"
-
-
-@dataclass
-class Attack:
-    """A data set that is delivered through the proxy, and looked at without it."""
-
-    proxy: FaultProxy
-    target: Target
-    direct: Target
-    source: Path
-    engine: str
-
-    def deliver(self, fault: Choose, **settings: Any) -> Summary | HaulError:
-        self.proxy.fault, self.proxy.hit = fault, 0
-        try:
-            return self.target.deliver(
-                self.source,
-                settings={"batch_size": 10, "workers": 2, "transfer_engine": self.engine, **settings},
-            )
-        except HaulError as error:
-            return error
-
-    def holds(self, outcome: Summary | HaulError) -> None:
-        """What must be true after any run: nothing is claimed that a plain client does not find."""
-        there = stored(self.direct.store, self.direct.bucket)
-        images = {
-            f"{self.direct.root}images/{file.relative_to(self.source)}": file.read_bytes()
-            for file in self.source.rglob("*.jpg")
-        }
-        whole = all(there.get(key) == data for key, data in images.items())
-        published = f"{self.direct.root}current.json" in there
-        assert whole or not published
-        if isinstance(outcome, HaulError):
-            assert "Traceback" not in str(outcome)
-            assert 1 <= len(str(outcome).splitlines()) <= 3
-            assert not published
-            return
-        counts = outcome.counts
-        assert counts.planned == counts.delivered + counts.unchanged + counts.rejected + counts.failed == IMAGES
-        assert (outcome.exit_status == 0) == (counts.failed == 0 and not outcome.refused)
-        if outcome.exit_status == 0:
-            assert whole
-            assert published
-            assert self.direct.current()["run"] == outcome.current_run
-        for row in self.direct.ledger(outcome.run) if outcome.ledger.endswith(f"{outcome.run}/ledger/") else []:
-            if row["status"] in ("delivered", "unchanged"):
-                assert row["key"] in there, row
-                assert row["kind"] != "image" or there[row["key"]] == images[row["key"]], row
-            else:
-                assert row["code"], row
-                assert row["message"], row
-
-    def is_made_whole_by_a_rerun(self) -> None:
-        """Without the fault, and without sending again what a plain client finds there."""
-        before = {key for key in self.direct.listed() if key.startswith(("images/", "thumbnails/"))}
-        again = self.deliver(lambda _: None)
-        assert isinstance(again, Summary)
-        assert (again.exit_status, again.counts.failed) == (0, 0)
-        assert again.counts.objects == 2 * IMAGES - len(before)
-        self.holds(again)
-        assert set(self.direct.listed("images/") + self.direct.listed("thumbnails/")) >= before
-        assert self.deliver(lambda _: None).nothing_changed  # type: ignore[union-attr]
+from tests.support.sending import plain_client
 
 
 @ENGINES
@@ -151,13 +69,6 @@ def test_keys_that_run_out_in_the_middle_are_read_anew_for_all_that_is_left(
         assert refused
 
 
-@pytest.fixture
-def attack(store: Store, bucket: str, source: Path, engine: str) -> Iterator[Attack]:
-    with FaultProxy(store) as proxy:
-        yield Attack(proxy, Target(proxy.store, bucket), Target(store, bucket), source, engine)
-        proxy.store.renew()  # its clients go
-
-
 def each_object_once(fault: Fault, every: int = 3) -> Choose:
     """The first attempt at each `every`th object that is sent."""
     seen: Counter[str] = Counter()
@@ -167,18 +78,6 @@ def each_object_once(fault: Fault, every: int = 3) -> Choose:
             return None
         seen[exchange.key] += 1
         return fault if seen[exchange.key] == 1 and len(seen) % every == 0 else None
-
-    return choose
-
-
-def sent(fault: Fault, every: int = 1, after: int = 0) -> Choose:
-    """Each `every`th request that sends, from the one after the first `after` of them on, for as long as it lasts."""
-    requests = 0
-
-    def choose(exchange: Exchange) -> Fault | None:
-        nonlocal requests
-        requests += exchange.sends
-        return fault if exchange.sends and requests > after and requests % every == 0 else None
 
     return choose
 
@@ -346,134 +245,6 @@ def test_a_policy_that_denies_one_prefix_costs_the_rest_nothing(attack: Attack) 
     )
     client.delete_bucket_policy(Bucket=direct.bucket)
     attack.is_made_whole_by_a_rerun()
-
-
-# --- What the store says about itself
-
-
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("engine", ["s5cmd"])
-@pytest.mark.parametrize("what", ["current.json", ".parquet", ".jpg"])
-def test_downloads_that_break_off_spoil_nothing(what: str, attack: Attack) -> None:
-    """Of the pointer, of the ledger, and of what is read back as a proof: each at its first reading."""
-    first = attack.deliver(lambda _: None)
-    draw(attack.source / "f0" / "00.jpg", seed=99)
-    reads: Counter[str] = Counter()
-
-    def choose(exchange: Exchange) -> Fault | None:
-        if exchange.method != "GET" or not exchange.key.endswith(what):
-            return None
-        reads[exchange.key] += 1
-        return cut_off if reads[exchange.key] == 1 else None
-
-    outcome = attack.deliver(choose, proof="read_back")
-    assert attack.proxy.hit
-    if isinstance(outcome, HaulError):
-        assert isinstance(first, Summary)
-        assert attack.direct.current()["run"] == first.run
-        outcome = attack.deliver(choose, proof="read_back")
-    assert isinstance(outcome, Summary), outcome
-    assert (outcome.counts.delivered, outcome.counts.unchanged, outcome.exit_status) == (1, IMAGES - 1, 0)
-    attack.holds(outcome)
-
-
-def with_half_of_its_objects(exchange: Exchange) -> None:
-    """A page that says that there is more, and not where: boto3 takes it for the last one."""
-    said = exchange.forward()
-    entries = re.findall(rb"<Contents>.*?</Contents>", said.body)
-    body = said.body.replace(b"".join(entries), b"".join(entries[: len(entries) // 2]))
-    body = body.replace(b"<IsTruncated>false", b"<IsTruncated>true")
-    headers = [item for item in said.headers if item[0].lower() != "content-length"]
-    exchange.reply(Answer(said.status, [*headers, ("Content-Length", str(len(body)))], body))
-
-
-LISTINGS = {
-    "breaks off": cut_off,
-    "is an error with status 200": says(200, "InternalError"),
-    "is silence": silence,
-    "is short of half": with_half_of_its_objects,
-    "is empty": says(200, ""),
-    "breaks off at its second page": TwoPages(cut_off),
-    "is refused at its second page": TwoPages(says(403, "AccessDenied")),
-    "loses its way at its second page": TwoPages(without_a_token),
-}
-
-
-@pytest.mark.parametrize("engine", ["s5cmd"])
-@pytest.mark.parametrize(
-    "name",
-    [
-        "breaks off",
-        "is short of half",
-        pytest.param("is an error with status 200", marks=pytest.mark.attack),
-        pytest.param("is silence", marks=pytest.mark.attack),
-        pytest.param("is empty", marks=pytest.mark.attack),
-        pytest.param("breaks off at its second page", marks=pytest.mark.attack),
-        pytest.param("is refused at its second page", marks=pytest.mark.attack),
-        pytest.param("loses its way at its second page", marks=pytest.mark.attack),
-    ],
-)
-@pytest.mark.usefixtures("impatient")
-def test_what_a_listing_does_not_show_is_not_delivered(name: str, attack: Attack) -> None:
-    """From the moment that the last object was sent."""
-    moment: list[bool] = []
-
-    def choose(exchange: Exchange) -> Fault | None:
-        moment.extend([True] if exchange.sends else [])
-        folder = exchange.query.get("prefix", [""])[0]
-        proof = exchange.lists and len(moment) >= 2 * IMAGES and folder.endswith(("images/", "thumbnails/"))
-        return LISTINGS[name] if proof else None
-
-    outcome = attack.deliver(choose)
-    assert attack.proxy.hit
-    assert isinstance(outcome, Summary), outcome
-    attack.holds(outcome)
-    assert outcome.exit_status == 1
-    assert outcome.counts.failed >= IMAGES // 2
-    codes = {reason.code for reason in outcome.reasons}
-    assert "NOT_PROVEN" not in codes, "Nothing was seen there: no row may say that the store lacks its object."
-    attack.is_made_whole_by_a_rerun()
-
-
-@pytest.mark.parametrize("engine", ["s5cmd"])
-@pytest.mark.usefixtures("impatient")
-def test_a_run_that_has_switched_the_pointer_does_not_say_that_it_has_not(attack: Attack) -> None:
-    """Whatever fails behind it: marks that stay, and a report that is missing, are not the delivery."""
-    switched: list[bool] = []
-
-    def choose(exchange: Exchange) -> Fault | None:
-        if exchange.key.endswith("/current.json") and exchange.method == "PUT":
-            switched.append(True)
-            return None
-        return says(403, "AccessDenied") if switched else None
-
-    outcome = attack.deliver(choose)
-    assert attack.proxy.hit
-    assert isinstance(outcome, Summary), outcome
-    assert attack.direct.current()["run"] == outcome.run
-    assert outcome.published
-    assert outcome.current_run == outcome.run
-    assert outcome.refused == "", "The terminal would show it as not published."
-    assert any("report" in line for line in attack.target.lines.warned)
-
-
-@pytest.mark.parametrize(("seconds", "engine"), [(600, "s5cmd"), (-600, "boto3")])
-def test_a_clock_that_is_ten_minutes_off(seconds: float, attack: Attack) -> None:
-    def choose(_: Exchange) -> Fault:
-        return clock_off(seconds)
-
-    outcome = attack.deliver(choose)
-    attack.holds(outcome)
-    assert isinstance(outcome, Summary), outcome
-    assert (outcome.counts.delivered, outcome.exit_status) == (IMAGES, 0)
-    again = attack.deliver(choose)
-    assert isinstance(again, Summary)
-    assert again.nothing_changed
-    draw(attack.source / "f0" / "00.jpg", seed=99)
-    third = attack.deliver(choose)
-    assert isinstance(third, Summary)
-    assert (third.counts.delivered, third.published) == (1, True)
-    assert attack.direct.current()["run"] == third.run > outcome.run
 
 
 def killed_for(seconds: float, engine: str, tmp_path: Path, source: Path) -> None:

@@ -8,7 +8,6 @@ import os
 import pty
 import re
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -24,9 +23,9 @@ from imagehaul.flows.artifacts import summary_markdown
 from imagehaul.markdown import cell
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
+from tests.support.commanding import COMMAND
 from tests.support.delivering import Target, draw
 
-IMAGEHAUL = Path(sys.executable).with_name("imagehaul")
 BITING = (
     "<img src=x onerror=alert(1)>", "<script>alert(1)<", "<!-- -->", "&lt;b&gt;", "\" onmouseover=\"alert(1)",
     "=cmd|' C calc'!A0", "=1+1", "+1+1", "-1+1", "@SUM(1)", "\t=1+1",
@@ -83,11 +82,6 @@ def harmless(shown: str) -> bool:
     """No escape but those that set a colour of our own, no other control character, nothing that turns the writing."""
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
     return not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2066-\u2069\ufeff\U000e0041]", plain)
-
-
-@pytest.fixture
-def target(store: Store, bucket: str) -> Target:
-    return Target(store, bucket)
 
 
 def test_names_are_shown_harmlessly_by_terminal_and_artifacts(target: Target, tmp_path: Path) -> None:
@@ -164,7 +158,7 @@ def test_the_command_says_it_harmlessly(terminal: bool, json: bool, store: Store
     keys = store.keys()
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [IMAGEHAUL, "deliver", source, "--dataset", "text", *(["--json"] if json else [])],
+        [COMMAND, "deliver", source, "--dataset", "text", *(["--json"] if json else [])],
         env={
             "PATH": os.environ["PATH"], "HOME": str(tmp_path), "TERM": "xterm-256color", "COLUMNS": "400",
             "OBJECT_STORE_URL": store.url, "REMOTE_SAVE": f"s3://{bucket}/pre/",
@@ -216,7 +210,7 @@ def test_verify_diff_restore_and_prune_say_it_harmlessly(json: bool, target: Tar
     for command in ("verify", "diff", f"restore {first.run}", "prune --keep 1"):
         name, *options = command.split()
         done = subprocess.run(
-            [IMAGEHAUL, name, "--dataset", "set", *options, *(["--json"] if json else [])],
+            [COMMAND, name, "--dataset", "set", *options, *(["--json"] if json else [])],
             env={
                 "PATH": os.environ["PATH"], "HOME": str(tmp_path), "COLUMNS": "400",
                 "OBJECT_STORE_URL": target.store.url, "REMOTE_SAVE": f"s3://{target.bucket}/pre/",
@@ -238,7 +232,7 @@ def test_an_error_says_it_harmlessly(tmp_path: Path) -> None:
     folder = tmp_path / "\x1b]0;title\x07"
     folder.mkdir()
     done = subprocess.run(
-        [IMAGEHAUL, "deliver", tmp_path, "--dataset", "text", "--config", folder / "no.json"],
+        [COMMAND, "deliver", tmp_path, "--dataset", "text", "--config", folder / "no.json"],
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
         capture_output=True,
         text=True,

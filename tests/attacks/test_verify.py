@@ -27,7 +27,7 @@ from imagehaul.delivery.verification import Verification
 from imagehaul.errors import HaulError
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
-from tests.support.answering import Answer
+from tests.support.answering import Answer, Request
 from tests.support.delivering import Lines, Target, draw
 from tests.support.fault_proxy import (
     Exchange,
@@ -39,7 +39,7 @@ from tests.support.fault_proxy import (
     says,
     without_a_token,
 )
-from tests.support.misbehaving import Misbehaving, Request
+from tests.support.misbehaving import Misbehaving
 from tests.support.running import IMAGEHAUL, run_watched
 from tests.support.sending import plain_client, stored
 

@@ -16,7 +16,6 @@ from typing import get_args
 import pytest
 
 from imagehaul.records import PART_SIZE, EngineName
-from imagehaul.store.endpoint import Store
 from tests.support.delivering import Target, draw
 from tests.support.fault_proxy import Exchange, Fault, FaultProxy, flipped, flips_on_the_way
 from tests.support.sending import plain_client, stored
@@ -24,11 +23,6 @@ from tests.support.sending import plain_client, stored
 IMAGES = 12
 ENGINES = pytest.mark.parametrize("engine", get_args(EngineName))
 Choose = Callable[[Exchange], Fault | None]
-
-
-@pytest.fixture
-def target(store: Store, bucket: str) -> Target:
-    return Target(store, bucket)
 
 
 @pytest.fixture

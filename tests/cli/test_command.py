@@ -3,67 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
-import pyarrow.parquet as pq
 import pytest
 
 from imagehaul.cli.command import _join_switches
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
-from tests.support.commanding import imagehaul
+from tests.support.commanding import COMMAND, imagehaul, in_a_process, last_json, refused
 from tests.support.delivering import Target, draw
-
-IMAGEHAUL = Path(sys.executable).with_name("imagehaul")
-
-
-@pytest.fixture
-def environment(store: Store, bucket: str, tmp_path: Path) -> dict[str, str]:
-    keys = store.keys()
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "OBJECT_STORE_URL": store.url,
-        "AWS_ACCESS_KEY_ID": keys.access_key,
-        "AWS_SECRET_ACCESS_KEY": keys.secret_key,
-        "REMOTE_SAVE": f"s3://{bucket}/pre/",
-    }
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    for number in range(3):
-        draw(tmp_path / "source" / f"{number}.jpg", seed=number)
-    return tmp_path / "source"
-
-
-def in_a_process(
-    *arguments: object, environment: dict[str, str], folder: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    """As the installed command is; the others are called in this process, which sees the same and is quicker."""
-    return subprocess.run(
-        [IMAGEHAUL, *map(str, arguments)], env=environment, cwd=folder, capture_output=True, text=True, timeout=120
-    )
-
-
-def refused(done: subprocess.CompletedProcess[str], status: int) -> str:
-    """The message: one to three lines beside the log, and no traceback."""
-    assert done.returncode == status, done.stderr
-    assert "Traceback" not in done.stderr
-    message = done.stderr[done.stderr.index("imagehaul: ") :].strip()
-    assert len(message.splitlines()) <= 4
-    return message
-
-
-def last_json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def test_deliver_prints_one_json_object_as_its_last_line(source: Path, environment: dict[str, str]) -> None:
@@ -256,7 +209,7 @@ def test_a_signal_ends_the_run_without_a_traceback_and_leaves_no_child(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     process = subprocess.Popen(
-        [IMAGEHAUL, "deliver", tmp_path / "many", "--dataset", "cli", "--scratch", str(scratch)],
+        [COMMAND, "deliver", tmp_path / "many", "--dataset", "cli", "--scratch", str(scratch)],
         env={**environment, "USE_S5CMD_WHEN_AVAILABLE": str(engine == "s5cmd")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -313,91 +266,6 @@ def test_a_secret_in_the_environment_reaches_no_repr() -> None:
     assert "hush" not in repr(AccessKey("access", "hush"))
 
 
-def test_verify_finds_what_is_missing_and_changed_and_repair_mends_it(
-    source: Path, environment: dict[str, str], store: Store, bucket: str
-) -> None:
-    imagehaul("deliver", source, "--dataset", "cli", environment=environment)
-    target = Target(store, bucket, dataset="cli")
-    before, run = target.stored(), target.current()["run"]
-    client = store.client()
-    client.delete_object(Bucket=bucket, Key=f"{target.root}images/0.jpg")
-    client.put_object(Bucket=bucket, Key=f"{target.root}thumbnails/1.jpg.jpg", Body=b"other bytes")
-    done = in_a_process("verify", "--dataset", "cli", "--json", environment=environment)
-    said = last_json(done)
-    assert (done.returncode, said["objects"], said["missing"], said["changed"]) == (1, 6, 1, 1)
-    done = imagehaul("verify", "--dataset", "cli", "--repair", "--source", source, "--content", environment=environment)
-    assert done.returncode == 0, done.stderr
-    assert target.stored() == before
-    assert imagehaul("verify", "--dataset", "cli", environment=environment).returncode == 0
-    assert target.current()["run"] >= run
-
-
-def test_verify_writes_all_that_it_found_where_it_shows_the_first(
-    tmp_path: Path, environment: dict[str, str], store: Store, bucket: str
-) -> None:
-    for number in range(15):
-        draw(tmp_path / "many" / f"{number}.jpg", seed=number)
-    imagehaul("deliver", tmp_path / "many", "--dataset", "cli", environment=environment)
-    root = Target(store, bucket, dataset="cli").root
-    for number in range(15):
-        store.client().delete_object(Bucket=bucket, Key=f"{root}images/{number}.jpg")
-    done = imagehaul("verify", "--dataset", "cli", "--findings", tmp_path / "all.parquet", environment=environment)
-    assert done.returncode == 1
-    assert "and 5 more: `--findings FILE` writes them all." in done.stdout
-    keys = pq.read_table(tmp_path / "all.parquet").column("key").to_pylist()
-    assert sorted(keys) == sorted(f"{root}images/{number}.jpg" for number in range(15))
-    done = imagehaul("verify", "--dataset", "cli", "--findings", tmp_path / "no" / "all", environment=environment)
-    assert "15 missing" in refused(done, 1)
-    assert "No such file or directory" in done.stderr
-
-
-def test_verify_without_room_for_scratch_is_told(environment: dict[str, str]) -> None:
-    done = imagehaul("verify", "--dataset", "cli", "--scratch", "/proc", environment=environment)
-    assert "SCRATCH" in refused(done, 2)
-
-
-def test_verify_of_a_data_set_that_is_not_there_is_told(environment: dict[str, str]) -> None:
-    assert "never published" in refused(imagehaul("verify", "--dataset", "none", environment=environment), 1)
-
-
-def test_prune_removes_old_runs_and_no_image(
-    source: Path, environment: dict[str, str], store: Store, bucket: str
-) -> None:
-    target = Target(store, bucket, dataset="cli")
-    for size in (32, 48, 64):
-        imagehaul("deliver", source, "--dataset", "cli", "--thumbnail-size", size, environment=environment)
-    before = target.stored()
-    assert "2 old runs would be removed" in imagehaul(
-        "prune", "--dataset", "cli", "--keep", 1, "--dry-run", environment=environment
-    ).stdout  # fmt: skip
-    done = imagehaul("prune", "--dataset", "cli", "--keep", 1, "--json", environment=environment)
-    assert (done.returncode, len(last_json(done)["runs"])) == (0, 2)
-    assert target.stored() == before
-    assert imagehaul("verify", "--dataset", "cli", environment=environment).returncode == 0
-
-
-def test_diff_and_restore_compare_with_an_older_run_and_go_back_to_it(
-    source: Path, environment: dict[str, str], tmp_path: Path
-) -> None:
-    table = tmp_path / "difference.parquet"
-    first = last_json(imagehaul("deliver", source, "--dataset", "cli", "--json", environment=environment))
-    draw(source / "new.jpg", seed=9)
-    second = last_json(imagehaul("deliver", source, "--dataset", "cli", "--json", environment=environment))
-    shown = imagehaul("diff", "--dataset", "cli", "--output", table, environment=environment)
-    assert shown.returncode == 0, shown.stderr
-    assert "added: image  new.jpg" in shown.stdout
-    assert pq.read_table(table).column("path").to_pylist() == ["new.jpg"]
-    said = last_json(imagehaul("diff", first["run"], "--dataset", "cli", "--json", environment=environment))
-    assert (said["before"], said["after"]) == (first["run"], second["run"])
-    assert said["images"] == {"added": 1, "removed": 0, "changed": 0, "same": 3}
-    assert "has no run" in refused(imagehaul("diff", "x", "--dataset", "cli", environment=environment), 2)
-    back = last_json(imagehaul("restore", first["run"], "--dataset", "cli", "--json", environment=environment))
-    assert (back["restored"], back["objects"]) == (True, 6)
-    done = imagehaul("restore", first["run"], "--dataset", "cli", environment=environment)
-    assert done.returncode == 0
-    assert "is current already, and its 6 objects are proven." in " ".join(done.stdout.split())
-
-
 def test_nginx_prints_a_configuration(environment: dict[str, str]) -> None:
     done = imagehaul("nginx", "--listen", "8080", environment=environment)
     assert done.returncode == 0, done.stderr
@@ -415,7 +283,7 @@ def test_sample_writes_pictures_and_refuses_a_folder_that_is_not_empty(
 
 def test_store_runs_until_it_is_stopped(environment: dict[str, str], tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [IMAGEHAUL, "store", tmp_path / "store"], env=environment, stdout=subprocess.PIPE, text=True
+        [COMMAND, "store", tmp_path / "store"], env=environment, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout
     assert "The object store answers at http://127.0.0.1:" in process.stdout.readline()

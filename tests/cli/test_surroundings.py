@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,23 +10,8 @@ from typing import Any
 
 import pytest
 
-from imagehaul.store.endpoint import Store
+from tests.support.commanding import COMMAND
 from tests.support.delivering import draw
-
-IMAGEHAUL = Path(sys.executable).with_name("imagehaul")
-
-
-@pytest.fixture
-def environment(store: Store, bucket: str, tmp_path: Path) -> dict[str, str]:
-    keys = store.keys()
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "OBJECT_STORE_URL": store.url,
-        "AWS_ACCESS_KEY_ID": keys.access_key,
-        "AWS_SECRET_ACCESS_KEY": keys.secret_key,
-        "REMOTE_SAVE": f"s3://{bucket}/pre/",
-    }
 
 
 @pytest.fixture
@@ -40,7 +24,7 @@ def deliver(source: Path, environment: dict[str, str], shell: str = "", **option
     """`shell`: what stands behind the command, to send its streams elsewhere."""
     command = f'exec "$0" deliver "$1" --dataset d --json {shell}'
     return subprocess.run(
-        ["sh", "-c", command, str(IMAGEHAUL), str(source)], env=environment, capture_output=True, timeout=120, **options
+        ["sh", "-c", command, str(COMMAND), str(source)], env=environment, capture_output=True, timeout=120, **options
     )
 
 
@@ -81,7 +65,7 @@ def test_a_working_folder_that_is_gone_is_named(source: Path, environment: dict[
     folder.mkdir()
     command = f'rmdir "{folder}"; exec "$0" deliver "$1" --dataset d'
     done = subprocess.run(
-        ["sh", "-c", command, str(IMAGEHAUL), str(source)], env=environment, cwd=folder, capture_output=True, timeout=60
+        ["sh", "-c", command, str(COMMAND), str(source)], env=environment, cwd=folder, capture_output=True, timeout=60
     )
     refused(done, "working folder")
 

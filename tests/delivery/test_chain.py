@@ -25,11 +25,6 @@ BOTH = {"save_thumbnails_method": "both"}
 
 
 @pytest.fixture
-def target(store: Store, bucket: str) -> Target:
-    return Target(store, bucket)
-
-
-@pytest.fixture
 def source(tmp_path: Path) -> Path:
     """Six pictures in three folders, four boxes; one file that is none of ours."""
     folder = tmp_path / "source"

@@ -13,16 +13,10 @@ from imagehaul.delivery.diff import Difference, diff
 from imagehaul.errors import HaulError, SettingsError, StoreError
 from imagehaul.layout import Layout
 from imagehaul.ledger.difference import Change, Changes
-from imagehaul.store.endpoint import Store
 from tests.support.delivering import Lines, Target, draw
 
 Boxes = Mapping[str, Iterable[tuple[int, int, int, int, str]]]
 PLAIN = {"skip_image_thumbnail_generation": True}
-
-
-@pytest.fixture
-def target(store: Store, bucket: str) -> Target:
-    return Target(store, bucket)
 
 
 def annotate(folder: Path, boxes: Boxes) -> None:

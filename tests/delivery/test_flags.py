@@ -11,13 +11,7 @@ import pytest
 from PIL import Image
 
 from imagehaul.errors import HaulError, SettingsError
-from imagehaul.store.endpoint import Store
 from tests.support.delivering import Target, draw
-
-
-@pytest.fixture
-def target(store: Store, bucket: str) -> Target:
-    return Target(store, bucket)
 
 
 @pytest.fixture

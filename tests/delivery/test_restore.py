@@ -13,13 +13,7 @@ from imagehaul.errors import SettingsError
 from imagehaul.layout import Layout
 from imagehaul.ledger import runs
 from imagehaul.settings import Settings
-from imagehaul.store.endpoint import Store
 from tests.support.delivering import Lines, Target, draw
-
-
-@pytest.fixture
-def target(store: Store, bucket: str) -> Target:
-    return Target(store, bucket)
 
 
 @pytest.fixture

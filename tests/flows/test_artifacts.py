@@ -13,7 +13,6 @@ from imagehaul.flows import artifacts
 from imagehaul.flows.artifacts import artifact_key, publish_artifacts, summary_markdown
 from imagehaul.markdown import cell
 from imagehaul.settings import Settings
-from imagehaul.store.endpoint import Store
 from tests.support.delivering import Target, draw
 
 HOSTILE = "<img src=x onerror=alert(1)> ![i](http://evil.example/x.png) [l](javascript:x) `c` |a|.jpg"
@@ -29,11 +28,6 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
 
     monkeypatch.setattr(artifacts, "create_markdown_artifact", keep)
     return made
-
-
-@pytest.fixture
-def target(store: Store, bucket: str) -> Target:
-    return Target(store, bucket)
 
 
 def settings_of(target: Target, **settings: Any) -> Settings:

@@ -298,3 +298,20 @@ def test_nothing_that_the_server_keeps_in_clear_holds_a_secret(
     assert any("from-environment" in str(row) for row in rows)
     assert not [row for row in rows if secret in str(row)]
     assert not [file for file in files if secret.encode() in file.read_bytes()]
+
+
+def test_flows_load_by_path_and_by_module_from_a_folder_that_has_flows_of_its_own(tmp_path: Path) -> None:
+    for package in ("flows", "blocks"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("mine = True\n")
+    names = ("deliver", "deliver_many", "verify")
+    by_path = [f"{DEPLOYMENTS.parent}/flows/{name}.py:{name}" for name in names]
+    by_module = [f"imagehaul.flows.{name}.{name}" for name in names]
+    script = (
+        "import sys; from prefect.flows import load_flow_from_entrypoint as load\n"
+        "print(*(load(entrypoint).name for entrypoint in sys.argv[1:]))\n"
+        "import flows, blocks; print(flows.mine, blocks.mine)\n"
+    )
+    command = [sys.executable, "-c", script, *by_path, *by_module]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["deliver", "deliver-many", "verify"] * 2 + ["True", "True"]

@@ -56,7 +56,7 @@ def test_the_same_bytes_are_exact_duplicates(catalog: Catalog) -> None:
     rows = [picture("a.jpg", hashed(1), sha256="x"), picture("b.jpg", hashed(1), sha256="x"), picture("c.jpg")]
     issues, lines = found(catalog, rows)
     assert issues == {"exact_duplicates": [["a.jpg", "b.jpg"]]}
-    assert lines == ("1 groups of exact duplicates, 2 images",)
+    assert lines == ("1 group of exact duplicates, 2 images",)
 
 
 def test_near_duplicates_are_one_group_over_a_chain(catalog: Catalog) -> None:
@@ -66,7 +66,7 @@ def test_near_duplicates_are_one_group_over_a_chain(catalog: Catalog) -> None:
     rows = [picture("a.jpg", first), picture("b.jpg", second), picture("c.jpg", third), picture("d.jpg", hashed(2))]
     issues, lines = found(catalog, rows)
     assert issues == {"near_duplicates": [["a.jpg", "b.jpg", "c.jpg"]]}
-    assert lines == ("1 groups of near duplicates, 3 images",)
+    assert lines == ("1 group of near duplicates, 3 images",)
 
 
 def test_one_bit_too_many_is_no_duplicate(catalog: Catalog) -> None:

@@ -14,9 +14,9 @@ import trustme
 from imagehaul.sources.web import CONNECTIONS_A_HOST, MOST_LOST, Looked, Web, WebError, WebPatience
 from imagehaul.sources.web_address import is_public, path_of
 from imagehaul.url_secrets import has_secrets, without_secrets
-from tests.support.answering import Answer
+from tests.support.answering import Answer, Request
 from tests.support.delivering import draw
-from tests.support.web_server import Asked, WebServer
+from tests.support.web_server import WebServer
 
 QUICK = WebPatience(connect=2, read=2, pauses=(0.05, 0.1), longest_wait=1.0)
 
@@ -151,7 +151,7 @@ class TestLook:
         assert len({asked.path for asked in server.asked}) == MOST_LOST
 
     def test_no_more_than_a_few_connections_go_to_one_host(self, server: WebServer, web: Web) -> None:
-        def slow(asked: Asked) -> Answer:
+        def slow(asked: Request) -> Answer:
             time.sleep(0.05)
             return Answer(200, b"x")
 

@@ -14,8 +14,8 @@ from imagehaul.errors import StoreError
 from imagehaul.records import SendResult
 from imagehaul.store.download import Download, download
 from imagehaul.store.endpoint import Store
-from tests.support.answering import Answer
-from tests.support.misbehaving import BUSY, STORED, Misbehaving, Request
+from tests.support.answering import Answer, Request
+from tests.support.misbehaving import BUSY, STORED, Misbehaving
 from tests.support.sending import QUICK, outcomes, plain_client
 
 pytestmark = pytest.mark.every_store

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,9 +15,8 @@ from typing import Any
 
 import psutil
 
+from tests.support.commanding import COMMAND
 from tests.support.delivering import Target
-
-IMAGEHAUL = Path(sys.executable).with_name("imagehaul")
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Machine:
         **env: str,
     ) -> subprocess.Popen[str]:
         """`before`: a command that becomes ours, such as a shell with limits."""
-        command = [IMAGEHAUL, "deliver", source, "--dataset", target.dataset]
+        command = [COMMAND, "deliver", source, "--dataset", target.dataset]
         return subprocess.Popen(
             [*(before or []), *map(str, [*command, "--transfer-engine", engine, *more])],
             cwd=self.home,
@@ -76,7 +74,7 @@ class Machine:
     def command(self, target: Target, name: str, *more: object, **env: str) -> Ended:
         """Another command than `deliver`, on the same data set."""
         done = subprocess.run(
-            [IMAGEHAUL, name, "--dataset", target.dataset, *map(str, more)],
+            [COMMAND, name, "--dataset", target.dataset, *map(str, more)],
             cwd=self.home, env={**self.environment(target), **env}, capture_output=True, text=True, timeout=280,
         )  # fmt: skip
         return Ended(done.returncode, done.stdout, done.stderr)

@@ -18,8 +18,8 @@ from imagehaul.store.retry import StallMonitor
 from imagehaul.transfer import boto3_engine as transfer_boto3
 from imagehaul.transfer.boto3_engine import Boto3Sender
 from imagehaul.transfer.local_file import Slice
-from tests.support.answering import Answer
-from tests.support.misbehaving import STORED, Misbehaving, Request
+from tests.support.answering import Answer, Request
+from tests.support.misbehaving import STORED, Misbehaving
 from tests.support.sending import content_of, outcomes, plain_client, stored, upload_of, uploads_of
 
 pytestmark = pytest.mark.every_store

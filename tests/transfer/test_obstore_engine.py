@@ -28,9 +28,9 @@ from imagehaul.store.retry import StallMonitor
 from imagehaul.transfer import obstore_engine as transfer_obstore
 from imagehaul.transfer.engines import choose_engine
 from imagehaul.transfer.obstore_engine import Obstore, ObstoreSender, ObstoreUnusableError, find_obstore
-from tests.support.answering import Answer, Answering
+from tests.support.answering import Answer, Answering, Request
 from tests.support.fault_proxy import FaultProxy, flips_on_the_way
-from tests.support.misbehaving import STORED, Misbehaving, Request, silent_until
+from tests.support.misbehaving import STORED, Misbehaving, silent_until
 from tests.support.sending import QUICK, content_of, outcomes, plain_client, stored, upload_of, uploads_of
 
 pytestmark = pytest.mark.every_store

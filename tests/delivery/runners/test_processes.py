@@ -30,11 +30,6 @@ IN_BATCHES_OF_TEN = {"batch_size": 10, "workers": 2}
 
 
 @pytest.fixture
-def target(store: Store, bucket: str) -> Target:
-    return Target(store, bucket)
-
-
-@pytest.fixture
 def many(tmp_path: Path) -> Path:
     folder = tmp_path / "many"
     for number in range(60):
