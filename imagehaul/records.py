@@ -274,6 +274,7 @@ class SourceOptions:
     suffixes: tuple[str, ...] = ()
     column: str = ""
     source_root: str = ""
+    archives: str = "leave"
     allow_private_addresses: bool = False
     source_store: str = ""
     source_object_store_url: str = ""

@@ -153,6 +153,11 @@ class Settings(BaseModel):
         description="Folder below images/, thumbnails/ and crops/ for what this source holds, so that two sources of a "
         "data set do not meet.",
     )
+    archives: Literal["leave", "open"] = Field(
+        default="leave",
+        description="open: archives in a folder or prefix are opened; what they hold is called by the archive's path "
+        "without its suffix.",
+    )
     source_root: Text = Field(
         default="",
         description="Of a list: pictures below this folder, s3:// or https:// prefix are called by their path there.",

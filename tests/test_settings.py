@@ -69,6 +69,7 @@ OURS = {
     "SSE": "",
     "SSE_KMS_KEY_ID": "",
     "KEY_PREFIX": "",
+    "ARCHIVES": "leave",
     "REQUEST_PAYER": "",
     "EXPECTED_BUCKET_OWNER": "",
     "BATCH_SIZE": 1000,

@@ -11,7 +11,7 @@ from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult
 from imagehaul.delivery.planning import worker_count
 from imagehaul.delivery.run import Held, Run, WorkResult
 from imagehaul.delivery.runners.runner import ATTEMPTS, OpenRunner, Runner, WorkerLostError
-from imagehaul.delivery.staging import Stager
+from imagehaul.delivery.staging import Stager, refuse_elsewhere
 from imagehaul.errors import SettingsError, StoreError
 from imagehaul.ledger.fence import Fence
 from imagehaul.ledger.packing import Packer
@@ -29,6 +29,7 @@ def work_through(held: Held, plan: Plan, run_batches: RunBatches, open_runner: O
     if not plan.batches:
         return WorkResult()
     _refuse_secrets_elsewhere(run)
+    refuse_elsewhere(run.source, run.settings.task_runner)
     run.progress.stage(f"Delivering {plan.work:,} images")
     parts = run.scratch / "parts"
     parts.mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -55,16 +56,17 @@ def _merge_repeated(catalog: Catalog) -> int:
     same: list[tuple[int]] = []
     doubled: list[int] = []
     for path, ordinals, locations in other:
-        if locations[0].startswith("["):
-            # Members of an archive: which one is meant, nobody knows.
+        if len({_archive_of(location) for location in locations}) == 1 and _archive_of(locations[0]):
+            # Members of one archive: which one is meant, nobody knows.
             doubled.append(ordinals[0])
             same += [(ordinal,) for ordinal in ordinals[1:]]
             continue
-        first, second, *_ = [*sorted({without_secrets(location) for location in locations}), ""]
+        places = {_archive_of(location) or without_secrets(location) or path for location in locations}
+        first, second, *_ = [*sorted(places), ""]
         if second:
             raise SourceError(
                 f"Two rows on one key, so nothing was sent: {first!r} and {second!r} would both be {path!r}. "
-                "Give each a name of its own in a column 'key', or take one out."
+                f"{_NAMED_APART if _archive_of(locations[-1]) else _KEYED_APART}"
             )
         same += [(ordinal,) for ordinal in ordinals[1:]]
     catalog.load("repeated", same)
@@ -74,6 +76,15 @@ def _merge_repeated(catalog: Catalog) -> int:
         [Code.DUPLICATE_NAME.meaning, doubled],
     )
     return int(repeated)
+
+
+_KEYED_APART = "Give each a name of its own in a column 'key', or take one out."
+_NAMED_APART = "Rename the archive, or leave one out with EXCLUDE."
+
+
+def _archive_of(location: str) -> str:
+    """The archive that a member lies in, "" for what lies in none."""
+    return str(json.loads(location)[0]) if location.startswith("[") else ""
 
 
 def load_listing(

@@ -213,7 +213,8 @@ def _copy_of_tar(member: Member, entry: Entry, stream: BinaryIO, out: BinaryIO) 
 
 
 def _staged_file(entry: Entry, scratch: Path) -> Path:
-    return scratch / "staged" / str(Member.of(entry.location).number)
+    member = Member.of(entry.location)
+    return scratch / "staged" / f"{hashlib.sha256(member.archive.encode()).hexdigest()[:16]}-{member.number}"
 
 
 def _staged(entry: Entry, scratch: Path) -> Fetched:

@@ -25,6 +25,11 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
+def without_suffix(name: str) -> str:
+    suffix = next(suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(suffix))
+    return name[: -len(suffix)] or name
+
+
 def is_sequential(name: str) -> bool:
     return name.lower().endswith(SEQUENTIAL)
 

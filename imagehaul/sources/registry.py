@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from imagehaul.errors import SettingsError, SourceError
 from imagehaul.records import SourceFile, SourceOptions
-from imagehaul.sources import archive, folder, lists, prefix
+from imagehaul.sources import archive, folder, lists, opened, prefix
 from imagehaul.sources.scan_report import ScanReport
 from imagehaul.sources.source import Source, SourceDescriptor, SourceTools, SourceType
 from imagehaul.sources.source_store import source_store
@@ -15,7 +15,7 @@ from imagehaul.url_secrets import without_secrets
 
 PLAIN = SourceOptions()
 
-TYPES = (lists.TYPE, archive.TYPE, prefix.TYPE, folder.TYPE)
+TYPES = (lists.TYPE, archive.TYPE, opened.TYPE, prefix.TYPE, folder.TYPE)
 """The first that recognizes a SOURCE has it; a folder is what nothing else is."""
 
 
@@ -29,11 +29,11 @@ def describe_source(
     """
     if not source.strip():
         raise SourceError("The source is empty. Give a folder, s3://bucket/prefix, a list or an archive.")
-    if source_type:
-        return _named(source_type).describe(source, options, scratch)
-    kind = next((kind for kind in TYPES if kind.recognizes(source)), None)
+    kind = _named(source_type) if source_type else next((kind for kind in TYPES if kind.recognizes(source)), None)
     if kind is None:
         raise SourceError(_unknown(source))
+    if options.archives == "open" and kind in opened.OPENED:
+        kind = opened.TYPE
     return kind.describe(source, options, scratch)
 
 

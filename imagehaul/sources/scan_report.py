@@ -24,6 +24,8 @@ PICTURES_AND_VIDEOS = frozenset(
     )
 )
 """Suffixes of what somebody may miss who finds it left out."""
+ARCHIVES = ("zip", "tar", "tgz", "tzst")
+"""Suffixes of archives; what ends in `.gz` may be anything."""
 _MOST_SUFFIXES = 500
 _LONGEST_SUFFIX = 20
 OTHER = "other"
@@ -61,6 +63,10 @@ class Tally:
     def add(self, name: str) -> None:
         self.count += 1
         self.example = self.example or name
+
+    def merge(self, other: Tally) -> None:
+        self.count += other.count
+        self.example = self.example or other.example
 
 
 @dataclass(slots=True)
@@ -102,6 +108,9 @@ class ScanReport:
                 f"In the source, {sum(missed.values()):,} files were left out that may be pictures or videos: "
                 f"{in_words(missed)}. SUFFIXES names suffixes of pictures that are to be delivered."
             )
+        packed = sum(self.left_out[suffix] for suffix in ARCHIVES)
+        if packed:
+            yield (f"In the source, {packed:,} archives were left out. ARCHIVES=open delivers what they hold.")
         for tally, what in (
             (self.own_objects, "objects were left out: imagehaul stored them in its data sets"),
             (self.unread_folders, "folders were not listed: EXCLUDE leaves them out"),
