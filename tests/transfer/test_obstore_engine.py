@@ -27,7 +27,7 @@ from imagehaul.store.endpoint import Store
 from imagehaul.store.retry import StallMonitor
 from imagehaul.transfer import obstore_engine as transfer_obstore
 from imagehaul.transfer.engines import choose_engine
-from imagehaul.transfer.obstore_engine import Obstore, ObstoreSender, ObstoreUnusableError, find_obstore
+from imagehaul.transfer.obstore_engine import ObstoreSender, ObstoreUnusableError, find_obstore
 from tests.support.answering import Answer, Answering, Request
 from tests.support.fault_proxy import FaultProxy, flips_on_the_way
 from tests.support.misbehaving import STORED, Misbehaving, silent_until
@@ -394,38 +394,3 @@ def test_what_it_claims_is_its_word_and_no_proof(
 
     assert said == {"a.jpg": SendResult("a.jpg", "sent")}
     assert plain_client(store).list_objects_v2(Bucket=bucket)["KeyCount"] == 0
-
-
-# -- the choice ------------------------------------------------------------------------------------------------------
-
-
-def test_it_sends_where_it_is_asked_for_and_the_reason_names_it(store: Store, bucket: str) -> None:
-    engine = choose_engine(store, bucket, "obstore", 8, ObjectOptions())
-
-    assert engine.name == "obstore"
-    assert engine.reason.startswith("obstore 0.")
-
-
-def test_boto3_sends_where_it_is_not_installed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer_obstore, "find_spec", lambda _: None)
-    engine = choose_engine(store, "bucket", "obstore", 8, ObjectOptions())
-
-    assert engine.name == "boto3"
-    assert engine.reason == "boto3 sends: obstore is not installed (pip install 'imagehaul[obstore]')."
-
-
-def test_boto3_sends_where_it_is_too_old(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer_obstore, "version", lambda _: "0.9.1")
-    engine = choose_engine(store, "bucket", "obstore", 8, ObjectOptions())
-
-    assert (engine.name, engine.reason) == ("boto3", "boto3 sends: obstore is 0.9.1, and 0.12 or newer is needed.")
-
-
-def test_boto3_sends_where_the_package_is_broken(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "obstore").mkdir()
-    (tmp_path / "obstore/__init__.py").write_text("raise ImportError('GLIBC_2.99 not found')")
-    monkeypatch.setattr("imagehaul.transfer.engines.find_obstore", lambda: Obstore(tmp_path, "0.12.1"))
-    engine = choose_engine(store, "bucket", "obstore", 8, ObjectOptions())
-
-    assert engine.name == "boto3"
-    assert "GLIBC_2.99 not found" in engine.reason
