@@ -29,7 +29,8 @@ class Bench:
     """What the parts share. `work`: a folder for pictures and the store, kept between runs.
 
     `photographs`: a folder of real ones; `annotated`: one of pictures with Pascal VOC files. None: they are drawn.
-    `images`: how many are delivered where they are large. `metrics`: the port at which the server counts requests.
+    `images`: how many are delivered where they are large; `files` and `thumbnails`: in the part `cores`. `metrics`: the
+    port at which the server counts requests.
     """
 
     work: Path
@@ -38,6 +39,8 @@ class Bench:
     photographs: Path | None = None
     annotated: Path | None = None
     images: int = 2000
+    files: int = 12_000
+    thumbnails: int = 6_000
     metrics: int = 0
     lines: list[str] = field(default_factory=list)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,17 +14,18 @@ from benchmarks.measure import Measured, median
 from benchmarks.part_delivery import linked
 from benchmarks.pictures import photographs, small_files
 
-FILES, KINDS = 12_000, 600
-PHOTOGRAPHS = 6_000
+KINDS = 600
 NONE = "--skip-image-thumbnail-generation"
 RAW = "`s5cmd cp DIR/`, 32 workers"
 LANES = ("s5cmd", "obstore", "boto3")
-THUMBNAILS = "6,000 photographs of 640 x 480, thumbnails, s5cmd"
+THUMBNAILS = "photographs of 640 x 480, thumbnails, s5cmd"
+_COMMENT = b"\xff\xfe\x00\x0a"
+"""Of a JPEG, with eight more bytes. https://www.w3.org/Graphics/JPEG/itu-t81.pdf (B.2.4.5)"""
 
 
 @dataclass(frozen=True, slots=True)
 class Trees:
-    """Folders of pictures. Most files are hard links to a few: neither the store nor the decoder knows."""
+    """Folders of pictures. No two of the `files` are the same: exact duplicates would be work for the export."""
 
     files: Path
     photographs: Path
@@ -38,7 +40,8 @@ def cores(bench: Bench) -> None:
     parted = shares()
     trees = _trees(bench)
     where = f"the server on {len(parted.server)} others" if parted.server else "which the server shares"
-    bench.say(f"\nClient cores: {', '.join(map(str, parted.counts))}, {where}.")
+    load, *_ = os.getloadavg()
+    bench.say(f"\nClient cores: {', '.join(map(str, parted.counts))}, {where}. Load of other work before: {load:.1f}.")
     by_cores: dict[int, Rows] = {}
     for count in parted.counts:
         # A store of its own: each delivery makes one larger and slower.
@@ -55,14 +58,16 @@ def cores(bench: Bench) -> None:
 def _trees(bench: Bench) -> Trees:
     kinds = bench.work / f"small-{KINDS}"
     small_files(kinds, KINDS)
-    seeds = sorted(kinds.rglob("*.jpg"))
-    files = bench.work / f"small-{KINDS}-as-{FILES}"
+    seeds = [seed.read_bytes() for seed in sorted(kinds.rglob("*.jpg"))]
+    files = bench.work / f"distinct-{bench.files}"
     if not files.is_dir():
-        for number in range(FILES):
+        for number in range(bench.files):
             file = files / f"d{number % 40:02d}" / f"{number:06d}.jpg"
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.hardlink_to(seeds[number % KINDS])
-    drawn = linked(bench.work / f"photographs-{PHOTOGRAPHS}", small(bench.work, 200, bench.photographs), PHOTOGRAPHS)
+            seed = seeds[number % KINDS]
+            file.write_bytes(seed[:2] + _COMMENT + b"%08d" % number + seed[2:])
+    few = small(bench.work, 200, bench.photographs)
+    drawn = linked(bench.work / f"photographs-{bench.thumbnails}", few, bench.thumbnails)
     photographs(bench.work / "twenty", 20, (640, 480))
     return Trees(files, drawn, bench.work / "twenty")
 
@@ -92,7 +97,7 @@ def _by_lane(bench: Bench, source: Path, lane: str) -> Callable[[str], Measured]
 
 
 def _table(bench: Bench, count: int, rows: Rows) -> None:
-    bench.say(f"\n### {count} client cores: {FILES:,} files of 20-120 kB, nothing rendered\n")
+    bench.say(f"\n### {count} client cores: {bench.files:,} files of 20-120 kB, nothing rendered\n")
     bench.say(
         "| | wall s | images a second | client CPU s | CPU of processes that run no batch s | ms an image "
         "| server CPU s | leader MB | largest other process MB |"
@@ -101,19 +106,20 @@ def _table(bench: Bench, count: int, rows: Rows) -> None:
     start = _start(rows)
     for name, runs in rows.items():
         wall, cpu, server = (median([getattr(run, of) for run in runs]) for of in ("wall", "cpu", "server"))
-        images = _images(name)
+        images = _images(bench, name)
         rate = f"{images / wall:,.0f}" if images else ""
         leading = [run.leading for run in runs if run.leading is not None]
         own = f"{median(leading):.2f} | {(median(leading) - start) * 1000 / images:.3f}" if leading else " | "
         sizes = (max(getattr(run, of) for run in runs) for of in ("leader_memory", "process_memory"))
+        label = f"{images:,} {name}" if name == THUMBNAILS else name
         bench.say(
-            f"| {name} | {wall:.2f} | {rate} | {cpu:.2f} | {own} | {server:.1f} | "
+            f"| {label} | {wall:.2f} | {rate} | {cpu:.2f} | {own} | {server:.1f} | "
             + " | ".join(f"{size:.0f}" for size in sizes) + " |"
         )  # fmt: skip
 
 
-def _images(name: str) -> int:
-    return FILES if name in (RAW, *LANES) else PHOTOGRAPHS if name == THUMBNAILS else 0
+def _images(bench: Bench, name: str) -> int:
+    return bench.files if name in (RAW, *LANES) else bench.thumbnails if name == THUMBNAILS else 0
 
 
 def _start(rows: Rows) -> float:
@@ -128,10 +134,10 @@ def _goals(bench: Bench, parted: Shares, by_cores: dict[int, Rows]) -> None:
         for lane in LANES:
             leading = [run.leading for run in rows[lane] if run.leading is not None]
             if leading:
-                own = [(seconds - start) * 1000 / FILES for seconds in leading]
+                own = [(seconds - start) * 1000 / bench.files for seconds in leading]
                 bench.at_most(f"goal 1, {lane}, {count} cores: CPU that runs no batch, ms an image", own, 0.1)
         for lane, goal in (("s5cmd", 1.0), ("obstore", 0.75)):
-            whole = [run.cpu * 1000 / FILES for run in rows[lane]]
+            whole = [run.cpu * 1000 / bench.files for run in rows[lane]]
             bench.at_most(f"goal 2, {lane}, {count} cores: client CPU, ms an image", whole, goal)
         if parted.server and count in (2, 8):
             bench.ratio(f"goal 3, {count} cores: wall against `s5cmd cp`", rows["s5cmd"], rows[RAW], 2.0)

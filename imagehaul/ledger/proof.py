@@ -135,6 +135,30 @@ class ObjectChecker:
         return "read-back" if same else ""
 
 
+_WITHIN = "key >= $low AND ($high IS NULL OR key < $high)"
+_SEEN = f"""
+    SELECT o.*, l.key IS NOT NULL AS listed, l.size AS seen_size, l.etag AS seen_etag, w.recipe AS recipe_before,
+           o.status IN ('sent', 'present', 'unchanged', 'in_place')
+               OR o.status = 'failed' AND NOT list_contains($nothing_sent, o.code)
+                  AND l.etag IS DISTINCT FROM w.etag AS claimed,
+           coalesce(l.size = o.size AND l.etag IN (o.etag, nullif(o.md5, '')), FALSE)
+               AND NOT ($read_back AND o.status IN ('sent', 'failed')) AS matches
+    FROM (FROM outcome WHERE {_WITHIN}) o
+    LEFT JOIN (FROM listing WHERE {_WITHIN}) l ON l.key = o.key AND o.key <> ''
+    LEFT JOIN (FROM work_present WHERE {_WITHIN}) w ON w.key = o.key AND w.etag = l.etag
+"""
+"""Each row of `outcome` beside what the store lists under its key, for a range of keys.
+
+`claimed`: the row says that the object is there; `matches`: the listing shows the same. Of a row whose sender failed, a
+listing that shows what it showed before the run says nothing: the headers that the object was to get may be missing.
+"""
+_DOUBTS = f"""
+    SELECT s.key, sha256, md5, source_path, source_size, source_version, coalesce(f.location, '')
+    FROM ({_SEEN}) s LEFT JOIN source f ON f.path = source_path
+    WHERE claimed AND NOT matches AND seen_size = s.size AND NOT starts_with(s.key, 's3://')
+"""
+
+
 def prove(
     catalog: Catalog,
     client: S3Client,
@@ -148,15 +172,20 @@ def prove(
     `read_back`: what was sent in this run is read, whatever its ETag says. `source_sha256`: path → SHA-256 of the
     source's bytes, read now; asked where no hash of an object is known and its ETag says nothing.
     """
-    _compare(catalog, read_back)
-    doubts = catalog.rows(
-        "SELECT key, sha256, md5, source_path, source_size, source_version, coalesce(s.location, '') "
-        "FROM seen LEFT JOIN source s ON s.path = source_path WHERE claimed AND NOT matches AND seen_size = seen.size "
-        "AND NOT starts_with(key, 's3://')"
-    )
+    rules = {"read_back": read_back, "nothing_sent": Code.all_with(Trait.NOTHING_SENT)}
+    parts = catalog.ranges("outcome", "key")
+    doubts = itertools.chain.from_iterable(catalog.rows(_DOUBTS, {**part, **rules}) for part in parts)
     catalog.clear("looked_at")
     checker = ObjectChecker(client, bucket, read_back, source_sha256)
     catalog.load("looked_at", _findings(checker, map(_doubt, doubts), workers))
+    catalog.clear("proven")
+    for part in parts:
+        catalog.append("proven", _proven(), {**part, **rules, "retryable": Code.all_with(Trait.RETRYABLE)})
+    _fail_incomplete_images(catalog)
+
+
+def _proven() -> str:
+    """A query for the rows of the ledger with their final status."""
     final = {
         "status": "CASE WHEN NOT claimed THEN j.status WHEN NOT shown THEN 'failed' "
         "WHEN j.status IN ('present', 'unchanged') THEN 'unchanged' ELSE 'delivered' END",
@@ -172,22 +201,17 @@ def prove(
         "WHEN shown OR j.status = 'failed' THEN j.message WHEN NOT listed THEN 'The store does not list the object.' "
         "ELSE trim('The store lists ' || seen_size || ' bytes with the ETag ' || seen_etag || '. ' || looked) END",
     }
-    catalog.fill(
-        "proven",
-        f"""
+    return f"""
         WITH judged AS (
             SELECT s.*, coalesce(f.proof, '') AS found, coalesce(f.message, '') AS looked,
                    claimed AND (matches OR found <> '') AS shown
-            FROM seen s LEFT JOIN looked_at f ON f.key = s.key AND s.key <> ''
+            FROM ({_SEEN}) s LEFT JOIN looked_at f ON f.key = s.key AND s.key <> ''
         ), final AS (
             SELECT {", ".join(f"{final.get(name, f'j.{name}')} AS {name}" for name in COLUMNS)},
                    shown AND j.status IN ('sent', 'failed') AS sent FROM judged j
         )
         SELECT * REPLACE (list_contains($retryable, code) AS retryable) FROM final
-        """,
-        {"retryable": Code.all_with(Trait.RETRYABLE)},
-    )
-    _fail_incomplete_images(catalog)
+    """
 
 
 def _fail_incomplete_images(catalog: Catalog) -> None:
@@ -206,30 +230,6 @@ def _fail_incomplete_images(catalog: Catalog) -> None:
 def _doubt(row: tuple[Any, ...]) -> Doubt:
     key, sha256, md5, path, size, version, location = row
     return Doubt(key, SourceFile(path, size, version, location=location), sha256, md5)
-
-
-def _compare(catalog: Catalog, read_back: bool) -> None:
-    """Fills `seen`: each row of `outcome` beside what the store lists under its key, a range of keys at a time.
-
-    A row that claims to be in the store is held against the listing. Of one whose sender failed, a listing that
-    shows what it showed before the run says nothing: the headers that the object was to get may be missing.
-    """
-    within = "key >= $low AND ($high IS NULL OR key < $high)"
-    compared = f"""
-        SELECT o.*, l.key IS NOT NULL AS listed, l.size AS seen_size, l.etag AS seen_etag,
-               w.recipe AS recipe_before,
-               o.status IN ('sent', 'present', 'unchanged', 'in_place')
-                   OR o.status = 'failed' AND NOT list_contains($nothing_sent, o.code)
-                      AND l.etag IS DISTINCT FROM w.etag AS claimed,
-               coalesce(l.size = o.size AND l.etag IN (o.etag, nullif(o.md5, '')), FALSE)
-                   AND NOT ({read_back} AND o.status IN ('sent', 'failed')) AS matches
-        FROM (FROM outcome WHERE {within}) o
-        LEFT JOIN (FROM listing WHERE {within}) l ON l.key = o.key AND o.key <> ''
-        LEFT JOIN (FROM work_present WHERE {within}) w ON w.key = o.key AND w.etag = l.etag
-    """
-    catalog.clear("seen")
-    for part in catalog.ranges("outcome", "key"):
-        catalog.append("seen", compared, {**part, "nothing_sent": Code.all_with(Trait.NOTHING_SENT)})
 
 
 def was_attempted(catalog: Catalog) -> bool:

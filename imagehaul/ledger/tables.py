@@ -96,9 +96,6 @@ TABLES: dict[str, str] = {
     # -- Proof: what became of it.
     # The rows of the run's batches, those carried over and those never sent.
     "outcome": _LEDGER,
-    # The same beside what the store lists. `claimed`: the row says that the object is there; `matches`: so it is.
-    "seen": f"{_LEDGER}, listed BOOLEAN, seen_size BIGINT, seen_etag VARCHAR, recipe_before VARCHAR, claimed BOOLEAN, "
-    "matches BOOLEAN",
     # What a look at single objects showed. `proof`: "" = the bytes are not proven.
     "looked_at": "key VARCHAR, proof VARCHAR, message VARCHAR",
     # The ledger of this run. `sent`: in this run.
