@@ -285,7 +285,10 @@ class SourceOptions:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One object to send: the local file and the key in the target bucket. Size in bytes, hashes in hex."""
+    """One object to send: the local file and the key in the target bucket. Size in bytes, hashes in hex.
+
+    `version`: the source's, as in `SourceFile`. A file of this machine that still has it needs no second hashing.
+    """
 
     key: str
     file: str
@@ -293,6 +296,7 @@ class Upload:
     size: int
     md5: str
     sha256: str
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

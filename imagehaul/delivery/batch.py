@@ -213,7 +213,7 @@ class BatchWork:
         if self._is_present(row, present):
             known = present[row.key]
             return _Object(row.but(status="present", run=known.run, etag=known.etag))
-        return _Object(row, Upload(row.key, file, row.content_type, row.size, row.md5, row.sha256))
+        return _Object(row, Upload(row.key, file, row.content_type, row.size, row.md5, row.sha256, row.source_version))
 
     def _is_present(self, row: LedgerRow, present: dict[str, ExistingObject]) -> bool:
         """Whether the store's listing shows these very bytes under this key already."""

@@ -83,28 +83,30 @@ class RenderPool:
             start += length
 
     def _render_chunk(self, jobs: tuple[PictureJob, ...]) -> list[Picture]:
-        pictures: list[Picture] = []
-        waiting = deque(jobs)
-        suspect: PictureJob | None = None
+        pictures: dict[int, Picture] = {}
+        waiting = deque(range(len(jobs)))
+        suspect = -1
         while waiting:
             worker = self._take()
             try:
-                for picture in worker.answers(waiting):
-                    pictures.append(picture)
-                    waiting.popleft()
+                for picture in worker.answers([jobs[number] for number in waiting]):
+                    pictures[waiting.popleft()] = picture
             except WorkerDiedError as death:
                 self._bury(worker)
+                # Those that were done, and whose answers are lost, come last.
+                waiting.rotate(-death.lost)
                 # Systems kill for reasons of their own: only a picture on which two workers died is to blame.
-                if death.timed_out or suspect is waiting[0]:
-                    pictures.append(self._blamed(waiting.popleft(), death))
+                if death.timed_out or suspect == waiting[0]:
+                    blamed = waiting.popleft()
+                    pictures[blamed] = self._blamed(jobs[blamed], death)
                 else:
                     suspect = waiting[0]
             else:
                 self._give_back(worker)
-        for job, picture in zip(jobs, pictures, strict=True):
-            if picture.code and not picture.renditions:
+        for number, job in enumerate(jobs):
+            if pictures[number].code and not pictures[number].renditions:
                 _remove_renditions(job)
-        return pictures
+        return [pictures[number] for number in range(len(jobs))]
 
     def _blamed(self, job: PictureJob, death: WorkerDiedError) -> Picture:
         """The picture's code, with size and hashes where those can be had."""

@@ -36,14 +36,21 @@ A quarter of the time of a small thumbnail or of a dozen crops. https://man7.org
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """numpy would reserve memory for a thread on each core, and it counts against the worker's limit."""
 
-_START = "import sys; sys.path[:] = sys.argv[2:]; from imagehaul.rendering.worker import main; main(int(sys.argv[1]))"
+_START = (
+    "import sys; sys.path[:] = sys.argv[3:]; from imagehaul.rendering.worker import main; "
+    "main(int(sys.argv[1]), int(sys.argv[2]))"
+)
 
 
 class WorkerDiedError(Exception):
-    """`code` and `message`: what this means for the picture that was worked on."""
+    """`code` and `message`: what this means for the picture that was worked on.
 
-    def __init__(self, exit_code: int, last_words: str = "") -> None:
+    `lost`: pictures before it that were done, and whose answers died with the worker.
+    """
+
+    def __init__(self, exit_code: int, last_words: str = "", lost: int = 0) -> None:
         self.last_words = last_words
+        self.lost = lost
         self.timed_out = exit_code == -signal.SIGALRM
         if self.timed_out:
             self.code, self.message = "TIME_LIMIT", "Work on the picture took longer than PICTURE_SECONDS allows."
@@ -69,25 +76,28 @@ class RenderProcess:
     def __init__(self, options: RenderOptions) -> None:
         self._options = options
         theirs, self._lifeline = os.pipe()
+        self._done, done = os.pipe()
         here = str(Path(__file__).parents[2])
         path = [entry for entry in sys.path if entry]
         flags = ["-I", "-S", "-W", "ignore", "-X", "utf8"]
         try:
             self._process = subprocess.Popen(
-                [sys.executable, *flags, "-c", _START, str(theirs), *path, here],
+                [sys.executable, *flags, "-c", _START, str(theirs), str(done), *path, here],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                pass_fds=(theirs,),
+                pass_fds=(theirs, done),
                 env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
                 | KEPT_MEMORY
                 | ONE_THREAD,
             )
         except OSError:
             os.close(self._lifeline)
+            os.close(self._done)
             raise
         finally:
             os.close(theirs)
+            os.close(done)
         self._requests = cast(IO[bytes], self._process.stdin)
         self._answers = cast(IO[bytes], self._process.stdout)
         self._errors = cast(IO[bytes], self._process.stderr)
@@ -104,12 +114,19 @@ class RenderProcess:
 
     def answers(self, jobs: Collection[PictureJob], decode: bool = True) -> Iterator[Picture]:
         """One picture after the other, as they are done; without `decode`, size and hashes alone."""
+        answered = 0
         try:
             self._send((tuple(jobs), decode))
-            for _ in range(len(jobs)):
-                yield pickle.load(self._answers)
+            while answered < len(jobs):
+                picture = pickle.load(self._answers)
+                answered += 1
+                if answered == len(jobs):
+                    os.read(self._done, answered)
+                yield picture
         except (EOFError, OSError, pickle.UnpicklingError) as error:
-            raise WorkerDiedError(self._process.wait()) from error
+            exit_code = self._process.wait()
+            done = len(os.read(self._done, len(jobs) - 1)) if len(jobs) > 1 else 0
+            raise WorkerDiedError(exit_code, lost=max(0, done - answered)) from error
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
@@ -125,6 +142,7 @@ class RenderProcess:
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
         os.close(self._lifeline)
+        os.close(self._done)
 
     def _send(self, message: object) -> None:
         pickle.dump(message, self._requests, pickle.HIGHEST_PROTOCOL)

@@ -23,8 +23,12 @@ SLOWEST_DISK = 10_000_000
 """Bytes a second: a large file has as many more seconds than the limit says as it takes to read it this slowly."""
 
 
-def main(lifeline: int) -> None:
-    """Until the parent closes the pipe. `lifeline`: a file descriptor whose other end only the parent holds."""
+def main(lifeline: int, done: int) -> None:
+    """Until the parent closes the pipe. `lifeline`: a file descriptor whose other end only the parent holds.
+
+    `done`: a pipe that gets a byte for each picture. Answers come by the chunk, since each message takes both processes
+    out of what they do; where this one dies, the parent counts there which picture it was.
+    """
     # Ctrl-C is the parent's to answer; the alarm must end this process, whatever was inherited.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -44,7 +48,9 @@ def main(lifeline: int) -> None:
                     signal.setitimer(signal.ITIMER_REAL, options.picture_seconds + job.size / SLOWEST_DISK)
                     picture = _looked_at(job, options, decode)
                     signal.setitimer(signal.ITIMER_REAL, 0)
-                    _answer(answers, picture)
+                    pickle.dump(picture, answers, pickle.HIGHEST_PROTOCOL)
+                    os.write(done, b".")
+                answers.flush()
     # Without the interpreter's tidying up, which takes as long as its start.
     os._exit(0)
 

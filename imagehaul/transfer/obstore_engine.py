@@ -148,7 +148,8 @@ class ObstoreSender:
             "threads": self.threads,
             "attributes": {name: value for name, value in attributes.items() if value},
             "objects": [
-                (upload.key, upload.file, upload.content_type, upload.size, upload.sha256) for upload in uploads
+                (upload.key, upload.file, upload.content_type, upload.size, upload.sha256, upload.version)
+                for upload in uploads
             ],
         }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import boto3
 
 from imagehaul.records import SendResult, Upload
+from imagehaul.sources.local_file import version_of
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
 from imagehaul.store.retry import Patience
@@ -27,7 +28,9 @@ def upload_of(file: Path, key: str, content_type: str = "image/jpeg") -> Upload:
         while block := stream.read(1024 * 1024):
             md5.update(block)
             sha256.update(block)
-    return Upload(key, str(file), content_type, file.stat().st_size, md5.hexdigest(), sha256.hexdigest())
+    status = file.stat()
+    version = version_of(status)
+    return Upload(key, str(file), content_type, status.st_size, md5.hexdigest(), sha256.hexdigest(), version)
 
 
 def uploads_of(folder: Path, keys: Sequence[str]) -> list[Upload]:

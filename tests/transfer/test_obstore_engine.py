@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 import signal
 import ssl
 import subprocess
@@ -81,16 +82,20 @@ def test_large_files_are_left_to_boto3_since_it_holds_them_in_memory(tmp_path: P
 
 
 def test_a_file_that_was_changed_never_leaves_the_machine(tmp_path: Path) -> None:
-    """Of the same size too; the other two engines have the store refuse it."""
-    changed, cut, gone, good = uploads = uploads_of(tmp_path, ["changed", "cut", "gone", "good"])
+    """Of the same size and time too; the other two engines have the store refuse it. A copy is hashed, and goes."""
+    changed, cut, gone, good, copy = uploads = uploads_of(tmp_path, ["changed", "cut", "gone", "good", "copy"])
+    before = Path(changed.file).stat()
     Path(changed.file).write_bytes(content_of(changed)[::-1])
+    os.utime(changed.file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    shutil.copy2(copy.file, f"{copy.file} again")
+    uploads[4] = replace(copy, file=f"{copy.file} again")
     Path(cut.file).write_bytes(content_of(cut)[:-1])
     Path(gone.file).unlink()
     with Misbehaving(lambda _: STORED) as server:
         said = sender(server.store).send(uploads, tmp_path, monitor())
 
-    assert list(said) == [good.key]
-    assert [request.path for request in server.requests] == ["/bucket/good"]
+    assert sorted(said) == ["copy", "good"]
+    assert sorted(request.path for request in server.requests) == ["/bucket/copy", "/bucket/good"]
 
 
 class Careless:
