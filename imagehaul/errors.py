@@ -228,6 +228,7 @@ class Code(StrEnum):
         "Restore the file, or send it as it is with DELIVER_UNDECODABLE.",
         OF_FILE | BYTES_DELIVERABLE,
     )
+    COMPRESSED = auto(), "The whole file is compressed by gzip.", "Store it uncompressed.", OF_FILE | BYTES_DELIVERABLE
     DECODER_MISSING = (
         auto(),
         "The decoder of this format is not installed.",

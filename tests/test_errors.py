@@ -52,7 +52,7 @@ def test_what_passes_in_a_moment_does_not_stop_a_run() -> None:
 
 def test_deliver_undecodable_sends_only_what_would_be_rejected_for_its_picture() -> None:
     assert with_trait(Trait.BYTES_DELIVERABLE) == {
-        *("EMPTY", "UNDECODABLE", "DECODER_MISSING", "DECODER_CRASHED", "TIME_LIMIT", "MEMORY_LIMIT"),
+        *("EMPTY", "COMPRESSED", "UNDECODABLE", "DECODER_MISSING", "DECODER_CRASHED", "TIME_LIMIT", "MEMORY_LIMIT"),
     }
 
 

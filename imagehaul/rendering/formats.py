@@ -111,6 +111,10 @@ def identify(source: Source, head: bytes) -> ImageFile.ImageFile:
     return image
 
 
+_GZIP = b"\x1f\x8b\x08"
+"""https://www.rfc-editor.org/rfc/rfc1952#section-2.3.1: its mark, and the one method that there is."""
+
+
 def _second_try(source: Source, stream: BinaryIO, head: bytes, error: Exception) -> ImageFile.ImageFile:
     """By the decoders that few files need. Raises `error`, or a better word for it."""
     _refuse_missing(head)
@@ -127,6 +131,11 @@ def _second_try(source: Source, stream: BinaryIO, head: bytes, error: Exception)
             return Image.open(stream, formats=[second_tiff.NAME])
         except UnidentifiedImageError as second:
             raise unsupported(source, name, "its kind of pixels or compression") from second
+    if head.startswith(_GZIP):
+        raise PictureError(
+            "COMPRESSED",
+            "Its bytes are compressed by gzip, as with Content-Encoding: gzip: only who unpacks them sees a picture.",
+        )
     if not name:
         try:
             # It has no mark at its beginning: anything may pass for one, so it comes last.

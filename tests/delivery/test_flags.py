@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,20 @@ def test_deliver_undecodable_sends_the_bytes_and_marks_them(source: Path, target
     assert target.head("images/page.jpg")["ContentType"] == "binary/octet-stream"
     [row] = [row for row in target.ledger() if row["source_path"] == "page.jpg"]
     assert (row["status"], row["code"]) == ("delivered", "UNDECODABLE")
+
+
+def test_an_object_that_lies_compressed_in_the_store_is_named_as_that(source: Path, target: Target) -> None:
+    """Browsers would unpack it, and whoever reads the index's objects by their bytes would find no picture."""
+    packed = gzip.compress((source / "a" / "one.jpg").read_bytes())
+    described = {"Bucket": target.bucket, "Key": "in/a.jpg", "Body": packed, "ContentEncoding": "gzip"}
+    target.store.client().put_object(**described)
+    where = f"s3://{target.bucket}/in"
+    summary = target.deliver(where, allow_loss=True)
+    [reason] = summary.reasons
+    assert (summary.counts.rejected, reason.code, "Content-Encoding: gzip" in reason.message) == (1, "COMPRESSED", True)
+    assert target.deliver(where, settings={"deliver_undecodable": True}).counts.delivered == 1
+    assert target.read("images/a.jpg") == packed
+    assert target.head("images/a.jpg")["ContentEncoding"] == "gzip"
 
 
 def test_max_rejected_keeps_a_run_from_being_published(source: Path, target: Target) -> None:
