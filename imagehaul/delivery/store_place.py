@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from imagehaul.store.endpoint import Store
+from imagehaul.store.errors import is_missing
 from imagehaul.store.explanations import explain
 
 _AT_ONCE = 500
@@ -29,8 +30,16 @@ class StorePlace:
         return f"s3://{self._bucket}/{self._prefix}"
 
     def is_file(self, path: str) -> bool:
+        """By boto3: s3fs takes every error for a file that is not there, and after a HEAD that Swift answers with a
+        body (404) its next request fails."""
         with self._explaining(path):
-            return bool(self._files.isfile(f"{self._bucket}/{self._key(path)}"))
+            try:
+                self._store.client().head_object(Bucket=self._bucket, Key=self._key(path))
+            except Exception as error:
+                if is_missing(error):
+                    return False
+                raise
+        return True
 
     def is_folder(self, path: str) -> bool:
         """One request, however much lies there."""
@@ -49,7 +58,7 @@ class StorePlace:
         """A folder without what is no annotation; nothing where there is neither file nor folder."""
         local, key = self._scratch / path, self._key(path)
         with self._explaining(path):
-            if path and self._files.isfile(f"{self._bucket}/{key}"):
+            if path and self.is_file(path):
                 local.parent.mkdir(parents=True, exist_ok=True)
                 self._files.get_file(f"{self._bucket}/{key}", str(local))
             elif self.is_folder(path):

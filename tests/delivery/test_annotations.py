@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from imagehaul.delivery.annotations import Gathered, folder_in_source, gather_annotations
-from imagehaul.errors import AnnotationError
+from imagehaul.errors import AnnotationError, StoreError
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.inventory import load_source
 from imagehaul.ledger.matching import match_annotations
 from imagehaul.records import SourceFile, locations
 from imagehaul.sources.source import SourceDescriptor
 from imagehaul.store.endpoint import Store
+from tests.support.fault_proxy import Exchange, Fault, FaultProxy, says
 from tests.support.simulated import MAPPING
 
 TABLE = "filename,col_x,row_y,width,height,label\na.jpg,1,2,3,4,thing\n"
@@ -71,6 +72,18 @@ def test_documented_names_are_found_in_a_source_in_the_store(
     put(store, bucket, "set/deeper/annotations.json", "not to be looked at")
     gather("", SourceDescriptor("prefix", f"s3://{bucket}/set/"), store, catalog, tmp_path)
     assert labels(catalog) == [("a.jpg", "thing")]
+
+
+def test_annotations_that_the_store_does_not_show_are_not_taken_for_missing(
+    store: Store, bucket: str, catalog: Catalog, tmp_path: Path
+) -> None:
+    put(store, bucket, "set/object_annotations.csv", TABLE)
+
+    def hidden(exchange: Exchange) -> Fault | None:
+        return says(403, "AccessDenied") if exchange.method == "HEAD" else None
+
+    with FaultProxy(store, hidden) as proxy, pytest.raises(StoreError, match="annotations at s3://"):
+        gather("", SourceDescriptor("prefix", f"s3://{bucket}/set/"), proxy.store, catalog, tmp_path)
 
 
 def test_a_file_in_the_store_may_lie_outside_of_the_source(

@@ -7,6 +7,7 @@ import re
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -44,6 +45,7 @@ def list_keys(store: Store, bucket: str, client: str) -> list[str]:
         return [item["Key"] for item in store.client().list_objects_v2(Bucket=bucket).get("Contents", ())]
     if client == "s3fs":
         return [path.removeprefix(f"{bucket}/") for path in store.filesystem().ls(bucket, detail=False)]
+    time.sleep(1)  # s5cmd lists nothing that is newer than its own start, and Swift rounds times up to a second.
     done = subprocess.run(
         [str(S5CMD), "--json", "--retry-count", "0", *store.s5cmd_options(), "ls", f"s3://{bucket}"],
         env=store.environment(),
