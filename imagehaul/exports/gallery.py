@@ -62,8 +62,8 @@ class Gallery:
             self._write_part()
 
     def close(self) -> Exported:
-        if self._list:
-            self._write_part()
+        if self._list or not self._parts:
+            self._write_part()  # The page asks for the first part before it knows whether there is an image.
         rejected = self._write_rejects()
         facts = {
             "format": _FORMAT,

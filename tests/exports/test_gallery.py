@@ -31,6 +31,7 @@ from tests.support.exporting import crop, export, image, said, thumbnail
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 RUN = "20261122T101500Z-1f3a9c"
 BOX = Box(36, 24, 180, 60, "bird")
+FIRST = {"index.html", "gallery.css", "gallery.js", "facts.json", "list/00000.json.gz"}
 HOSTILE = ["<img src=x onerror=alert(1)>.jpg", "a'\"&amp;.jpg", "100% #1?+.jpg", "日本/é.png"]
 pytestmark = pytest.mark.slow
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine: apt-get install chromium")
@@ -161,6 +162,8 @@ def test_names_labels_and_captions_are_text_and_lead_to_their_pictures(
     hostile(catalog, tmp_path)
     with served(tmp_path) as (address, asked), shown(browser, address) as page:
         pictures(page, 4)
+        before = {path.partition("/gallery/")[2] for path in asked[: len(FIRST)]}
+        assert before == FIRST, "What the first picture waits for: one round trip for the page, and one for the rest."
         assert sorted(page.locator(".tile small").all_inner_texts()) == sorted(HOSTILE)
         assert "/set/thumbnails/100%25%20%231%3F%2B.jpg.jpg" in asked
         page.get_by_title(HOSTILE[0]).click()
@@ -261,6 +264,8 @@ def test_a_hundred_thousand_images_are_scrolled_to_the_end(large: Path, browser:
     with served(large) as (address, asked), shown(browser, address) as page:
         pictures(page, 20)
         assert len([path for path in asked if ".json.gz" in path]) <= 2, "one part is enough to begin with"
+        folder = large / "set" / "exports" / RUN / "gallery"
+        assert sum((folder / name).stat().st_size for name in FIRST) < 50_000
         for step in range(1, 41):
             page.evaluate("share => scroller.scrollTop = scroller.scrollHeight * share".replace(
                 "scroller", "document.getElementById('scroller')"), step / 40)  # fmt: skip
