@@ -6,6 +6,7 @@ Markdown that is harmless with names and labels of others in it: see `imagehaul/
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -86,8 +87,8 @@ class Card:
         layout = about.addresses.layout
         yield "store", cell(layout.uri(layout.root))
         yield "run", cell(about.origin.run)
-        yield "first published", cell(about.created)
-        yield "this publication", cell(about.time)
+        yield "first published", _time(about.created)
+        yield "this publication", _time(about.time)
         yield "made by", cell(about.software)
 
     def _size_rows(self) -> list[tuple[str, str]]:
@@ -102,7 +103,7 @@ class Card:
             examples.setdefault(reject.code, reject.path)
         for name, images in codes.most_common():
             code = Code.named(name)
-            yield cell(name), f"{images:,}", cell(examples[name]), cell(code.meaning) if code else ""
+            yield cell(name), f"{images:,}", cell(examples[name]), code.meaning if code else ""
 
 
 def _section(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -116,6 +117,11 @@ def _counted(counts: Counter[str], nameless: str) -> list[tuple[str, str]]:
     if not any(counts):
         return []
     return [(cell(name) if name else nameless, f"{count:,}") for name, count in counts.most_common()]
+
+
+def _time(iso: str) -> str:
+    """As it is: it means nothing in Markdown."""
+    return iso if re.fullmatch(r"[\dT:+-]+", iso) else cell(iso)
 
 
 def _some(count: int, what: str) -> str:

@@ -34,6 +34,12 @@ def test_a_copy_has_nearly_the_same_hash(change) -> None:  # type: ignore[no-unt
     assert bits_apart(scene(), change(scene())) <= 10
 
 
+@pytest.mark.parametrize("turn", [Image.Transpose.ROTATE_90, Image.Transpose.FLIP_LEFT_RIGHT])
+def test_a_turned_or_mirrored_copy_is_not_known_again(turn: Image.Transpose) -> None:
+    """A limit that docs/quality.md names."""
+    assert bits_apart(scene(), scene().transpose(turn)) > 20
+
+
 def test_another_picture_has_another_hash() -> None:
     assert bits_apart(scene(), draw_scene("town", [Thing("house", 40, 110, 160)]).resize((256, 192))) > 20
 

@@ -257,7 +257,7 @@ function describe(found, detail, byBrowser) {
     ["Size", found[WIDTH] ? `${number(found[WIDTH])} × ${number(found[HEIGHT])} px, ${bytes(found[BYTES])}` : bytes(found[BYTES])],
     ["Format", facts.formats[found[KIND]][0]],
     ["Split", facts.splits[found[SPLIT]][0]],
-    ["Issues", (facts.issues || []).filter((_, bit) => (found[ISSUES] >> bit) & 1).map(([name]) => name).join(", ")],
+    ["Issues", facts.issues.filter((_, bit) => (found[ISSUES] >> bit) & 1).map(([name]) => name).join(", ")],
     ...Object.entries(detail.measures || {}),
     ...Object.entries(detail.metadata || {}),
     ["Media id", detail.media_id],
@@ -327,17 +327,18 @@ async function start() {
   if (!answer.ok) throw new Error(`facts.json could not be loaded: the server answers ${answer.status}.`);
   facts = await answer.json();
   if (facts.format !== FORMAT) throw new Error("This page and its index are of different versions: reload it.");
+  facts.issues = facts.issues.map(([name, count]) => [name.replaceAll("_", " "), count]);
   document.title = $("dataset").textContent = facts.dataset;
   const counted = [[facts.images, "images"], [facts.objects, "boxes"], [facts.captions, "captions"]].filter(([count]) => count);
   $("totals").textContent = `${counted.map(([count, what]) => `${number(count)} ${what}`).join(", ")}, ${bytes(facts.bytes)}; delivered ${facts.time.slice(0, 16).replace("T", " ")} UTC`;
   choices("label", "All labels", facts.labels);
   choices("split", "All splits", facts.splits);
   choices("format", "All formats", facts.formats);
-  choices("issue", "Any quality", facts.issues || []);
+  choices("issue", "Any quality", facts.issues);
   $("size").replaceChildren(...SIZES.map(([name], index) => element("option", {value: index, textContent: name})));
   $("rejected").textContent = `Rejected (${number(facts.rejected.images)})`;
   $("rejected").hidden = !facts.rejected.images;
-  $("facts").replaceChildren(...[bars("Labels", "label", facts.labels), bars("Formats", "format", facts.formats), bars("Splits", "split", facts.splits), bars("Quality", "issue", facts.issues || []), bars("Rejected", "", facts.rejected.codes)].filter((section) => section.children.length > 1));
+  $("facts").replaceChildren(...[bars("Labels", "label", facts.labels), bars("Formats", "format", facts.formats), bars("Splits", "split", facts.splits), bars("Quality", "issue", facts.issues), bars("Rejected", "", facts.rejected.codes)].filter((section) => section.children.length > 1));
   lay();
   say();
 }
