@@ -10,15 +10,18 @@ from pathlib import Path
 import pytest
 import trustme
 
+from imagehaul.delivery.batch_threads import in_threads
+from imagehaul.delivery.repair import verify_and_repair
 from imagehaul.errors import StoreError
 from imagehaul.local.embedded_store import Certificate, EmbeddedStore
 from imagehaul.records import SourceOptions
+from imagehaul.settings import Settings
 from imagehaul.sources.registry import describe_source, open_source
 from imagehaul.sources.source import SourceTools
 from imagehaul.sources.source_store import source_store
 from imagehaul.store.credentials import AccessKey, ProfileKeys
 from imagehaul.store.endpoint import Store
-from tests.support.delivering import Target, draw
+from tests.support.delivering import Lines, Target, draw
 
 OTHER = SourceOptions(source_object_store_url="https://partner.example.com", source_aws_profile="partner")
 
@@ -92,6 +95,14 @@ def test_bytes_go_through_us_once_and_no_key_is_left_anywhere(
         "b.jpg": pictures["in/b.jpg"],
     }
     assert target.deliver("s3://partner/in", settings=settings).counts.objects == 0
+    tls_store.client().delete_object(Bucket=bucket, Key=f"{target.root}images/a.jpg")
+    chosen = Settings(remote_save=f"s3://{bucket}/{target.prefix}", workers=1, **settings)
+    mended, repair = verify_and_repair(
+        target.dataset, chosen, tls_store, Lines(), in_threads, repair="s3://partner/in", source_name="main"
+    )
+    assert (mended.exit_status, mended.missing) == (0, 0)
+    assert repair is not None
+    assert (repair.counts.delivered, repair.counts.objects) == (1, 1)
     everything = b"".join(target.read(key) for key in target.listed())
     assert server.secret_key.encode() not in everything
     assert server.access_key.encode() not in everything
