@@ -28,11 +28,6 @@ def without_secrets(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{'?' + query if query else ''}"
 
 
-def has_secrets(url: str) -> bool:
-    parts = urlsplit(url)
-    return "@" in parts.netloc or unsigned_query(parts.query) != parts.query
-
-
 def unsigned_query(query: str) -> str:
     """The query without its signature, in its order and as it was written."""
     names = {name.lower() for name, _ in parse_qsl(query, keep_blank_values=True)}

@@ -65,8 +65,3 @@ class _Table:
     def between(self, first: int, last: int) -> pa.Table:
         begin = bisect_left(self._ordinals, first)
         return self._rows.slice(begin, bisect_right(self._ordinals, last) - begin)
-
-
-def pack_batch(catalog: Catalog, batch: BatchReference) -> bytes:
-    """One batch alone."""
-    return Packer(catalog, [batch]).pack(batch)

@@ -21,7 +21,7 @@ from imagehaul.ledger.counts import Counts, count_outcome
 from imagehaul.ledger.inventory import EarlierRun, load_listing, load_prior, load_source
 from imagehaul.ledger.ledger_file import write_ledger
 from imagehaul.ledger.matching import match_annotations
-from imagehaul.ledger.packing import pack_batch
+from imagehaul.ledger.packing import Packer
 from imagehaul.ledger.plan import Plan, Wanted, make_plan
 from imagehaul.ledger.planned import planned_images
 from imagehaul.ledger.proof import collect_outcome, name_changed_sources, prove
@@ -236,7 +236,7 @@ class Run:
         for reference in self.plan.batches[:batches]:
             folder = self.scratch / f"batch-{reference.number}"
             folder.mkdir()
-            images = planned_images(pack_batch(self.catalog, reference))
+            images = planned_images(Packer(self.catalog, [reference]).pack(reference))
             work(images, folder, self.scratch / "parts" / f"part-{reference.number:05d}.parquet")
         self.sent, self.drawn = sender.sent, drawer.pictures
 
