@@ -378,8 +378,7 @@ class Request:
     the images. `broken`: a Parquet file of objects (`problem`, `key`) that a verification found not to be as the
     ledger says; they count as not being in the store.
     `source_type`: a name in the registry of sources, "" = by the source's form. `column`: of a list, "" = by its name.
-    `source_store`: the block of the store that the source lies in, "" = as the settings say.
-    `source_name`: which of the data set's sources it is; the others stay in the index as they are.
+    `source_store`: the block of its store, "" = as the settings say. `source_name`: which of the data set's it is.
     """
 
     dataset: str

@@ -27,8 +27,9 @@ from imagehaul.sources.list_rows import SUFFIXES, Row, read_rows
 from imagehaul.sources.scan_report import ScanReport
 from imagehaul.sources.source import CopyOrigin, Entry, Fetched, Source, SourceDescriptor, SourceTools, SourceType
 from imagehaul.sources.stored_objects import ObjectWanted, etag_is_md5, split_object_uri
-from imagehaul.sources.web import Web, WebError
+from imagehaul.sources.web import Looked, Web, WebError
 from imagehaul.sources.web_address import has_image_suffix, is_web, path_of, problem_of_url
+from imagehaul.sources.web_memory import WebMemory
 from imagehaul.store.ca import authority_file
 from imagehaul.url_secrets import without_secrets
 
@@ -51,6 +52,7 @@ class ListSource:
         selection = Selection(self.options.include, self.options.exclude)
         with (
             tempfile.TemporaryDirectory(dir=self.tools.scratch) as folder,
+            WebMemory(self.tools.memory, self.list_uri, Path(folder)) as memory,
             ThreadPoolExecutor(self.tools.workers, "source") as threads,
         ):
             rows = read_rows(self._local_list(Path(folder)), self.list_uri, self.options.column)
@@ -58,7 +60,11 @@ class ListSource:
             while some := list(islice(rows, _ROWS_AT_ONCE)):
                 read += len(some)
                 # In the order of the list; what a row leads to is asked for many at a time.
-                for row, file in zip(some, threads.map(self._look, some), strict=True):
+                urls = [location if is_web(location := self._located(row.location)) else "" for row in some]
+                known = [memory.recall(url) if url else None for url in urls]
+                for row, url, file in zip(some, urls, threads.map(self._look, some, known), strict=True):
+                    if url and not file.code:
+                        memory.keep(url, Looked(file.size, file.version, posixpath.splitext(file.path)[1]))
                     if file.code or selection.takes(file.path):
                         yield replace(file, metadata=self._metadata(row, report))
                     else:
@@ -73,8 +79,11 @@ class ListSource:
         with store.explaining("read", f"the list {self.list_uri}"):
             return stored_objects.fetch_one(store, *split_object_uri(self.list_uri), folder)
 
-    def _look(self, row: Row) -> SourceFile:
-        """What the row leads to, or why it leads nowhere. Raises `StoreError` for what concerns all rows."""
+    def _look(self, row: Row, known: Looked | None = None) -> SourceFile:
+        """What the row leads to, or why it leads nowhere. `known`: what was said of it before.
+
+        Raises `StoreError` for what concerns all rows.
+        """
         location = self._located(row.location)
         path = row.name or (self._path_of(row.location, location) if location else "")
         try:
@@ -83,7 +92,7 @@ class ListSource:
             if location == self.list_uri:
                 raise _RowError("UNDECODABLE", "The row names the list itself.")
             if is_web(location):
-                found = self._look_at_web(location, row.name)
+                found = self._look_at_web(location, row.name, known)
             elif location.startswith("s3://"):
                 found = stored_objects.look(self.tools.need_store(), *split_object_uri(location))
             elif _SCHEME.match(location):
@@ -105,11 +114,11 @@ class ListSource:
             location=location,
         )
 
-    def _look_at_web(self, url: str, name: str) -> SourceFile:
+    def _look_at_web(self, url: str, name: str, known: Looked | None) -> SourceFile:
         if problem := problem_of_url(url):
             raise _RowError("URL_UNSUPPORTED", problem)
         sniff = not name and not has_image_suffix(url)
-        looked = self.web.look(url, sniff)
+        looked = self.web.look(url, sniff, known)
         return SourceFile(name or self._path_of(url, url, looked.suffix), looked.size, looked.version)
 
     def _metadata(self, row: Row, report: ScanReport) -> str:

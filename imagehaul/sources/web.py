@@ -82,6 +82,15 @@ class Looked:
     version: str
     suffix: str = ""
 
+    @property
+    def etag(self) -> str:
+        """As `If-None-Match` takes it, "" where the version is none: a time has blanks in it, and an ETag never.
+        https://www.rfc-editor.org/rfc/rfc9110#field.etag"""
+        if not self.version or " " in self.version:
+            return ""
+        weak = self.version.startswith("W/")
+        return f'W/"{self.version[2:]}"' if weak else f'"{self.version}"'
+
 
 @dataclass(slots=True)
 class _Host:
@@ -107,15 +116,21 @@ class Web:
         self._lock = threading.Lock()
         self._made: httpx.Client | None = None
 
-    def look(self, url: str, sniff: bool = False) -> Looked:
-        """Raises `WebError`. `sniff`: the format is looked at, in the first bytes."""
+    def look(self, url: str, sniff: bool = False, known: Looked | None = None) -> Looked:
+        """Raises `WebError`. `sniff`: the format is looked at, in the first bytes. `known`: what was said before, which
+        is asked for."""
+        asked = {"If-None-Match": known.etag} if known and known.etag else {}
 
         def by_head() -> Looked | None:
-            with self._answer("HEAD", url) as answer:
+            with self._answer("HEAD", url, asked) as answer:
+                if known and answer.status_code == 304:
+                    return known
                 return None if answer.status_code in (403, 405, 501) else _looked(_checked(answer))
 
         def by_first_bytes() -> Looked:
-            with self._answer("GET", url, {"Range": f"bytes=0-{SNIFFED - 1}"}) as answer:
+            with self._answer("GET", url, {"Range": f"bytes=0-{SNIFFED - 1}", **asked}) as answer:
+                if known and answer.status_code == 304:
+                    return known
                 beginning = next(answer.iter_bytes(SNIFFED), b"") if answer.status_code != 416 else b""
                 return _looked(answer if answer.status_code == 416 else _checked(answer), suffix_of(beginning))
 

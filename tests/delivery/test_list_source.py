@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,9 @@ def test_rows_of_every_place_are_delivered_and_only_a_changed_one_moves_again(
     again = target.deliver(listed, settings=settings)
     assert (again.counts.unchanged, again.counts.objects) == (3, 0)
     assert len(server.bodies()) == asked, "no body is asked for where nothing changed"
+    [last] = [request for request in server.asked if request.method == "HEAD"][-1:]
+    assert last.headers["if-none-match"] == f'"{hashlib.md5(pictures["c.jpg"]).hexdigest()}"'
+    assert all(b"hush" not in target.read(key) for key in target.listed(".imagehaul/"))
 
     server.files["/c.jpg?id=7&token=hush"] = draw(tmp_path / "new.jpg", seed=9)
     changed = target.deliver(listed, settings=settings)

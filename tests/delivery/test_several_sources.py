@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from imagehaul.delivery.prune import prune
+from imagehaul.delivery.restore import restore
 from imagehaul.delivery.sources import forget_source, list_sources
 from imagehaul.delivery.verification import verify
 from imagehaul.errors import SettingsError, SourceError
@@ -269,3 +270,15 @@ def test_the_command_lists_and_forgets(target: Target, tmp_path: Path) -> None:
     refused = sources("--forget", "main")
     assert refused.returncode == 2
     assert "is the only source" in refused.stderr
+
+
+def test_a_restored_run_has_its_own_sources_and_the_others_come_back(
+    target: Target, second: Path, tmp_path: Path
+) -> None:
+    runs = [source["run"] for source in target.current()["sources"].values()]
+    settings = Settings(remote_save=f"s3://{target.bucket}/{target.prefix}")
+    (tmp_path / "scratch").mkdir()
+    restore(target.dataset, runs[0], settings, target.store, tmp_path / "scratch", Lines())
+    assert list(target.current()["sources"]) == ["main"]
+    back = target.deliver(second, settings=PREFIXED, source_name="partner")
+    assert (back.counts.objects, back.sources) == (0, {"main": 2, "partner": 2})

@@ -46,6 +46,8 @@ class WebServer(LocalServer):
             return Answer(404)
         body = self.files[asked.path]
         headers = {"ETag": f'"{hashlib.md5(body).hexdigest()}"', "Content-Type": "image/jpeg"}
+        if asked.headers.get("if-none-match") == headers["ETag"]:
+            return Answer(304, headers={"ETag": headers["ETag"]})
         first, _, last = asked.headers.get("range", "").removeprefix("bytes=").partition("-")
         if first and body:
             part = body[int(first) : int(last) + 1]
