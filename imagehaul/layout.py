@@ -30,6 +30,12 @@ def checked_source_name(name: str) -> str:
     return name
 
 
+AN_ARN = (
+    "is an ARN, which s5cmd and obstore cannot address: "
+    "write the bucket's name, or the access point's alias (…-s3alias)"
+)
+
+
 def new_run_name(after: str = "") -> str:
     """Time and chance, `20261122T101500Z-1f3a9c`: names sort by time, and behind the run `after` in any case.
 
@@ -47,6 +53,8 @@ def split_s3_uri(uri: str) -> tuple[str, str]:
     `s3://b/img` means `img/` and never `img2/`. Raises `SettingsError` where it is no such URI.
     """
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    if uri.startswith("s3://arn:"):
+        raise SettingsError(f"{uri!r} {AN_ARN}.")
     if not uri.startswith("s3://") or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.\-_]{1,254}", bucket):
         raise SettingsError(f"{uri!r} names no bucket. Write s3://bucket/prefix/.")
     if prefix and not prefix.endswith("/"):

@@ -13,7 +13,7 @@ from typing import get_args
 from urllib.parse import urlsplit
 
 from imagehaul.errors import SettingsError
-from imagehaul.layout import split_s3_uri
+from imagehaul.layout import AN_ARN, split_s3_uri
 from imagehaul.records import ExportName
 
 ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
@@ -75,6 +75,8 @@ def target(value: str) -> str:
         raise ValueError(f"is a server's address: write s3://{path or 'bucket'}/, and the server in OBJECT_STORE_URL")
     if "://" not in value:
         raise ValueError(f"write s3://{value.strip('/')}/")
+    if value.startswith("s3://arn:"):
+        raise ValueError(AN_ARN)
     try:
         bucket, prefix = split_s3_uri(value)
     except SettingsError:
@@ -107,6 +109,8 @@ def bare_bucket(value: str) -> str:
     if not value:
         return value
     name = value.removeprefix("s3://").strip("/").partition("/")[0]
+    if name.startswith("arn:"):
+        raise ValueError(AN_ARN)
     if value != name:
         raise ValueError(f"takes the bucket's bare name: write {name or 'mybucket'}")
     try:

@@ -200,6 +200,8 @@ class TestBadValues:
             ("remote_save", "http://minio:9000/mybucket/x", "write s3://mybucket/x/, and the server in"),
             ("remote_save", "s3://", "names no bucket: write s3://bucket/prefix/."),
             ("remote_save", "gs://mybucket/x", "names no bucket"),
+            ("remote_save", "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/a/x/", "or the access point's alias"),
+            ("export_entities_result_bucket", "arn:aws:s3:::mybucket", "or the access point's alias"),
             ("remote_save", "s3://mybucket/a//b", "has an empty part"),
             ("remote_save", "s3://mybucket/../b", "'.' or '..' in its prefix"),
             ("remote_save", "s3://mybucket/a\x00b", "has a control character"),

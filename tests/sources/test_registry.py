@@ -69,6 +69,10 @@ class TestDescribeSource:
         with pytest.raises(SettingsError, match="names no bucket"):
             describe_source("s3://")
 
+    def test_an_access_points_arn_is_refused_with_the_alias_to_give(self) -> None:
+        with pytest.raises(SettingsError, match="or the access point's alias"):
+            describe_source("s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/name/prefix")
+
     def test_a_file_is_refused_with_the_folder_to_give(self, tmp_path: Path) -> None:
         write(tmp_path, "a.jpg")
         with pytest.raises(SourceError) as caught:
