@@ -61,8 +61,8 @@ class Catalog:
         self._connection.execute("PRAGMA disable_checkpoint_on_shutdown")
         with contextlib.suppress(duckdb.CatalogException):  # Before DuckDB 2 there is no such setting.
             self._connection.execute("SET fsync_mode = 'none'")
-        for name in TABLES:
-            self.clear(name)
+        tables = "; ".join(f"CREATE TABLE {name} ({columns})" for name, columns in TABLES.items())
+        self._connection.execute(f"BEGIN; {tables}; COMMIT")
         for name, query in VIEWS.items():
             self._connection.execute(f"CREATE VIEW {name} AS {query}")
         # A crop's key ends in `/<16 hex digits>.jpg`.

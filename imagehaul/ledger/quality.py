@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from imagehaul.ledger.catalog import Catalog
 
+FEW = 1_000
+"""Different hashes up to which all are compared with all, with one query in place of one for each band."""
 SMALL = 20_000
 """Different hashes up to which bands of 8 bits are compared, which miss less; of more, bands of 16 bits."""
 CROWDED = 2_000
@@ -84,10 +86,10 @@ def _pair_hashes(catalog: Catalog, bits: int) -> None:
     )
     count, *_ = catalog.one("SELECT count(*) FROM hash")
     digits = 2 if count <= SMALL else 4
+    bands = ["''"] if count <= FEW else [f"substr(phash, {start}, {digits})" for start in range(1, 33, digits)]
     catalog.clear("near_pair")
-    for start in range(1, 33, digits):
+    for band in bands:
         # One band at a time: a join of all would hold every band's pairs at once.
-        band = f"substr(phash, {start}, {digits})"
         catalog.append(
             "near_pair",
             f"""
@@ -153,33 +155,35 @@ def _near_duplicates(catalog: Catalog, bits: int) -> str:
 
 def _flaws(catalog: Catalog, thresholds: Thresholds) -> list[str]:
     """Measures that lie beyond their threshold. A picture that is all of one brightness is blank, and not blurred."""
-    found = {
-        "dark": ("brightness < $limit", thresholds.dark_below, "dark"),
-        "bright": ("brightness > $limit", thresholds.bright_above, "bright"),
-        "blank": ("contrast < $limit", 0.01, "blank"),
-        "blur": ("contrast >= 0.01 AND sharpness / (255 * contrast) < $limit", thresholds.blur_below, "blurred"),
-    }
-    lines = []
-    for kind, (condition, limit, said) in found.items():
-        condition = f"phash <> '' AND {condition}"
-        lines.append(_flaw(catalog, kind, condition, limit, said))
     pixels, *_ = catalog.one(f"SELECT coalesce(median(width * height), 0) FROM indexed WHERE {_IMAGES} AND width > 0")
-    size = f"width > 0 AND (width * height < {ODD_SIZE} * $limit OR width * height > $limit / {ODD_SIZE})"
-    lines.append(_flaw(catalog, "odd_size", size, float(pixels), "of an odd size"))
-    ratio = "width > 0 AND greatest(width, height) > $limit * least(width, height)"
-    lines.append(_flaw(catalog, "odd_ratio", ratio, ODD_RATIO, "of an odd ratio"))
-    return lines
-
-
-def _flaw(catalog: Catalog, kind: str, condition: str, limit: float, said: str) -> str:
-    catalog.append(
-        "issue",
+    dark, bright, blur = thresholds.dark_below, thresholds.bright_above, thresholds.blur_below
+    odd_size = f"(width * height < {ODD_SIZE} * limit OR width * height > limit / {ODD_SIZE})"
+    flaws = {
+        "dark": ("phash <> '' AND brightness < limit", dark, "dark"),
+        "bright": ("phash <> '' AND brightness > limit", bright, "bright"),
+        "blank": ("phash <> '' AND contrast < limit", 0.01, "blank"),
+        "blur": ("phash <> '' AND contrast >= 0.01 AND sharpness / (255 * contrast) < limit", blur, "blurred"),
+        "odd_size": (f"width > 0 AND {odd_size}", float(pixels), "of an odd size"),
+        "odd_ratio": (
+            "width > 0 AND greatest(width, height) > limit * least(width, height)",
+            ODD_RATIO,
+            "of an odd ratio",
+        ),
+    }
+    selects = [
         f"SELECT source_name, source_path, '{kind}' AS kind, 1.0 AS confidence, '' AS group_id, "
-        f"$limit::DOUBLE AS threshold FROM indexed WHERE {_IMAGES} AND {condition}",
-        {"limit": limit},
-    )
-    count, *_ = catalog.one("SELECT count(*) FROM issue WHERE kind = ?", [kind])
-    return f"{count:,} {'image is' if count == 1 else 'images are'} {said}" if count else ""
+        f"$limit_{kind}::DOUBLE AS threshold FROM indexed WHERE {_IMAGES} AND "
+        + condition.replace("limit", f"$limit_{kind}")
+        for kind, (condition, _, _) in flaws.items()
+    ]
+    # All with one statement: for a few images each takes as long as the images.
+    catalog.append("issue", " UNION ALL ".join(selects), {f"limit_{kind}": flaw[1] for kind, flaw in flaws.items()})
+    counts = dict(catalog.rows("SELECT kind, count(*) FROM issue GROUP BY kind"))
+    return [
+        f"{count:,} {'image is' if count == 1 else 'images are'} {said}"
+        for kind, (_, _, said) in flaws.items()
+        if (count := counts.get(kind, 0))
+    ]
 
 
 def _unmeasured(catalog: Catalog) -> str:

@@ -82,6 +82,7 @@ def test_pictures_of_one_hash_and_different_bytes_are_near_duplicates(catalog: C
 
 def test_blank_pictures_do_not_flood_the_bands(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     """A band that too many share is passed over; the others still find the pair."""
+    monkeypatch.setattr(quality, "FEW", 0)
     monkeypatch.setattr(quality, "CROWDED", 20)
     crowd = [picture(f"{n}.jpg", "00" * 4 + hashed(n)[8:]) for n in range(50)]
     pair = [
