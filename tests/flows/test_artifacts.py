@@ -65,6 +65,19 @@ def test_the_first_rejected_and_failed_files_stand_in_a_table_with_their_codes(
     assert "The ledger has them all" in shown["problems"]["description"]
 
 
+def test_the_card_is_shown_as_it_was_published(
+    shown: dict[str, dict[str, Any]], target: Target, tmp_path: Path
+) -> None:
+    draw(tmp_path / "a.jpg")
+    summary = target.deliver(tmp_path, settings={"exports": ("card",)})
+    publish_artifacts(summary, settings_of(target), target.store)
+    assert shown["card"]["markdown"] == target.read(f"exports/{summary.run}/card.md").decode()
+    unchanged = target.deliver(tmp_path, settings={"exports": ("card",)})
+    shown.clear()
+    publish_artifacts(unchanged, settings_of(target), target.store)
+    assert "card" not in shown
+
+
 def test_the_contact_sheet_is_a_picture_within_the_markdown_below_200_kb(
     shown: dict[str, dict[str, Any]], target: Target, tmp_path: Path
 ) -> None:
