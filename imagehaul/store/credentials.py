@@ -7,7 +7,6 @@ needs of the store for that is a `Place`. A secret is in no repr.
 from __future__ import annotations
 
 import configparser
-import functools
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -19,11 +18,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from imagehaul.errors import Code, SettingsError, StoreError
 from imagehaul.store.explanations import explain
 from imagehaul.store.proxies import proxies_for
+from imagehaul.store.service_descriptions import service_descriptions
 from imagehaul.text import printable
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials, ReadOnlyCredentials
-    from botocore.loaders import Loader
     from botocore.session import Session
     from mypy_boto3_sts import STSClient
 
@@ -234,14 +233,6 @@ def isolated_session(credentials: Credentials | RenewableCredentials) -> Session
     session.register_component("credential_provider", _Given(credentials))
     session.register_component("data_loader", service_descriptions())
     return session
-
-
-@functools.cache
-def service_descriptions() -> Loader:
-    """What botocore reads of each service from its own files, read once: a tenth of a second for each client."""
-    from botocore.loaders import Loader
-
-    return Loader()
 
 
 def isolated_variables(session_class: type[Session]) -> dict[str, tuple[Any, Any, Any, Any]]:
