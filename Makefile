@@ -57,7 +57,7 @@ bench: .venv/installed $(if $(filter-out cores,$(or $(PARTS),all)),.venv-bench/i
 	touch $@
 
 # What each store can do is found out by trying; tests that need more are left out there, and pytest says which.
-ON_STORES := $(BIN)/pytest $(SIDE_BY_SIDE) -m "every_store and not attack and not prefect"
+ON_STORES := $(BIN)/pytest -n 6 --no-loadscope-reorder -m "every_store and not attack and not prefect"
 VERSIONED_TESTS := tests/store/test_conditional_writes.py tests/ledger tests/delivery
 
 test-stores: .venv/installed  ## what is marked `every_store`, on Ceph, its buckets with versions, and Swift (Debian's packages)

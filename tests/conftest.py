@@ -135,12 +135,17 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """The tests of a file run in one process, and the files that share a Prefect server in two, each with its own."""
+    """The tests of a file run in one process, and the files that share a Prefect server in two, each with its own.
+
+    On another store few tests of a file run, and mostly wait for it: there each goes where there is room.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = _file(nodeid)
+            if config.getoption("object_store") != STORES[0]:
+                return nodeid
             return "Prefect" if file in ONE_SERVER - {DELIVERIES} else file
 
     return ByFile(config, log)
