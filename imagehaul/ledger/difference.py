@@ -87,7 +87,8 @@ def _metadata(columns: Sequence[str]) -> str:
 def find_differences(catalog: Catalog) -> tuple[Changes, Changes]:
     """Fills `difference`, a range of paths at a time, and counts: of images, of boxes."""
     catalog.clear("difference")
-    for part in catalog.ranges("version_image", "path"):
+    rows = {table: catalog.one(f"SELECT count(*) FROM {table}")[0] for table in ("version_image", "version_box")}
+    for part in catalog.ranges(max(rows, key=lambda table: int(rows[table])), "path"):
         catalog.append("difference", _IMAGES, part)
         _pair_boxes(catalog, part)
     return _changes(catalog, "image", "version_image"), _changes(catalog, "box", "version_box")
