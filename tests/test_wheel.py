@@ -8,11 +8,12 @@ such as the one that leads to this checkout, does not count there.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -106,9 +107,11 @@ def run(environment: Path, project: Path, store: Store, bucket: str, prefect: Pr
         "AWS_SECRET_ACCESS_KEY": keys.secret_key,
     }
 
-    def run(program: str, *arguments: object) -> str:
-        command = [str(environment / program), *map(str, arguments)]
-        done = subprocess.run(command, cwd=project, env=variables, capture_output=True, text=True, timeout=240)
+    def run(program: str, *arguments: object, before: Sequence[str] = (), without: Sequence[str] = ()) -> str:
+        """`before`: a command that becomes the program. `without`: variables that it has not."""
+        command = [*before, str(environment / program), *map(str, arguments)]
+        env = {name: value for name, value in variables.items() if name not in without}
+        done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -128,6 +131,21 @@ def test_the_command_delivers_directly_and_as_a_flow_run(run: Run, project: Path
     run("python", "-m", "imagehaul", "deliver", "pictures", "--dataset", "flow", "--prefect")
     for dataset in ("direct", "flow"):
         assert Target(store, bucket, dataset=dataset).listed("images/") == ["images/a.jpg"]
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv, to be another user"
+)
+def test_a_user_without_a_home_and_a_name_delivers(run: Run, project: Path, store: Store, bucket: str) -> None:
+    """A container may run under any number. It may read all here, since tests lie in folders of root's."""
+    draw(project / "pictures" / "a.jpg")
+    rights = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override")
+    nobody = ("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", *rights)
+    for dataset, how in (("alone", "--no-prefect"), ("flow-alone", "--prefect")):
+        run("imagehaul", "deliver", "pictures", "--dataset", dataset, how, before=nobody, without=("HOME",))
+        target = Target(store, bucket, dataset=dataset)
+        assert target.listed("images/") == ["images/a.jpg"]
+        assert target.listed("thumbnails/") == ["thumbnails/a.jpg.jpg"]
 
 
 def test_a_flow_of_the_project_calls_ours_and_neither_hides_the_other(
