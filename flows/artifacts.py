@@ -42,6 +42,7 @@ def publish_plan(plan: Summary) -> None:
 
 def publish_artifacts(summary: Summary, settings: Settings, store: Store) -> None:
     """The summary; and where there is something to show, a table of problems and a contact sheet."""
+    store = store.under(settings.bucket_terms())
     create_markdown_artifact(
         markdown=summary_markdown(summary, settings),
         key=artifact_key("summary", summary.dataset),

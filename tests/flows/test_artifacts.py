@@ -14,6 +14,7 @@ from imagehaul.flows.artifacts import artifact_key, publish_artifacts, summary_m
 from imagehaul.markdown import cell
 from imagehaul.settings import Settings
 from tests.support.delivering import Target, draw
+from tests.support.fault_proxy import FaultProxy
 
 HOSTILE = "<img src=x onerror=alert(1)> ![i](http://evil.example/x.png) [l](javascript:x) `c` |a|.jpg"
 
@@ -83,7 +84,10 @@ def test_the_contact_sheet_is_a_picture_within_the_markdown_below_200_kb(
 ) -> None:
     for number in range(60):
         draw(tmp_path / f"{number}.jpg", size=(640, 480), seed=number)
-    publish_artifacts(target.deliver(tmp_path), settings_of(target), target.store)
+    summary, said = target.deliver(tmp_path), set[str | None]()
+    with FaultProxy(target.store, lambda exchange: said.add(exchange.headers.get("x-amz-request-payer"))) as proxy:
+        publish_artifacts(summary, settings_of(target, request_payer="requester"), proxy.store)
+    assert said == {"requester"}
     markdown = shown["contact-sheet"]["markdown"]
     assert markdown.startswith("![contact sheet](data:image/jpeg;base64,")
     assert 5_000 < len(markdown) < 200_000
