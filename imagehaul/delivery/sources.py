@@ -24,6 +24,7 @@ from imagehaul.ledger.runs import Current, Runs
 from imagehaul.progress import Progress
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
+from imagehaul.store.errors import is_missing
 from imagehaul.store.files import OwnFiles
 from imagehaul.store.probe import probe_writing
 from imagehaul.version import software
@@ -55,7 +56,7 @@ def list_sources(store: Store, layout: Layout, settings: Settings, scratch: Path
         with store.explaining("read", current.ledger), closing(Catalog(scratch)) as catalog:
             load_prior(catalog, runs.earlier((current.run,), current, scratch), _EVERY)
             counted = count_rows(catalog, "other")
-        place = _told_by_report(runs, current)
+            place = _told_by_report(runs, current)
         sources = {name: replace(one, rows=counted[name].rows, source=place) for name, one in sources.items()}
     return [
         ListedSource(name, one.images, one.rows, one.source, one.time, one.run) for name, one in sorted(sources.items())
@@ -65,7 +66,13 @@ def list_sources(store: Store, layout: Layout, settings: Settings, scratch: Path
 def _told_by_report(runs: Runs, current: Current) -> str:
     """Where the current run's source lies, "" where its report does not say so."""
     try:
-        return str(json.loads(runs.read_object(runs.layout.report(current.run)))["source"])
+        report = runs.read_object(runs.layout.report(current.run))
+    except Exception as error:
+        if is_missing(error):
+            return ""
+        raise
+    try:
+        return str(json.loads(report)["source"])
     except (KeyError, TypeError, ValueError):
         return ""
 

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from imagehaul.delivery.sources import list_sources
 from imagehaul.delivery.summary import Summary
 from imagehaul.delivery.verification import verify
 from imagehaul.layout import Layout
+from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
 from tests.support.delivering import Lines, Target, draw
 
@@ -82,3 +84,34 @@ def test_a_picture_that_changed_is_sent_alone_and_the_rest_is_carried_over(targe
     runs = {row["run"] for row in target.ledger() if row["kind"] == "image" and row["status"] == "unchanged"}
     assert LAST_RUN in runs, "the ledger still says which run sent an object"
     assert len(target.metadata()["media_items"]) == 10
+
+
+def test_it_is_one_source_to_which_another_is_added(target: Target, source: Path, tmp_path: Path) -> None:
+    settings, layout = Settings(remote_save=f"s3://{BUCKET}/{PREFIX}"), Layout.of(f"s3://{BUCKET}/{PREFIX}", DATASET)
+    (tmp_path / "scratch").mkdir()
+    [listed] = list_sources(target.store, layout, settings, tmp_path / "scratch")
+    assert (listed.name, listed.images, listed.rows, listed.run) == ("main", 10, 25, LAST_RUN)
+    before = said_of_all(target)
+    assert any(kind == "object_label" for said in before.values() for kind, *_ in said)
+
+    draw(tmp_path / "another" / "1.jpg", seed=3)
+    added = target.deliver(tmp_path / "another", settings={"key_prefix": "added"}, source_name="more")
+    assert (added.counts.objects, added.sources) == (2, {"main": 10, "more": 1})
+    after = said_of_all(target)
+    assert {path: after[path] for path in before} == before
+    again = deliver(target, source)
+    assert (again.counts.unchanged, again.counts.objects, again.nothing_changed) == (10, 0, True)
+
+
+def said_of_all(target: Target) -> dict[str, list[tuple[str, str, str, str]]]:
+    """What the index says of the images of the main source; crops have their URLs there."""
+    return {
+        item["file_path"]: sorted(
+            (said["type"], properties.get("category_name", ""), str(properties.get("bbox")), properties.get("url", ""))
+            for said in item["metadata_items"]
+            if said["type"] != "issue"
+            for properties in [said["properties"]]
+        )
+        for item in target.metadata()["media_items"]
+        if "source_name" not in item
+    }
