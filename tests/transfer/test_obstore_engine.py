@@ -35,7 +35,6 @@ from tests.support.misbehaving import STORED, Misbehaving, silent_until
 from tests.support.sending import QUICK, content_of, outcomes, plain_client, stored, upload_of, uploads_of
 
 pytestmark = pytest.mark.every_store
-
 AWS = Store(region="eu-west-1", credentials=AccessKey("key", "secret"))
 
 
