@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 ROWS_LOADED = 10_000
 ROWS_FETCHED = 2_000
-ROWS_SORTED = 200_000
+ROWS_SORTED = 100_000
 MEMORY_LIMIT = "160MB"
 MORE_MEMORY = ("320MB", "640MB", "1280MB", "2560MB")
 """What a query may have that finds too little: step by step, since few need the last."""
