@@ -104,7 +104,7 @@ def test_a_row_that_says_nothing_takes_no_room() -> None:
 
 
 def test_columns_of_one_name_get_a_suffix_and_are_said() -> None:
-    columns, said = name_columns(
+    columns, _, said = name_columns(
         [
             MetadataColumn("source", "camera", "text"),
             MetadataColumn("image", "Camera", "integer"),
@@ -122,3 +122,30 @@ def test_columns_of_one_name_get_a_suffix_and_are_said() -> None:
     reader = MetadataReader("image")
     kept = reader.read({"Camera": 7}, "row 1")
     assert typed_values(kept, {column.name: column for column in columns if column.place == "image"}) == {"Camera_2": 7}
+
+
+def test_columns_of_other_sources_keep_their_names_and_one_name_is_one_column() -> None:
+    others = [
+        MetadataColumn("image", "city", "text", "city"),
+        MetadataColumn("object", "depth", "integer", "depth"),
+        MetadataColumn("image", "seen", "time", "seen"),
+    ]
+    own = [
+        MetadataColumn("source", "City", "integer"),
+        MetadataColumn("object", "depth", "number"),
+        MetadataColumn("object", "seen", "boolean"),
+    ]
+    named, kept, lines = name_columns(own, others)
+    assert [(column.exported, column.type) for column in named] == [
+        ("city", "text"),
+        ("depth", "number"),
+        ("seen_2", "boolean"),
+    ]
+    assert [(column.exported, column.type) for column in kept] == [
+        ("city", "text"),
+        ("depth", "number"),
+        ("seen", "time"),
+    ]
+    assert len(lines) == 2
+    assert "in the data set's other sources: all of it is text" in lines[0]
+    assert "'meta_seen_2'" in lines[1]
