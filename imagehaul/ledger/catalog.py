@@ -38,18 +38,27 @@ Parameters: TypeAlias = Sequence[Any] | dict[str, Any] | Range
 
 
 class Catalog:
-    """One DuckDB file in `folder`. All but `execute` works on a cursor of its own: threads may share the catalog."""
+    """One DuckDB file in `folder`. All but `execute` works on a cursor of its own: threads may share the catalog.
+
+    Raises HaulError where the disk or the memory gives out, from its making on.
+    """
 
     def __init__(self, folder: Path) -> None:
         import duckdb
 
         self.Error = duckdb.Error
         self._folder = folder
+        with self._explained():
+            self._open()
+
+    def _open(self) -> None:
+        import duckdb
+
         self._connection = duckdb.connect(
-            str(folder / "catalog.duckdb"),
+            str(self._folder / "catalog.duckdb"),
             config={
                 "memory_limit": MEMORY_LIMIT,
-                "temp_directory": str(folder / "spill"),
+                "temp_directory": str(self._folder / "spill"),
                 "threads": 2,
                 # What is packed into the file must be compressed, which is more work than most tables are worth.
                 "checkpoint_threshold": "64MB",
