@@ -16,8 +16,8 @@ import orjson
 if TYPE_CHECKING:
     from botocore.loaders import Loader
 
-_SERVICES = ["s3"]
-"""Our clients speak to no other one; keys are found by a session of botocore's own."""
+_SERVICES = ["s3", "sts"]
+"""Our clients speak to no others. Keys of profiles are found by a session of botocore's own."""
 
 
 class _Files:
