@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,10 @@ from imagehaul.records import (
 from imagehaul.rendering.pool import RenderPool
 from imagehaul.rendering.rendition_files import RenditionFiles
 from imagehaul.sources.source import Fetched, Source
+from imagehaul.store.arrived import Expected
 from imagehaul.transfer.engines import Engine
+
+Arrived = Callable[[Sequence[Expected]], frozenset[str]]
 
 
 @dataclass(slots=True)
@@ -51,14 +54,19 @@ class BatchWork:
     run: str
     stop: threading.Event
 
-    def __call__(self, images: Sequence[PlannedImage], folder: Path, part: Path) -> StoreError | None:
+    def __call__(
+        self, images: Sequence[PlannedImage], folder: Path, part: Path, arrived: Arrived | None = None
+    ) -> StoreError | None:
         """Writes the batch's rows to `part`, and gives the reason why nothing more can be sent, where there is one.
 
-        `folder`: for temporary files of this batch alone.
+        `folder`: for temporary files of this batch alone. `arrived`: says which objects are in the store by now, where
+        another worker may have begun this batch.
         """
         stopped = None
         with RenditionFiles(folder) as files:
             objects = self._prepare(images, files)
+            if arrived:
+                objects = _without_arrived(objects, images, arrived)
             try:
                 sent = self._send(objects, folder)
             except StoreError as error:
@@ -230,6 +238,17 @@ class BatchWork:
             raise StoreError("The run was stopped.", Code.NOT_ATTEMPTED)
         sent = self.engine.send([item.upload for item in objects if item.upload], folder)
         return sent + self.engine.copy([item.copy for item in objects if item.copy])
+
+
+def _without_arrived(objects: Sequence[_Object], images: Sequence[PlannedImage], arrived: Arrived) -> list[_Object]:
+    """Objects that another worker has sent of this batch are not sent again. The proof looks at them as at all.
+
+    Where the store had the same bytes when the run was planned, they are to be sent anew, with other headers.
+    """
+    before = {item.key: item.etag for image in images for item in image.present}
+    waiting = [item.row for item in objects if (item.upload or item.copy) and before.get(item.row.key) != item.row.etag]
+    there = arrived([Expected(row.key, row.size, row.etag) for row in waiting])
+    return [_Object(item.row) if item.row.key in there else item for item in objects]
 
 
 def lost_rows(images: Sequence[PlannedImage], mapping: Mapping, run: str, message: str) -> list[LedgerRow]:

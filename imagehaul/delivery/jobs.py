@@ -47,7 +47,8 @@ class BatchContext:
 @dataclass(frozen=True)
 class BatchJob:
     """`planned`: the images with their boxes and with what the store has of them, as Arrow's bytes: a leader neither
-    makes nor reads a record for each image. `images`: how many. `size`: bytes of their files. `attempt`: from 1."""
+    makes nor reads a record for each image. `images`: how many. `size`: bytes of their files. `attempt`: from 1; 0 = an
+    engine tries again by itself, and does not say so."""
 
     context: BatchContext
     number: int

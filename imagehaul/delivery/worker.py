@@ -8,8 +8,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from imagehaul.delivery.batch import BatchWork
@@ -20,6 +21,7 @@ from imagehaul.ledger.planned import planned_images
 from imagehaul.rendering.pool import RenderPool
 from imagehaul.sources.registry import open_source
 from imagehaul.sources.source import SourceTools
+from imagehaul.store.arrived import Expected, arrived
 from imagehaul.store.endpoint import Store
 from imagehaul.store.explanations import explain
 from imagehaul.store.files import OwnFiles
@@ -69,7 +71,8 @@ class Worker:
         folder = Path(tempfile.mkdtemp(prefix=f"batch-{job.number:05d}-", dir=self._scratch))
         part = folder / f"part-{job.number:05d}.parquet"
         try:
-            stopped = self._work(planned_images(job.planned), folder, part)
+            looks = None if job.attempt == 1 else partial(self._arrived, job.attempt)
+            stopped = self._work(planned_images(job.planned), folder, part, looks)
             rows = part.read_bytes()
             warning = "" if stopped else self._keep_journal(job, part)
         finally:
@@ -110,6 +113,10 @@ class Worker:
         view = FenceView(self._store.client(), self._context.mapping.layout, self._context.fence, self._end)
         self._tools.callback(view.close)
         return lambda: view.holds
+
+    def _arrived(self, attempt: int, expected: Sequence[Expected]) -> frozenset[str]:
+        bucket, threads = self._context.mapping.layout.bucket, self._context.transfer_workers
+        return arrived(self._store.client(), bucket, expected, threads, surely_begun=attempt > 1)
 
     def _keep_journal(self, job: BatchJob, part: Path) -> str:
         """What a killed run leaves to the next. It is a help for a rerun, not the delivery: the words of a fault."""

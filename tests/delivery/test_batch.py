@@ -12,7 +12,7 @@ from typing import Any, cast
 import pyarrow.parquet as pq
 import pytest
 
-from imagehaul.delivery.batch import BatchWork
+from imagehaul.delivery.batch import Arrived, BatchWork
 from imagehaul.errors import StoreError
 from imagehaul.layout import Layout
 from imagehaul.ledger.plan import Wanted
@@ -21,6 +21,7 @@ from imagehaul.records import Box, Copy, ExistingObject, PlannedImage, RenderOpt
 from imagehaul.rendering.pool import RenderPool
 from imagehaul.sources.filters import Selection
 from imagehaul.sources.folder import FolderSource
+from imagehaul.store.arrived import Expected
 from imagehaul.transfer.engines import Engine
 from tests.support.delivering import draw
 
@@ -68,7 +69,12 @@ def planned(
 
 
 def run(
-    source: Path, pool: RenderPool, engine: AnyEngine, *images: PlannedImage, wanted: Wanted = WANTED
+    source: Path,
+    pool: RenderPool,
+    engine: AnyEngine,
+    *images: PlannedImage,
+    wanted: Wanted = WANTED,
+    arrived: Arrived | None = None,
 ) -> tuple[StoreError | None, list[dict[str, Any]]]:
     scratch = source.parent / "scratch"
     folder = scratch / "batch"
@@ -83,7 +89,7 @@ def run(
         "run-1",
         threading.Event(),
     )
-    stopped = work(images, folder, scratch / "part.parquet")
+    stopped = work(images, folder, scratch / "part.parquet", arrived)
     return stopped, pq.read_table(scratch / "part.parquet").to_pylist()
 
 
@@ -197,3 +203,33 @@ def test_a_broken_picture_is_rejected_and_the_others_go_on(source: Path, pool: R
     _, rows = run(source, pool, AnyEngine(sent), planned(source, "bad.jpg"), planned(source))
     images = {row["source_path"]: row["status"] for row in rows if row["kind"] == "image"}
     assert images == {"bad.jpg": "rejected", "a.jpg": "sent"}
+
+
+def test_what_another_worker_sent_of_the_batch_is_not_sent_again(source: Path, pool: RenderPool) -> None:
+    draw(source / "b.jpg", seed=2)
+    asked: list[Expected] = []
+
+    def arrived(expected: Sequence[Expected]) -> frozenset[str]:
+        asked.extend(expected)
+        return frozenset({"pre/set/images/a.jpg"})
+
+    engine = AnyEngine(sent)
+    _, rows = run(source, pool, engine, planned(source), planned(source, "b.jpg"), arrived=arrived)
+    assert {upload.key for upload in engine.uploads} == {item.key for item in asked} - {"pre/set/images/a.jpg"}
+    assert len(asked) == 4
+    content = (source / "a.jpg").read_bytes()
+    assert Expected("pre/set/images/a.jpg", len(content), hashlib.md5(content).hexdigest()) in asked
+    assert {(row["status"], row["run"]) for row in rows} == {("sent", "run-1")}
+
+
+def test_bytes_that_were_there_before_the_run_are_sent_with_their_new_headers(source: Path, pool: RenderPool) -> None:
+    asked: list[Expected] = []
+
+    def arrived(expected: Sequence[Expected]) -> frozenset[str]:
+        asked.extend(expected)
+        return frozenset(item.key for item in expected)
+
+    engine = AnyEngine(sent)
+    run(source, pool, engine, planned(source, present=(present(source, recipe="other headers"),)), arrived=arrived)
+    assert [upload.key for upload in engine.uploads] == ["pre/set/images/a.jpg"]
+    assert [item.key for item in asked] == ["pre/set/thumbnails/a.jpg.jpg"]

@@ -146,7 +146,9 @@ class DaskRunner:
             if self._closed:
                 raise HaulError("The run was stopped before its end. Run again: what is there is not sent twice.")
             key = f"imagehaul-{job.context.run}-{job.number}"
-            future: Future = self._client.submit(try_batch, replace(job, context=self._context), key=key, pure=False)
+            future: Future = self._client.submit(
+                try_batch, replace(job, context=self._context, attempt=0), key=key, pure=False
+            )
             self._futures.add(future)
         return future
 

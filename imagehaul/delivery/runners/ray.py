@@ -68,7 +68,7 @@ class RayRunner:
         with self._changing:
             if self._closed:
                 raise HaulError("The run was stopped before its end. Run again: what is there is not sent twice.")
-            waiting = self._run.remote(replace(job, context=self._context))
+            waiting = self._run.remote(replace(job, context=self._context, attempt=0))
             self._waiting.add(waiting)
         errors = self._ray.exceptions
         try:

@@ -43,16 +43,11 @@ function part(kind, index) {
   parts.delete(name);
   if (!loading) {
     loading = {value: null};
-    loading.promise = unpacked(name).then((value) => (loading.value = value), (error) => {
-      parts.delete(name);
-      throw error;
-    });
+    loading.promise = unpacked(name).then((value) => (loading.value = value));
+    loading.promise.catch(() => parts.delete(name));
   }
   parts.set(name, loading);
-  for (const oldest of parts.keys()) {
-    if (parts.size <= PARTS_KEPT) break;
-    parts.delete(oldest);
-  }
+  while (parts.size > PARTS_KEPT) parts.delete(parts.keys().next().value);
   return loading;
 }
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from imagehaul.errors import HaulError
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
 from tests.support.delivering import Target, draw
+from tests.support.fault_proxy import Exchange, Fault, FaultProxy
 
 IN_BATCHES_OF_TEN = {"batch_size": 10, "workers": 2}
 
@@ -106,6 +108,29 @@ def test_a_worker_that_is_killed_costs_its_batches_another_try(many: Path, targe
     killer.join()
     assert len(killed) == 2
     assert (summary.counts.delivered, summary.counts.failed, summary.published) == (60, 0, True)
+
+
+def test_what_a_worker_sent_before_it_died_is_not_sent_again(many: Path, target: Target) -> None:
+    sent: Counter[str] = Counter()
+    killed: list[psutil.Process] = []
+
+    def choose(exchange: Exchange) -> Fault | None:
+        if exchange.sends:
+            sent[exchange.key] += 1
+            if sum(sent.values()) == 80:
+                killed[:] = [p for p in psutil.Process().children() if "worker_process" in " ".join(p.cmdline())]
+                killed[0].kill()
+        return None
+
+    with FaultProxy(target.store, choose) as proxy:
+        through = Target(proxy.store, target.bucket)
+        settings = {"batch_size": 60, "workers": 2, "transfer_workers": 4}
+        summary = through.deliver(many, settings=settings, open_runner=in_two_processes())
+        proxy.store.renew()
+    assert len(killed) == 2, "one of them died, in the middle of its batch"
+    assert (summary.counts.delivered, summary.published) == (60, True)
+    twice = sum(count > 1 for count in sent.values())
+    assert twice <= 12, f"{twice} of some 40, where a few were on their way"
 
 
 def test_a_batch_on_which_every_worker_dies_fails_with_a_code_of_its_own(
