@@ -28,6 +28,7 @@ from imagehaul.errors import HaulError
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
 from tests.support.answering import Answer, Request
+from tests.support.commanding import COMMAND
 from tests.support.delivering import Lines, Target, draw
 from tests.support.fault_proxy import (
     Exchange,
@@ -40,7 +41,7 @@ from tests.support.fault_proxy import (
     without_a_token,
 )
 from tests.support.misbehaving import Misbehaving
-from tests.support.running import IMAGEHAUL, run_watched
+from tests.support.running import run_watched
 from tests.support.sending import plain_client, stored
 
 IMAGES = 12
@@ -206,7 +207,7 @@ def peak_of_verification(rows: int, content: bool, folder: Path) -> tuple[int, d
     """The most memory of the command in MiB, and what it said."""
     with Misbehaving(simulated_store(rows, b"the same bytes" * 100)) as server:
         keys = server.store.keys()
-        command = [IMAGEHAUL, "verify", "--dataset", "set", "--json", *(["--content"] if content else [])]
+        command = [COMMAND, "verify", "--dataset", "set", "--json", *(["--content"] if content else [])]
         environment = {
             "PATH": os.environ["PATH"], "HOME": str(folder), "OBJECT_STORE_URL": server.store.url,
             "REMOTE_SAVE": "s3://bucket/pre/", "AWS_ACCESS_KEY_ID": keys.access_key,
