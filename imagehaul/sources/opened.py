@@ -101,7 +101,7 @@ class OpenedSource:
         report.left_out.update(within.left_out)
         report.apple_doubles.merge(within.apple_doubles)
         if within.annotations:
-            _move(within.annotations, beside / above)
+            _move(within.annotations, beside, above)
 
     def _lay_out(self, entries: Sequence[SourceFile], beside: Path) -> None:
         """Files that may be annotations, in their places. What is a file already is linked to."""
@@ -112,8 +112,7 @@ class OpenedSource:
         for entry, found in zip(entries, self.outer.fetch(entries, [True] * len(entries), with_bytes), strict=True):
             if found.code:
                 raise SourceError(f"{entry.path!r} of {self.root}, which may hold annotations, cannot be read.")
-            target = beside / entry.path
-            target.parent.mkdir(parents=True, exist_ok=True)
+            target = _place(beside, Path(entry.path))
             if isinstance(self.outer, FolderSource):
                 target.symlink_to(found.file)
             else:
@@ -166,14 +165,24 @@ class OpenedSource:
         return self._of(entry).copy_from(entry)
 
 
-def _move(inside: Path, target: Path) -> None:
-    """The files of one folder into another, which may hold some."""
+def _move(inside: Path, beside: Path, archive: str) -> None:
+    """The files of an archive to those of the others, below the archive's name."""
     for above, _, names in os.walk(inside):
         for name in names:
             file = Path(above, name)
-            place = target / file.relative_to(inside)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            file.rename(place)
+            file.rename(_place(beside, Path(archive, file.relative_to(inside))))
+
+
+def _place(beside: Path, path: Path) -> Path:
+    """Where such a file goes. Raises `SourceError` where there is one already: both would tell of the same pictures."""
+    place = beside / path
+    if place.is_symlink() or place.exists():
+        raise SourceError(
+            f"{str(path)!r} is there twice: in an archive of that name, and in a folder or another archive. "
+            "Leave one of them out with EXCLUDE, or rename it."
+        )
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return place
 
 
 def _describe(source: str, options: SourceOptions, scratch: str) -> SourceDescriptor:

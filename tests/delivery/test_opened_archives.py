@@ -86,3 +86,16 @@ def test_what_would_meet_or_cannot_be_opened_is_refused(store: Store, bucket: st
         target.deliver(folder, settings={**OPEN, "exclude": ["third/"]})
     excluded = target.deliver(folder, settings={**OPEN, "exclude": ["third/", "first.zip"]})
     assert excluded.counts.delivered == 2
+
+
+def test_annotations_of_a_folder_and_of_an_archive_of_its_name_are_named(
+    store: Store, bucket: str, folder: Path
+) -> None:
+    """One in the other's place would lose its boxes in silence, and a file that exists is no full disk."""
+    (folder / "second").mkdir()
+    (folder / "second" / "object_annotations.csv").write_bytes(HEADER + b"6.jpg,1,2,30,40,outside\n")
+    target = Target(store, bucket)
+    with pytest.raises(SourceError, match=r"'second/object_annotations\.csv' is there twice: in an archive"):
+        target.deliver(folder, settings=OPEN)
+    assert "current.json" not in target.listed()
+    assert target.deliver(folder, settings={**OPEN, "exclude": ["second.tar.gz"]}).counts.failed == 0
