@@ -8,12 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.simulated import LAYOUT, Site, box, md5, said
-
-
-def key(kind: str, name: str) -> str:
-    return f"{LAYOUT.root}{kind}/{name}"
-
+from tests.support.simulated import Site, box, key, md5, said
 
 PATHS = st.sampled_from(["a.jpg", "b.jpg", "f/a.png"])
 STEPS = st.lists(

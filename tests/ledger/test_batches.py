@@ -19,7 +19,7 @@ from imagehaul.ledger.packing import Packer
 from imagehaul.ledger.plan import Plan, make_plan
 from imagehaul.ledger.planned import planned_images
 from imagehaul.records import ExistingObject, PlannedImage, SourceFile, StoredObject
-from tests.support.simulated import LAYOUT, MAPPING, WANTED, Run, Site, box, md5, said
+from tests.support.simulated import MAPPING, WANTED, Run, Site, box, key, md5, said
 
 
 @pytest.fixture
@@ -29,10 +29,6 @@ def site(tmp_path: Path) -> Site:
     site.write("a.jpg", "first")
     site.write("f/b.png", "second")
     return site
-
-
-def key(kind: str, name: str) -> str:
-    return f"{LAYOUT.root}{kind}/{name}"
 
 
 @pytest.fixture

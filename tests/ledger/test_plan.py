@@ -9,7 +9,7 @@ import pytest
 
 from imagehaul.errors import Code
 from imagehaul.records import SendResult, SourceFile
-from tests.support.simulated import LAYOUT, MAPPING, WANTED, Site, box, ledger_of, md5, said
+from tests.support.simulated import LAYOUT, MAPPING, WANTED, Site, box, key, ledger_of, md5, said
 
 
 @pytest.fixture
@@ -19,10 +19,6 @@ def site(tmp_path: Path) -> Site:
     site.write("a.jpg", "first")
     site.write("f/b.png", "second")
     return site
-
-
-def key(kind: str, name: str) -> str:
-    return f"{LAYOUT.root}{kind}/{name}"
 
 
 CROP = key("crops", f"a.jpg/{box().id}.jpg")

@@ -11,7 +11,7 @@ import imagehaul.ledger.catalog
 from imagehaul.ledger.counts import count_outcome
 from imagehaul.ledger.proof import name_changed_sources
 from imagehaul.records import SendResult, SourceFile, StoredObject
-from tests.support.simulated import LAYOUT, Site, box, md5, said
+from tests.support.simulated import Site, box, key, md5, said
 
 
 @pytest.fixture(autouse=True, params=[200_000, 2], ids=["one range", "ranges of two rows"])
@@ -27,10 +27,6 @@ def site(tmp_path: Path) -> Site:
     site.write("a.jpg", "first")
     site.write("b.jpg", "second")
     return site
-
-
-def key(kind: str, name: str) -> str:
-    return f"{LAYOUT.root}{kind}/{name}"
 
 
 IMAGE, THUMBNAIL, CROP = key("images", "a.jpg"), key("thumbnails", "a.jpg.jpg"), key("crops", f"a.jpg/{box().id}.jpg")

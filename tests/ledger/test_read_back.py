@@ -25,7 +25,7 @@ from imagehaul.ledger.rows import COLUMNS, LedgerRow, write_part
 from imagehaul.records import SourceFile
 from imagehaul.store.endpoint import Store
 from imagehaul.store.listing import list_objects
-from tests.support.simulated import LAYOUT, MAPPING, WANTED, Site, box, md5, said, sha256
+from tests.support.simulated import LAYOUT, MAPPING, WANTED, Site, box, key, md5, said, sha256
 
 pytestmark = pytest.mark.every_store
 
@@ -43,10 +43,6 @@ def site(tmp_path: Path) -> Site:
     site.write("a.jpg", "first")
     site.write("b.jpg", "second")
     return site
-
-
-def key(kind: str, name: str) -> str:
-    return f"{LAYOUT.root}{kind}/{name}"
 
 
 class Bucket:

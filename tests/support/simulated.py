@@ -298,3 +298,8 @@ def ledger_of(
     file = folder / f"{run}.parquet"
     write_part(rows, file)
     return EarlierRun(run, (file,), published)
+
+
+def key(kind: str, name: str) -> str:
+    """Of an object of the data set, such as "images"."""
+    return f"{LAYOUT.root}{kind}/{name}"
