@@ -1,52 +1,10 @@
-"""The command's parts that its modules share: the application, and the parameters that several commands have."""
+"""The command and its subcommands. What belongs to one of them is imported when it is asked for."""
 
 from __future__ import annotations
 
-import json
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_origin
+from cyclopts import App
 
-from cyclopts import App, Parameter
-from pydantic import BaseModel, Field, create_model
-
-from imagehaul.settings import Settings
 from imagehaul.version import software
-
-
-def _option_type(annotation: Any) -> Any:
-    if annotation is bool:
-        return bool
-    return list[str] if get_origin(annotation) is tuple else str
-
-
-if TYPE_CHECKING:
-    SettingsOptions = BaseModel
-else:
-    # Every setting as an option, read as text here: the settings themselves say what is wrong with a value.
-    SettingsOptions = create_model(
-        "SettingsOptions",
-        **{
-            name: (_option_type(field.annotation) | None, Field(default=None, description=field.description))
-            for name, field in Settings.model_fields.items()
-        },
-    )
-
-SWITCHES = {f"--{name.replace('_', '-')}" for name, field in Settings.model_fields.items() if field.annotation is bool}
-Every = Annotated[SettingsOptions | None, Parameter(name="*", group="Settings", show_default=False)]
-Dataset = Annotated[str, Parameter(help="Name of the data set, and of its folder under REMOTE_SAVE.")]
-Config = Annotated[Path | None, Parameter(help="A file of settings, in place of .vl/config.json.")]
-Block = Annotated[
-    str, Parameter(help="Name of an object store block in Prefect. It alone then decides URL, keys and CA.")
-]
-Annotations = Annotated[
-    list[str] | None,
-    Parameter(help="A file, a folder or an s3:// URI; may be given several times. Not given: beside the images."),
-]
-SourceName = Annotated[
-    str, Parameter(help="Which source of the data set it is. The others stay in the index as they are.")
-]
-Json = Annotated[bool, Parameter(help="The last line of standard output is one JSON object.", negative="")]
 
 app = App(
     name="imagehaul",
@@ -57,6 +15,20 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 
-
-def print_json(content: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(content) + "\n")
+for _function, _help in {
+    "delivering:deliver": "Delivers one data set: renders, sends, proves and exports it.",
+    "delivering:verify": "Compares the published ledger with what the store holds now.",
+    "publications:diff": "Compares two publications: images and boxes that were added, removed or changed.",
+    "publications:restore": "Points readers at an older run again, where every object that its index names is still "
+    "as it was.",
+    "publications:prune": "Removes old runs and exports, never images.",
+    "publications:sources": "Lists the sources of a data set, or takes one out of its index.",
+    "serving:gallery": "Serves the data set's gallery on this machine, from the store, until it is stopped.",
+    "serving:nginx": "Prints an nginx configuration that serves CDN_FULLPATH from the store.",
+    "deployments:deploy": "Registers block types, makes the work pool and the deployments; may be run again.",
+    "deployments:automations": "Installs who is told of a failed delivery, or of many rejected images; may be run "
+    "again.",
+    "machine:sample": "Writes the sample data set: pictures with known boxes, and a few deliberate faults.",
+    "machine:store": "Runs the embedded object store until it is stopped; prints its URL and keys.",
+}.items():
+    app.command(f"imagehaul.cli.{_function}", help=_help)

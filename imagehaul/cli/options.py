@@ -6,21 +6,19 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel
-
 from imagehaul.errors import SettingsError
-from imagehaul.settings import Settings
-from imagehaul.settings_loading import resolve_settings
 
 if TYPE_CHECKING:
+    from imagehaul.cli.settings_options import SettingsOptions
+    from imagehaul.settings import Settings
     from imagehaul.store.endpoint import Store
 
 
-def resolve(config: Path | None, options: BaseModel | None) -> tuple[Settings, list[str]]:
+def resolve(config: Path | None, options: SettingsOptions | None) -> tuple[Settings, list[str]]:
     """The settings, and warnings for the user. Raises `SettingsError`."""
-    given = {name: getattr(options, name) for name in options.model_fields_set} if options else {}
-    given = {name: value for name, value in given.items() if value is not None}
-    return resolve_settings(given, config, os.environ, Path.cwd())
+    from imagehaul.settings_loading import resolve_settings
+
+    return resolve_settings(options or {}, config, os.environ, Path.cwd())
 
 
 def runs_as_flow(prefect: bool | None, block: str, option: str = "--store") -> bool:

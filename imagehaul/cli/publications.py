@@ -8,12 +8,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from imagehaul.cli.app import Block, Config, Dataset, Every, Json, app, print_json
 from imagehaul.cli.options import open_store, resolve
+from imagehaul.cli.output import print_json
+from imagehaul.cli.parameters import Block, Config, Dataset, Json
+from imagehaul.cli.settings_options import Every
 from imagehaul.clock import seconds_since_entry
 
 
-@app.command
 def diff(
     *runs: Annotated[
         str,
@@ -26,7 +27,6 @@ def diff(
     json: Json = False,
     settings: Every = None,
 ) -> int:
-    """Compares two publications: images and boxes that were added, removed or changed."""
     from imagehaul.delivery.diff import diff as compare
     from imagehaul.delivery.scratch import scratch_folder
     from imagehaul.layout import Layout
@@ -50,7 +50,6 @@ def diff(
     return 0
 
 
-@app.command
 def restore(
     run: Annotated[str, Parameter(help="The run that readers are to use again, such as 20261122T101500Z-1f3a9c.")],
     /,
@@ -62,7 +61,6 @@ def restore(
     json: Json = False,
     settings: Every = None,
 ) -> int:
-    """Points readers at an older run again, where every object that its index names is still as it was."""
     from imagehaul.delivery.restore import restore as point_back
     from imagehaul.delivery.scratch import scratch_folder
     from imagehaul.progress import shown_on
@@ -87,7 +85,6 @@ def restore(
     return done.exit_status
 
 
-@app.command
 def prune(
     *,
     dataset: Dataset,
@@ -98,7 +95,6 @@ def prune(
     json: Json = False,
     settings: Every = None,
 ) -> int:
-    """Removes old runs and exports, never images."""
     from contextlib import ExitStack
 
     from imagehaul.delivery.prune import prune as remove_old
@@ -125,7 +121,6 @@ def prune(
     return removed.exit_status
 
 
-@app.command
 def sources(
     *,
     dataset: Dataset,
@@ -135,7 +130,6 @@ def sources(
     json: Json = False,
     settings: Every = None,
 ) -> int:
-    """Lists the sources of a data set, or takes one out of its index."""
     from dataclasses import asdict
 
     from imagehaul.delivery.scratch import scratch_folder

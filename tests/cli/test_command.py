@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from imagehaul.cli.app import app
 from imagehaul.cli.command import _join_switches
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
@@ -251,11 +252,34 @@ def test_the_module_is_the_command_too() -> None:
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
     script = (
         "import sys, time; began = time.monotonic(); from imagehaul.cli.command import main; main(['--help']);"
-        "heavy = {'boto3', 'pyarrow', 'PIL', 'prefect', 'duckdb', 's3fs'} & set(sys.modules);"
+        "heavy = {'boto3', 'pyarrow', 'PIL', 'prefect', 'pydantic', 'duckdb', 's3fs'} & set(sys.modules);"
         "print('HEAVY', sorted(heavy))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("HEAVY []")
+
+
+def test_each_command_that_help_lists_is_there() -> None:
+    commands = [name for name in app if not name.startswith("-")]
+    assert len(commands) == 12
+    for name in commands:
+        assert app[name].default_command, name
+
+
+def test_what_is_to_be_put_away_at_the_end_of_the_process_is() -> None:
+    """The command ends without the interpreter's tidying up, and not without that of its parts."""
+    code = (
+        "import atexit, sys, threading, time\n"
+        "from imagehaul.cli.command import main\n"
+        "threading.Thread(target=lambda: (time.sleep(0.2), print('waited for'))).start()\n"
+        "sys.argv = ['imagehaul', 'no-such-command']\n"
+        "status = main()\n"
+        "atexit.register(print, 'put away')\n"
+        "sys.exit(status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout.splitlines() == ["waited for", "put away"]
 
 
 def test_a_switch_may_have_its_value_behind_a_space() -> None:
