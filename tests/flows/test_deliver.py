@@ -16,7 +16,7 @@ from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import PrefectHTTPStatusError
-from prefect.states import Cancelling, Scheduled
+from prefect.states import Cancelling, Pending, Scheduled
 
 from imagehaul.blocks import ObjectStore
 from imagehaul.delivery import chain
@@ -39,6 +39,7 @@ from tests.support.prefect_runs import (
     Prefect,
     artifacts_of,
     log_of,
+    run_here,
     save_block,
     task_runs_of,
     wait_for,
@@ -47,14 +48,24 @@ from tests.support.prefect_runs import (
 
 pytestmark = pytest.mark.prefect
 DEPLOYMENT = "deliver/embedded"
+WITHOUT_WORKER = "deliver/without-worker"
 
 
 @pytest.fixture(scope="module")
-def client(prefect: Prefect, store: Store) -> Iterator[SyncPrefectClient]:
-    """A server with the deployments, and a worker."""
+def client(prefect: Prefect, store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncPrefectClient]:
+    """A server with the deployments, and a worker for all but one of them, whose runs are done in this process."""
+    without_worker = {
+        "name": "without-worker",
+        "entrypoint": "imagehaul.flows.deliver.deliver",
+        "work_pool": {"name": "without-worker"},
+        "parameters": {"store": {"$ref": {"block_document_slug": "imagehaul-object-store/embedded"}}},
+    }
+    file = tmp_path_factory.mktemp("deployed") / "prefect.yaml"
+    file.write_text(json.dumps({"deployments": [without_worker]}))
     with prefect.used_here() as client:
         save_block("embedded", store)
         Deployer(DEPLOYMENTS, None, {}).deploy(["embedded"])
+        Deployer(file, None, {"REMOTE_SAVE": "s3://none/"}).deploy()
         with prefect.worker():
             yield client
 
@@ -73,9 +84,11 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
-def submit(client: SyncPrefectClient, target: Target, folder: Path, /, **parameters: Any) -> FlowRun:
+def submit(
+    client: SyncPrefectClient, target: Target, folder: Path, /, name: str = DEPLOYMENT, **parameters: Any
+) -> FlowRun:
     """As the UI's form does: with all of the deployment's settings, but for what is said."""
-    deployment = client.read_deployment_by_name(DEPLOYMENT)
+    deployment = client.read_deployment_by_name(name)
     given = given_to(client, target, folder, **parameters)
     return client.create_flow_run_from_deployment(deployment.id, parameters=given)
 
@@ -205,17 +218,18 @@ def _flow_processes() -> list[psutil.Process]:
 def test_a_plan_is_shown_and_gives_its_slot_back_until_somebody_accepts_that_very_plan(
     client: SyncPrefectClient, target: Target, source: Path
 ) -> None:
-    run = submit(client, target, source, approve=True)
-    first = wait_for(client, run.id, lambda found: found.state_name == "Suspended")
-    assert first.state
+    run = submit(client, target, source, WITHOUT_WORKER, approve=True)
+    first = run_here(client, run)
+    assert first.state_name == "Suspended"
     assert not target.listed("images/")
     assert "plan" in artifacts_of(client, run.id)
     draw(source / "one more.jpg", seed=9)
     client.resume_flow_run(run.id, run_input={"decision": "deliver"})
-    wait_for(client, run.id, lambda found: found.state.name == "Suspended" and found.state.id != first.state.id)
+    second = run_here(client, run)
+    assert second.state_name == "Suspended"
     assert not target.listed("images/"), "The plan was another one by then."
     client.resume_flow_run(run.id, run_input={"decision": "deliver"})
-    ended = wait_for_end(client, run.id)
+    ended = run_here(client, run)
     assert "6 delivered" in message(ended)
 
 
@@ -248,10 +262,10 @@ def test_a_run_that_waits_for_a_data_set_holds_no_slot_names_the_holder_and_is_w
 
 
 def test_a_plan_that_is_not_accepted_sends_nothing(client: SyncPrefectClient, target: Target, source: Path) -> None:
-    run = submit(client, target, source, approve=True)
-    wait_for(client, run.id, lambda found: found.state_name == "Suspended")
+    run = submit(client, target, source, WITHOUT_WORKER, approve=True)
+    assert run_here(client, run).state_name == "Suspended"
     client.resume_flow_run(run.id, run_input={"decision": "stop"})
-    ended = wait_for_end(client, run.id)
+    ended = run_here(client, run)
     assert ended.state_name == "Completed"
     assert message(ended).endswith("nothing was sent")
     assert not target.listed("images/")
@@ -297,7 +311,7 @@ def test_what_a_caller_leaves_out_of_the_settings_is_what_the_deployment_has(
     entry = {
         "name": target.dataset,
         "entrypoint": "imagehaul.flows.deliver.deliver",
-        "work_pool": {"name": "imagehaul"},
+        "work_pool": {"name": "without-worker"},
         "parameters": {
             "store": {"$ref": {"block_document_slug": "imagehaul-object-store/embedded"}},
             "settings": {"remote_save": f"s3://{target.bucket}/pre/", "max_rejected": 1, "thumbnail_size": 64},
@@ -308,7 +322,7 @@ def test_what_a_caller_leaves_out_of_the_settings_is_what_the_deployment_has(
     deployment = client.read_deployment_by_name(f"deliver/{target.dataset}")
     given = {"dataset": target.dataset, "source": str(source), "settings": {"thumbnail_quality": 50}}
     run = client.create_flow_run_from_deployment(deployment.id, parameters=given, name="as I call it")
-    ended = wait_for_end(client, run.id)
+    ended = run_here(client, run)
     client.delete_deployment(deployment.id)
     assert "5 delivered" in message(ended), log_of(client, run.id)
     assert target.open("thumbnails/f0/picture 0.jpg.jpg").width == 64
@@ -329,8 +343,10 @@ def test_the_verify_flow_finds_what_is_missing_and_mends_it_from_a_source(
     }
     found = verify(**given, store=ObjectStore.load("embedded"), return_state=True)
     assert (found.name, "1 missing" in (found.message or "")) == ("Failed", True)
-    run = client.create_flow_run_from_deployment(deployment.id, parameters={**given, "repair_from": str(source)})
-    ended = wait_for_end(client, run.id)
+    given["repair_from"] = str(source)
+    # As a worker leaves it that has taken it.
+    run = client.create_flow_run_from_deployment(deployment.id, parameters=given, state=Pending())
+    ended = run_here(client, run)
     assert ended.state_name == "Completed", log_of(client, run.id)
     assert "0 missing" in message(ended)
 

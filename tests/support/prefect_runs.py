@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from prefect.client.schemas.filters import (
     LogFilterFlowRunId,
 )
 from prefect.client.schemas.objects import Artifact, FlowRun, TaskRun
+from prefect.exceptions import Pause
+from prefect.flow_engine import load_flow, run_flow
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_UI_API_URL, temporary_settings
 
 from imagehaul.blocks import ObjectStore, ObjectStoreCredentials
@@ -87,6 +89,13 @@ def wait_for(client: SyncPrefectClient, run: uuid.UUID, is_so: Any, seconds: flo
             raise AssertionError(f"After {seconds} s the run is {found.state}. Its log:\n{log_of(client, run)}")
         time.sleep(0.3)
     return found
+
+
+def run_here(client: SyncPrefectClient, run: FlowRun) -> FlowRun:
+    """What a worker's process does with a run, in this one: that process takes seconds to start."""
+    with suppress(Pause):
+        run_flow(load_flow(run), flow_run=client.read_flow_run(run.id), return_type="state")
+    return client.read_flow_run(run.id)
 
 
 def log_of(client: SyncPrefectClient, run: uuid.UUID) -> str:
