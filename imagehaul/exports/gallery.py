@@ -9,10 +9,12 @@ are relative: the folder lies beside `images/`, `thumbnails/` and `crops/`, wher
 from __future__ import annotations
 
 import gzip
+import html
 from collections import Counter
 from collections.abc import Iterable
 from importlib import resources
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -20,12 +22,17 @@ from imagehaul.entity import Entity, Statement
 from imagehaul.exports.export import About, Exported, ExportFiles
 from imagehaul.layout import GALLERY
 
-PAGE = ("index.html", "gallery.css", "gallery.js")
+PAGE = "index.html"
+_BESIDE = ("gallery.css", "gallery.js")
 PART = 1_000
 LEVEL = 3
 """Of gzip. At 6, parts are 8 % smaller and take twice the time: most of them are hashes, which no level makes small."""
 _FORMAT = 1
 """Of facts and parts; the page refuses another."""
+_FIRST = 12
+"""Pictures that every screen shows at first: the page itself asks for them, before it knows what the index says."""
+_ROOT, _PLAIN = "../../../", "/!~*'()"
+"""The data set's folder, and what a URL has as it is, as in `gallery.js`: else a picture would be loaded twice."""
 
 
 class Gallery:
@@ -33,6 +40,7 @@ class Gallery:
         self._about, self._files = about, files
         self._list: list[tuple[Any, ...]] = []
         self._details: list[dict[str, Any]] = []
+        self._first: list[str] = []
         self._parts = self._bytes = self._objects = self._captions = 0
         self._formats, self._splits, self._labels, self._issues = _Numbered(), _Numbered(), _Numbered(), _Numbered()
 
@@ -57,6 +65,8 @@ class Gallery:
             )
         )
         self._details.append(self._detail(entity))
+        if entity.thumbnail and len(self._first) < _FIRST:
+            self._first.append(entity.thumbnail)
         self._bytes += entity.size
         self._objects += len(boxes)
         self._captions += len(entity.captions)
@@ -86,10 +96,17 @@ class Gallery:
             "rejected": rejected,
         }
         self._send("facts.json", orjson.dumps(facts))
-        page = resources.files("imagehaul.exports") / "gallery_page"
-        for file in PAGE:
-            self._send(file, (page / file).read_bytes())
-        return Exported(f"{GALLERY}index.html")
+        folder = resources.files("imagehaul.exports") / "gallery_page"
+        for file in _BESIDE:
+            self._send(file, (folder / file).read_bytes())
+        self._send(PAGE, self._with_first((folder / PAGE).read_text("utf-8")).encode())
+        return Exported(GALLERY + PAGE)
+
+    def _with_first(self, page: str) -> str:
+        layout = self._about.addresses.layout
+        urls = (_ROOT + quote(key.removeprefix(layout.root), safe=_PLAIN) for key in self._first)
+        links = (f'<link rel="preload" as="image" href="{html.escape(url)}">\n' for url in urls)
+        return page.replace("</head>", f"{''.join(links)}</head>", 1)
 
     def _detail(self, entity: Entity) -> dict[str, Any]:
         return {

@@ -162,8 +162,10 @@ def test_names_labels_and_captions_are_text_and_lead_to_their_pictures(
     hostile(catalog, tmp_path)
     with served(tmp_path) as (address, asked), shown(browser, address) as page:
         pictures(page, 4)
-        before = {path.partition("/gallery/")[2] for path in asked[: len(FIRST)]}
-        assert before == FIRST, "What the first picture waits for: one round trip for the page, and one for the rest."
+        files = sorted(path.partition("/gallery/")[2] for path in asked if "/gallery/" in path)
+        assert files == sorted(FIRST), "What pictures wait for: one round trip for the page, and one for the rest."
+        thumbnails = [path for path in asked if path.startswith("/set/thumbnails/")]
+        assert len(thumbnails) == len(set(thumbnails)) == 4, "The page and its script name pictures by the same URLs."
         assert sorted(page.locator(".tile small").all_inner_texts()) == sorted(HOSTILE)
         assert "/set/thumbnails/100%25%20%231%3F%2B.jpg.jpg" in asked
         page.get_by_title(HOSTILE[0]).click()
@@ -213,10 +215,10 @@ def test_a_click_right_after_typing_is_not_undone_by_it(catalog: Catalog, tmp_pa
         expect(page.locator("#rejected")).to_have_attribute("aria-pressed", "true")
 
 
-@pytest.fixture
-def large(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """100,000 images of which each has a label and a box."""
-    root = tmp_path
+    root = tmp_path_factory.mktemp("large")
     layout = Layout("bucket", "", "set")
     with closing(Catalog(root)) as catalog:
         catalog.fill(
@@ -251,6 +253,25 @@ def large(tmp_path: Path) -> Path:
     return root
 
 
+FIRST_PICTURE = """() => new Promise(done => {
+    const look = () => [...document.querySelectorAll('.tile img')].some(image => image.complete && image.naturalWidth)
+        ? done(performance.now()) : setTimeout(look, 5);
+    look();
+})"""
+
+
+@needs_chromium
+@pytest.mark.attack
+def test_the_first_pictures_are_there_within_a_second(large: Path, browser: Browser) -> None:
+    """From the moment on that the page is asked for. The best of some, since other programs use the machine."""
+    with served(large) as (address, _):
+        seconds = []
+        for _ in range(5):
+            with shown(browser, address) as page:
+                seconds.append(page.evaluate(FIRST_PICTURE) / 1000)
+    assert min(seconds) < 1
+
+
 def memory(browser: Browser) -> int:
     """MB that the page's own process has for itself: the largest of those that render."""
     mine = psutil.Process().children(recursive=True)
@@ -283,8 +304,10 @@ def test_a_hundred_thousand_images_are_scrolled_to_the_end(large: Path, browser:
 def test_a_phone_has_three_columns_and_all_controls(catalog: Catalog, tmp_path: Path, browser: Browser) -> None:
     hostile(catalog, tmp_path)
     with served(tmp_path) as (address, _), shown(browser, address, has_touch=True) as page:
-        page.set_viewport_size({"width": 390, "height": 780})
         pictures(page, 4)
+        page.evaluate("document.querySelectorAll('.tile').forEach(tile => tile.dataset.kept = 1)")
+        page.set_viewport_size({"width": 390, "height": 780})
+        expect(page.locator(".tile[data-kept]")).to_have_count(4)  # nothing is loaded again
         tiles = [tile.bounding_box() for tile in page.locator(".tile").all()[:3]]
         assert len({round(tile["y"]) for tile in tiles if tile}) == 1
         assert page.evaluate("document.documentElement.scrollWidth") == 390

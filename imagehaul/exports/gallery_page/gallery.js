@@ -20,7 +20,7 @@ function element(tag, properties = {}, ...children) {
   made.append(...children);
   return made;
 }
-const number = (value) => value.toLocaleString("en-US");
+const number = new Intl.NumberFormat("en-US").format;
 const encoded = (name) => name.split("/").map(encodeURIComponent).join("/");
 const bytes = (size) => {
   let unit = 0;
@@ -90,6 +90,8 @@ async function find() {
   const mine = ++search, matches = rejects ? null : wanted();
   order = matches ? [] : null;
   scroller.scrollTop = 0;
+  tiles.forEach((tile) => tile.remove());
+  tiles.clear();
   lay();
   if (!matches) return say();
   const count = Math.ceil(facts.images / facts.part);
@@ -127,8 +129,6 @@ function lay() {
   grid.real = grid.rows * grid.height + 16;
   grid.tall = Math.min(grid.real, TALLEST);
   space.style.height = `${grid.tall}px`;
-  tiles.forEach((tile) => tile.remove());
-  tiles.clear();
   draw();
 }
 
@@ -318,11 +318,18 @@ function showRejects(on) {
 }
 
 async function start() {
+  part("list", 0); // It is unpacked while the facts are.
   const answer = await fetch("facts.json");
   if (!answer.ok) throw new Error(`facts.json could not be loaded: the server answers ${answer.status}.`);
   facts = await answer.json();
   if (facts.format !== FORMAT) throw new Error("This page and its index are of different versions: reload it.");
   facts.issues = facts.issues.map(([name, count]) => [name.replaceAll("_", " "), count]);
+  lay(); // Pictures are what one waits for: they are on their way before the menus are made.
+  head();
+  say();
+}
+
+function head() {
   document.title = $("dataset").textContent = facts.dataset;
   const counted = [[facts.images, "images"], [facts.objects, "boxes"], [facts.captions, "captions"]].filter(([count]) => count);
   $("totals").textContent = `${counted.map(([count, what]) => `${number(count)} ${what}`).join(", ")}, ${bytes(facts.bytes)}; delivered ${facts.time.slice(0, 16).replace("T", " ")} UTC`;
@@ -334,8 +341,6 @@ async function start() {
   $("rejected").textContent = `Rejected (${number(facts.rejected.images)})`;
   $("rejected").hidden = !facts.rejected.images;
   $("facts").replaceChildren(...[bars("Labels", "label", facts.labels), bars("Formats", "format", facts.formats), bars("Splits", "split", facts.splits), bars("Quality", "issue", facts.issues), bars("Rejected", "", facts.rejected.codes)].filter((section) => section.children.length > 1));
-  lay();
-  say();
 }
 
 let waiting = 0, typing = 0;
