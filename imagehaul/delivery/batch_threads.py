@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from imagehaul.delivery.jobs import BatchResult
 from imagehaul.records import BatchReference
 
-WorkOn = Callable[[BatchReference], BatchResult | None]
+if TYPE_CHECKING:
+    from imagehaul.delivery.jobs import BatchResult
+
+WorkOn: TypeAlias = "Callable[[BatchReference], BatchResult | None]"
 """Works on one batch; None where the run was stopped before its turn."""
 
 

@@ -19,7 +19,7 @@ from imagehaul.delivery.planning import plan_work, preview
 from imagehaul.delivery.proving import prove
 from imagehaul.delivery.publish import Ended, publish
 from imagehaul.delivery.recipes import wanted_of
-from imagehaul.delivery.run import Run
+from imagehaul.delivery.run import Held, Run, WorkResult
 from imagehaul.delivery.runners.registry import open_runner
 from imagehaul.delivery.runners.runner import OpenRunner
 from imagehaul.delivery.scratch import scratch_folder
@@ -38,10 +38,10 @@ from imagehaul.delivery.stages import (
 )
 from imagehaul.delivery.staging import refuse_elsewhere
 from imagehaul.delivery.summary import Summary
-from imagehaul.delivery.work import work_through
 from imagehaul.errors import HaulError, SettingsError
 from imagehaul.layout import Layout, checked_source_name, new_run_name
 from imagehaul.ledger.catalog import Catalog
+from imagehaul.ledger.plan import Plan
 from imagehaul.progress import Progress
 from imagehaul.records import Request
 from imagehaul.settings import Settings
@@ -77,12 +77,19 @@ def deliver(
         plan = stages.run(PLAN, lambda: plan_work(run), lambda plan: plan.found)
         if request.dry_run or (approve and plan.work and not approve(preview(held, plan, annotated, inventory))):
             return preview(held, plan, annotated, inventory)
-        worked = stages.run(
-            BATCHES, lambda: work_through(held, plan, run_batches, open_runner), lambda done: done.found
-        )
+        worked = stages.run(BATCHES, lambda: _work(held, plan, run_batches, open_runner), lambda done: done.found)
         proof = stages.run(PROOF, lambda: prove(run, worked), lambda proof: proof.found)
         ended = Ended(held, inventory, annotated, plan, worked, proof, stages.seconds)
         return stages.run(PUBLICATION, lambda: publish(ended), lambda summary: summary.headline)
+
+
+def _work(held: Held, plan: Plan, run_batches: RunBatches, open_runner: OpenRunner) -> WorkResult:
+    if not plan.batches:
+        return WorkResult()
+    # A run with nothing to do needs neither a renderer nor an engine.
+    from imagehaul.delivery.work import work_through
+
+    return work_through(held, plan, run_batches, open_runner)
 
 
 def _begin(request: Request, settings: Settings, store: Store, progress: Progress, stack: ExitStack) -> Run:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +19,11 @@ from imagehaul.progress import Progress
 from imagehaul.records import BoxSpace, ExportName
 from imagehaul.settings import Settings
 from imagehaul.version import software
+
+
+def origin_of(run: str, sources: Mapping[str, PublishedSource], quality: tuple[str, ...]) -> Origin:
+    """What exports say of where the data set comes from."""
+    return Origin(run, tuple(source.source for _, source in sorted(sources.items()) if source.source), quality)
 
 
 def export_run(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from imagehaul.delivery.run import Run
-from imagehaul.exports.export import Origin
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.counts import Counts
 from imagehaul.ledger.metadata_columns import add_metadata_columns
@@ -72,11 +70,6 @@ def published_sources(run: Run, counts: Counts, made_of: str, current: Current |
         key_prefix=mapping.key_prefix,
     )
     return sources
-
-
-def origin_of(run: str, sources: Mapping[str, PublishedSource], quality: tuple[str, ...]) -> Origin:
-    """What exports say of where the data set comes from."""
-    return Origin(run, tuple(source.source for _, source in sorted(sources.items()) if source.source), quality)
 
 
 def other_published_sources(catalog: Catalog, current: Current | None) -> dict[str, PublishedSource]:

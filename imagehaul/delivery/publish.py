@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from imagehaul.delivery.exporting import export_run
-from imagehaul.delivery.other_sources import origin_of, published_sources
+from imagehaul.delivery.other_sources import published_sources
 from imagehaul.delivery.run import Annotated, Held, Inventory, Proof, Run, WorkResult
 from imagehaul.delivery.summary import MOST_PICTURES, MOST_PROBLEMS, Summary
 from imagehaul.ledger.catalog import Catalog
@@ -156,6 +155,8 @@ def _write_ledger(run: Run) -> str:
 
 def _switch(held: Held, summary: Summary, made_of: str) -> Current:
     """Exports, and then points readers at this run: the last thing that is written."""
+    from imagehaul.delivery.exporting import export_run, origin_of  # and all formats
+
     run = held.run
     created = held.current.created if held.current else ""
     sources = published_sources(run, summary.counts, made_of, held.current)

@@ -7,8 +7,8 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from imagehaul.delivery.exporting import export_run
-from imagehaul.delivery.other_sources import origin_of, other_published_sources, read_index
+from imagehaul.delivery.exporting import export_run, origin_of
+from imagehaul.delivery.other_sources import other_published_sources, read_index
 from imagehaul.delivery.publish import look_for_issues
 from imagehaul.errors import SettingsError
 from imagehaul.layout import Layout, new_run_name

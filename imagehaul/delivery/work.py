@@ -26,8 +26,6 @@ from imagehaul.version import software
 def work_through(held: Held, plan: Plan, run_batches: RunBatches, open_runner: OpenRunner) -> WorkResult:
     """Renders and sends all batches. Raises HaulError where they cannot be run at all, or the lease was lost."""
     run = held.run
-    if not plan.batches:
-        return WorkResult()
     _refuse_secrets_elsewhere(run)
     refuse_elsewhere(run.source, run.settings.task_runner)
     run.progress.stage(f"Delivering {plan.work:,} images")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from imagehaul.delivery import chain
+from imagehaul.delivery import work
 from imagehaul.delivery.batch import BatchWork
 from imagehaul.delivery.run import WorkResult
 from imagehaul.errors import HaulError, SourceError
@@ -47,13 +47,13 @@ def at(moment: str, act: Callable[[], None], monkeypatch: pytest.MonkeyPatch) ->
             act()
 
     if moment == "after the plan":
-        plain = chain.work_through
+        plain = work.work_through
 
         def work_through(*arguments: Any) -> WorkResult:
             once()
             return plain(*arguments)
 
-        monkeypatch.setattr(chain, "work_through", work_through)
+        monkeypatch.setattr(work, "work_through", work_through)
     else:
         send = BatchWork._send
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from imagehaul.delivery.jobs import BatchContext
-from imagehaul.delivery.runners.in_process import InProcess
-from imagehaul.delivery.runners.processes import ProcessPool
 from imagehaul.delivery.runners.runner import LOCAL, Runner
 from imagehaul.errors import SettingsError
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
+
+if TYPE_CHECKING:
+    from imagehaul.delivery.jobs import BatchContext
 
 
 def open_runner(
@@ -34,5 +35,9 @@ def open_runner(
         ) from error
     processes = min(context.renderers, batches)
     if processes == 1:
+        from imagehaul.delivery.runners.in_process import InProcess
+
         return InProcess(context, store, may_send)
+    from imagehaul.delivery.runners.processes import ProcessPool
+
     return ProcessPool(context, store, processes)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult
 from imagehaul.errors import HaulError, SettingsError
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
 from imagehaul.store.reference import StoreReference
+
+if TYPE_CHECKING:
+    from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult
 
 ATTEMPTS = 3
 """A worker that dies costs its batch another try elsewhere; then its images are `failed`, and the run goes on."""
@@ -46,7 +48,7 @@ class Runner(Protocol):
         ...
 
 
-OpenRunner = Callable[[Settings, BatchContext, Store, Callable[[], bool], int], Runner]
+OpenRunner: TypeAlias = "Callable[[Settings, BatchContext, Store, Callable[[], bool], int], Runner]"
 """Takes settings, what all batches share, the store, whether this run may send, and the number of batches."""
 
 
