@@ -26,7 +26,6 @@ import trustme
 from imagehaul.local.embedded_store import Certificate, EmbeddedStore
 from imagehaul.store import clients as store_clients
 from imagehaul.store.clients import Patience as ClientPatience
-from imagehaul.store.clients import boto3_client
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
 from imagehaul.store.retry import Patience
@@ -275,10 +274,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     patience = Patience(stall_seconds=2.0, pauses=(0.1, 0.3, 0.5), retries=2, probe_seconds=4.0)
     monkeypatch.setattr("imagehaul.delivery.worker.choose_engine", partial(choose_engine, patience=patience))
     quick = ClientPatience(connect=2, read=2, attempts=3)
-    monkeypatch.setattr("imagehaul.store.endpoint.boto3_client", lambda store, keys, patience=quick: boto3_client(
-        store, keys, patience
-    ))  # fmt: skip
     monkeypatch.setattr(store_clients, "TO_WORK", quick)
+    monkeypatch.setattr("imagehaul.store.endpoint.TO_WORK", quick)
     monkeypatch.setattr("imagehaul.store.endpoint.TO_WAIT", quick._replace(attempts=1, pauses=(0.1, 0.3, 0.5)))
     check = store_clients.TO_CHECK._replace(connect=2, read=2, pauses=(0.1, 0.3, 0.5))
     monkeypatch.setattr("imagehaul.store.endpoint.TO_CHECK_AND_WAIT", check)

@@ -18,6 +18,7 @@ from imagehaul.store.service_descriptions import service_descriptions
 from imagehaul.version import software
 
 if TYPE_CHECKING:
+    from boto3 import Session
     from botocore.credentials import ReadOnlyCredentials
     from mypy_boto3_s3 import S3Client
     from s3fs import S3FileSystem
@@ -26,9 +27,17 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 
+WHO_ASKS = software().replace(" ", "/")
+"""In a store's access log. botocore would put its own together anew for each request: a sixth of an upload's time."""
+
+CONNECTIONS = 1100
+"""None is opened before it is needed, and TRANSFER_WORKERS is at most 1,024."""
+
+
 class Patience(NamedTuple):
     """How long a client waits for a connection and for the next byte, in seconds, and how often it tries in all.
 
+    `connections`: how many may be kept open; as many places are made at once.
     `pauses`: the longest wait in seconds before each further attempt, after those that botocore makes by itself
     within seconds: an outage of half a minute, or a store that starts anew, is waited for.
     """
@@ -36,21 +45,15 @@ class Patience(NamedTuple):
     connect: float = 10
     read: float = 60
     attempts: int = 3
+    connections: int = CONNECTIONS
     pauses: tuple[float, ...] = ()
 
 
 TO_WORK = Patience()
 TO_WAIT = Patience(attempts=1, pauses=(1.0, 4.0, 16.0, 64.0))
-TO_CHECK = Patience(connect=5, read=8, attempts=1)
+TO_CHECK = Patience(connect=5, read=8, attempts=1, connections=1)
 TO_CHECK_AND_WAIT = TO_CHECK._replace(pauses=(1.0, 4.0, 16.0, 16.0))
 """Half a minute: nothing was reached yet, and it may be the URL that is wrong."""
-
-
-WHO_ASKS = software().replace(" ", "/")
-"""In a store's access log. botocore would put its own together anew for each request: a sixth of an upload's time."""
-
-CONNECTIONS = 1100
-"""How many may be kept open: none is opened before it is needed, and TRANSFER_WORKERS is at most 1,024."""
 
 
 class StoreAddress(Protocol):
@@ -75,15 +78,24 @@ class StoreAddress(Protocol):
     def terms(self) -> BucketTerms: ...
 
 
-def boto3_client(store: StoreAddress, credentials: RenewableCredentials, patience: Patience = TO_WORK) -> S3Client:
+def boto3_session(credentials: RenewableCredentials) -> Session:
+    """What the clients of one store are made of: most of the work on the first one, so that others cost a third."""
     import boto3
+
+    return boto3.Session(botocore_session=isolated_session(credentials))
+
+
+def boto3_client(
+    store: StoreAddress, session: Session, credentials: RenewableCredentials, patience: Patience = TO_WORK
+) -> S3Client:
+    """`session`: of these credentials. Threads must not make clients of one session at the same time."""
     from botocore.config import Config
 
-    client: S3Client = boto3.Session(botocore_session=isolated_session(credentials)).client(
+    client: S3Client = session.client(
         "s3",
         endpoint_url=store.url or None,
         verify=authority_file(store.ca),
-        config=Config(**_settings(store, CONNECTIONS, patience)),
+        config=Config(**_settings(store, patience)),
     )
     client.meta.events.register(request_terms.EVENT, request_terms.say_terms(store.terms))
     client.meta.events.register("before-call.s3", _stay_in_region)
@@ -171,7 +183,7 @@ def s3fs_filesystem(store: StoreAddress, credentials: RenewableCredentials) -> S
         session=session,
         endpoint_url=store.url or None,
         client_kwargs={"verify": authority_file(store.ca)},
-        config_kwargs=_settings(store, 16, TO_WORK),
+        config_kwargs=_settings(store, TO_WORK._replace(connections=16)),
         use_listings_cache=False,
         skip_instance_cache=True,
         # fsspec fills in what is not said from variables such as FSSPEC_S3_KEY.
@@ -185,7 +197,7 @@ def s3fs_filesystem(store: StoreAddress, credentials: RenewableCredentials) -> S
     )
 
 
-def _settings(store: StoreAddress, connections: int, patience: Patience) -> dict[str, Any]:
+def _settings(store: StoreAddress, patience: Patience) -> dict[str, Any]:
     """What the two have in common, as botocore's `Config` takes it."""
     return {
         "region_name": store.region,
@@ -193,7 +205,8 @@ def _settings(store: StoreAddress, connections: int, patience: Patience) -> dict
         "signature_version": "s3v4",
         "connect_timeout": patience.connect,
         "read_timeout": patience.read,
-        "max_pool_connections": connections,
+        "max_pool_connections": patience.connections,
+        "user_agent": WHO_ASKS,
         # The engines retry by themselves, and longer.
         "retries": {"mode": "standard", "total_max_attempts": patience.attempts},
         "tcp_keepalive": True,

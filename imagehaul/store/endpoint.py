@@ -20,7 +20,16 @@ from urllib.parse import urlsplit
 from imagehaul.bucket_terms import NO_TERMS, BucketTerms
 from imagehaul.errors import Code, HaulError, SettingsError, StoreError
 from imagehaul.store.ca import authority_file
-from imagehaul.store.clients import TO_CHECK, TO_CHECK_AND_WAIT, TO_WAIT, boto3_client, s3fs_filesystem
+from imagehaul.store.clients import (
+    TO_CHECK,
+    TO_CHECK_AND_WAIT,
+    TO_WAIT,
+    TO_WORK,
+    Patience,
+    boto3_client,
+    boto3_session,
+    s3fs_filesystem,
+)
 from imagehaul.store.credentials import (
     AccessKey,
     Keys,
@@ -74,11 +83,11 @@ class Store:
 
     def client(self) -> S3Client:
         """boto3's client, one for each process; threads share it."""
-        return _made.get(self, "boto3", lambda: boto3_client(self, self._credentials()))
+        return _made.get(self, "boto3", lambda: self._new_client(TO_WORK))
 
     def patient_client(self) -> S3Client:
         """The same for a run's own files and its listings: an outage of half a minute is waited for."""
-        return _made.get(self, "patient", lambda: boto3_client(self, self._credentials(), TO_WAIT))
+        return _made.get(self, "patient", lambda: self._new_client(TO_WAIT))
 
     def plain_put(self, bucket: str) -> PlainPut:
         """A quicker way than boto3's for small objects, one for each process and bucket; threads share it."""
@@ -165,7 +174,7 @@ class Store:
 
         _say_unencrypted(self.url)
         with self.explaining("list", f"s3://{bucket}/{prefix}"):
-            client = boto3_client(self, self._credentials(), TO_CHECK_AND_WAIT if wait else TO_CHECK)
+            client = _made.alone(lambda: self._new_client(TO_CHECK_AND_WAIT if wait else TO_CHECK))
             try:
                 listing = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
             except ClientError as error:
@@ -177,7 +186,7 @@ class Store:
                         f"Create the bucket, or correct {setting}.",
                         Code.BUCKET_MISSING,
                     ) from error
-                if said not in ("404", "405", "500"):
+                if said not in ("400", "404", "405", "500"):
                     raise
                 raise self._no_store(f"{said} without a reason") from error
             except ResponseParserError as error:
@@ -198,9 +207,10 @@ class Store:
 
     def _no_store(self, said: str) -> StoreError:
         """Every S3 server says why it refuses, and gives the bucket's name in a listing."""
+        tls = ", and a port with TLS wants https://" if self.url.startswith("http://") else ""
         return StoreError(
             f"What answers at {self.url or 'AWS'} does not speak S3: {said}.\n"
-            "Check host and port: a store's console often has another port than its S3 API."
+            f"Check host and port: a store's console often has another port than its S3 API{tls}."
         )
 
     @contextmanager
@@ -212,6 +222,10 @@ class Store:
             raise
         except Exception as error:
             raise explain(error, verb, what, self.url) from error
+
+    def _new_client(self, patience: Patience) -> S3Client:
+        session = _made.get(self, "session", lambda: boto3_session(self._credentials()))
+        return boto3_client(self, session, self._credentials(), patience)
 
     def _credentials(self) -> RenewableCredentials:
         place = Place(self.url, self.region, authority_file(self.ca))
@@ -254,6 +268,11 @@ class _Made:
             if what not in made:
                 made[what] = make()
             return cast(Thing, made[what])
+
+    def alone(self, make: Callable[[], Thing]) -> Thing:
+        """What is made while nobody else makes anything, and is not kept."""
+        with self._lock:
+            return make()
 
     def forget_clients(self, store: Store) -> None:
         with self._lock:
