@@ -14,6 +14,7 @@ import orjson
 
 from imagehaul.entity import Entity
 from imagehaul.exports.export import About, Exported, ExportFiles
+from imagehaul.exports.parquet_file import ParquetFile
 
 FOLDER = "huggingface/"
 ROWS_AT_ONCE = 2_000
@@ -22,11 +23,10 @@ ROWS_AT_ONCE = 2_000
 class HuggingFace:
     def __init__(self, about: About, files: ExportFiles) -> None:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         self._addresses = about.addresses
         self._numbers = {name: number for number, name in enumerate(about.classes)}
-        self._files, self._table, self._lines = files, files.create(), files.create()
+        self._files, self._lines = files, files.create()
         texts, floats = pa.list_(pa.string()), pa.list_(pa.float64())
         objects = pa.struct(
             [("bbox", pa.list_(floats)), ("category", pa.list_(pa.int64())), ("label", texts), ("area", floats)]
@@ -36,7 +36,7 @@ class HuggingFace:
         ]
         columns += [("width", pa.int64()), ("height", pa.int64())]
         self._schema = pa.schema([*columns, ("labels", texts), ("captions", texts), ("objects", objects)])
-        self._writer = pq.ParquetWriter(self._table, self._schema, compression="zstd")
+        self._table = ParquetFile(files, self._schema)
         self._rows: list[dict[str, Any]] = []
 
     def write(self, entity: Entity) -> None:
@@ -64,8 +64,7 @@ class HuggingFace:
 
     def close(self) -> Exported:
         self._write_rows()
-        self._writer.close()
-        self._files.send(self._table, f"{FOLDER}metadata.parquet")
+        self._table.close(f"{FOLDER}metadata.parquet")
         self._files.send(self._lines, f"{FOLDER}metadata.jsonl")
         return Exported(FOLDER)
 
@@ -73,5 +72,5 @@ class HuggingFace:
         import pyarrow as pa
 
         if self._rows:
-            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+            self._table.write(pa.Table.from_pylist(self._rows, schema=self._schema))
             self._rows = []

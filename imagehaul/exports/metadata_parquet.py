@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagehaul.entity import MEASURES, Addresses, Images, Statement
 from imagehaul.exports.export import About, Exported, ExportFiles
+from imagehaul.exports.parquet_file import ParquetFile
 from imagehaul.metadata import PREFIX, ColumnType, MetadataColumn
 
 if TYPE_CHECKING:
@@ -66,23 +67,19 @@ METADATA_TYPES: dict[ColumnType, str] = {
 
 class MetadataParquet:
     def __init__(self, about: About, files: ExportFiles) -> None:
-        import pyarrow.parquet as pq
-
         self._addresses = about.addresses
-        self._files, self._file = files, files.create()
         self._schema = parquet_schema(about.columns)
-        self._writer = pq.ParquetWriter(self._file, self._schema, compression="zstd")
+        self._file = ParquetFile(files, self._schema)
 
     def write_images(self, images: Images) -> None:
         rows = _rows_of_images(images, self._addresses, self._schema)
         boxes = [(place, said) for place, about in images.statements.items() for said in about if said.kind == "box"]
         if boxes:
             rows = _with_objects(rows, boxes, self._addresses)
-        self._writer.write_table(rows)
+        self._file.write(rows)
 
     def close(self) -> Exported:
-        self._writer.close()
-        self._files.send(self._file, NAME)
+        self._file.close(NAME)
         return Exported(NAME)
 
 
