@@ -46,7 +46,7 @@ def start_bound(command: Sequence[str], **options: Any) -> subprocess.Popen[byte
 
     It gets a session of its own; `options` are those of `subprocess.Popen`.
     """
-    return _start_in_thread(bound(command), options)
+    return start_kept(bound(command), **options)
 
 
 def start_bound_python(code: str, arguments: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
@@ -61,10 +61,11 @@ def start_bound_python(code: str, arguments: Sequence[str], **options: Any) -> s
     command = [sys.executable, *flags, "-c", preamble + code, *parent, "-", *arguments]
     if sys.platform != "linux":
         command.remove("-")
-    return _start_in_thread(command, {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, **options})
+    return start_kept(command, **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, **options})
 
 
-def _start_in_thread(command: Sequence[str], options: dict[str, Any]) -> subprocess.Popen[bytes]:
+def start_kept(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Starts what `bound` and `bound_script` give in a thread of its own, which stays until the process has ended."""
     outcome: list[subprocess.Popen[bytes] | Exception] = []
     started = threading.Event()
 

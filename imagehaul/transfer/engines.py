@@ -47,6 +47,8 @@ class Engine:
     def close(self) -> None:
         """Ends what is under way: it raises StoreError with NOT_ATTEMPTED, within a second."""
         self.retry.closed.set()
+        if isinstance(self.fast, ObstoreSender):
+            self.fast.close()
 
     def send(self, uploads: Sequence[Upload], scratch: Path) -> list[SendResult]:
         """One answer for each upload, in their order. `scratch`: a folder for what the fast engine needs.

@@ -1,4 +1,4 @@
-"""The engine through obstore (Rust's object_store): a process for each batch that puts its objects in threads.
+"""The engine through obstore (Rust's object_store): programs that put the objects of a batch in threads.
 
 It answers only for what the store itself took or refused. All else the caller sends by boto3: names that obstore
 cannot carry, large files, files that have changed, and whatever befell a connection.
@@ -11,8 +11,10 @@ import marshal
 import re
 import tempfile
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +29,7 @@ from imagehaul.store.errors import classify, of_upload
 from imagehaul.store.retry import StallMonitor, answer, silence
 from imagehaul.text import printable
 from imagehaul.transfer.program_output import listen
-from imagehaul.transfer.program_run import BoundRun
+from imagehaul.transfer.program_run import StandingProgram
 
 _LOG = logging.getLogger(__name__)
 _OLDEST = (0, 12)
@@ -67,12 +69,16 @@ def find_obstore() -> Obstore:
 
 @dataclass(frozen=True)
 class ObstoreSender:
+    """Programs that have done their work wait for the next batch, until `close`."""
+
     found: Obstore
     store: Store
     bucket: str
     options: ObjectOptions
     threads: int
     retries: int
+    _idle: deque[_Sender] = field(default_factory=deque)
+    _closed: threading.Event = field(default_factory=threading.Event)
 
     def check(self) -> None:
         """Starts it with nothing to send. Raises ObstoreUnusableError where it does not become ready."""
@@ -109,15 +115,48 @@ class ObstoreSender:
             )
         return said
 
+    def close(self) -> None:
+        """Ends the programs that wait. One at work is ended by whoever waits for it."""
+        self._closed.set()
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().program.end()
+
     def _run(self, uploads: Sequence[Upload], report: _Report, scratch: Path | None, monitor: StallMonitor) -> None:
-        # A file, and no pipe: one that reads no orders cannot keep us waiting.
-        with tempfile.TemporaryFile(dir=scratch) as orders:
-            orders.write(marshal.dumps(self._orders(uploads)))
-            orders.seek(0)
+        # A file: one that reads no orders cannot keep us waiting.
+        with tempfile.NamedTemporaryFile(dir=scratch, prefix="orders-") as orders:
+            marshal.dump(self._orders(uploads), orders)
+            orders.flush()
             monitor.begin()
-            environment = {**self.store.environment(), "SSL_CERT_FILE": authority_file(self.store.ca)}
-            with BoundRun(bound_script(_SENDER), Path.cwd(), environment, orders) as run:
-                listen(run, report, monitor)
+            sender = self._ordered(Path(orders.name).absolute())
+            try:
+                listen(sender.program, report, monitor)
+            finally:
+                if report.done and report.is_whole:
+                    self._idle.append(sender)
+                else:
+                    sender.program.end()
+        if self._closed.is_set():
+            self.close()
+
+    def _ordered(self, file: Path) -> _Sender:
+        """One that waited takes the orders where it lives, and the keys are still those that it was started with."""
+        environment = {**self.store.environment(), "SSL_CERT_FILE": authority_file(self.store.ca)}
+        with suppress(IndexError):
+            while True:
+                sender = self._idle.pop()
+                if sender.environment == environment:
+                    with suppress(OSError):
+                        sender.program.order(file)
+                        return sender
+                sender.program.end()
+        sender = _Sender(StandingProgram(bound_script(_SENDER), environment), environment)
+        try:
+            sender.program.order(file)
+        except OSError:
+            sender.program.end()
+            raise
+        return sender
 
     def _orders(self, uploads: Sequence[Upload]) -> dict[str, Any]:
         """All but the keys and the CA, which are in the environment."""
@@ -159,6 +198,14 @@ def can_carry(key: str) -> bool:
     return {"", ".", ".."}.isdisjoint(key.split("/")) and not _UNFIT.search(key)
 
 
+@dataclass(frozen=True)
+class _Sender:
+    """A program, and what it was started with: its keys among it."""
+
+    program: StandingProgram
+    environment: Mapping[str, str] = field(repr=False)
+
+
 class _Report:
     """What the sender has said, line by line.
 
@@ -167,6 +214,7 @@ class _Report:
 
     def __init__(self, uploads: Sequence[Upload]) -> None:
         self.ready = False
+        self.done = False
         self.stopped = False
         self.noise = ""
         self._uploads = uploads
@@ -174,6 +222,11 @@ class _Report:
         self._taken: dict[str, SendResult] = {}
         self._taken_otherwise: dict[str, SendResult] = {}
         self._refused: dict[str, SendResult] = {}
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there was a word on each object, and nothing that speaks against the next."""
+        return not self._silent and not self.stopped
 
     def answers(self) -> dict[str, SendResult]:
         """By key, without what only boto3 can answer for.
@@ -188,6 +241,9 @@ class _Report:
         said = line.decode("utf-8", "replace")
         if said == "ready":
             self.ready = True
+            return None
+        if said == "done":
+            self.done = True
             return None
         number, _, words = said.partition(" ")
         if not (number.isdecimal() and number.isascii() and int(number) in self._silent) or self.stopped:

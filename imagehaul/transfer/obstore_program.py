@@ -1,8 +1,9 @@
-"""The program behind the engine through obstore: it reads its orders, and says a line for each object.
+"""The program behind the engine through obstore: it takes orders, and says a line for each object.
 
 A process of its own, for obstore takes its CA from the environment of the process alone, and because a process
 can be ended when the store falls silent. It is started by `imagehaul.transfer.obstore_engine` without site-packages, so
-it imports nothing of this project, and of the library little: it is started for each batch.
+it imports nothing of this project, and of the library little. Each line of its standard input names a file with orders:
+all that they say of the store is the same each time. Connections stay open from one to the next.
 """
 
 from __future__ import annotations
@@ -24,13 +25,22 @@ class _ChangedError(Exception):
 
 
 def main() -> None:
-    # Built in, and both ends are the same Python.
-    orders = marshal.load(sys.stdin.buffer)
+    store = None
+    for line in sys.stdin.buffer:
+        with open(line.rstrip(b"\n"), "rb") as file:  # noqa: PTH123 - without the import of pathlib
+            # Built in, and both ends are the same Python.
+            orders = marshal.load(file)
+        store = store or _opened(orders)
+        _say("ready")
+        _work_through(store, orders)
+        _say("done")
+
+
+def _opened(orders: dict[str, Any]) -> Any:
     sys.path.append(orders["packages"])
-    import obstore
     from obstore.store import S3Store
 
-    store = S3Store(
+    return S3Store(
         orders["bucket"],
         config=orders["config"],
         client_options=orders["client"],
@@ -40,7 +50,11 @@ def main() -> None:
             "retry_timeout": timedelta(seconds=60),
         },
     )
-    _say("ready")
+
+
+def _work_through(store: Any, orders: dict[str, Any]) -> None:
+    import obstore
+
     attributes = orders["attributes"]
 
     def put(key: str, file: str, content_type: str, size: int, sha256: str, version: str) -> str:
@@ -55,7 +69,7 @@ def main() -> None:
 
     objects: deque[tuple[int, Any]] = deque(enumerate(orders["objects"]))
 
-    def work_through() -> None:
+    def send() -> None:
         while objects:
             try:
                 number, item = objects.popleft()
@@ -66,7 +80,7 @@ def main() -> None:
             except Exception as error:
                 _say(f"{number} {_words(error)}")
 
-    workers = [threading.Thread(target=work_through) for _ in range(min(orders["threads"], len(objects)))]
+    workers = [threading.Thread(target=send) for _ in range(min(orders["threads"], len(objects)))]
     for thread in workers:
         thread.start()
     for thread in workers:

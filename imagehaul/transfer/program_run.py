@@ -1,4 +1,4 @@
-"""A run of a program that ends with ours, and what it says and writes meanwhile."""
+"""A program that ends with ours, and what it says and writes meanwhile."""
 
 from __future__ import annotations
 
@@ -11,43 +11,19 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
+
+from imagehaul.child_process import start_kept
 
 _LOOK_SECONDS = 0.5
 _LONGEST_LINE = 1024 * 1024
 
 
-class BoundRun:
-    """One run, in a process group of its own. Leaving the context kills what is left of it.
+class Program:
+    """A program at work, whoever started it."""
 
-    `command`: as `imagehaul.child_process` gives it. `orders`: an open file that the program reads as its
-    standard input.
-    """
-
-    def __init__(
-        self, command: Sequence[str], folder: Path, environment: Mapping[str, str], orders: IO[bytes] | None = None
-    ) -> None:
-        self._process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=orders or subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # The group's number is ours until the process has been waited for.
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        for pipe in (self._process.stdout, self._process.stderr):
-            if pipe:
-                pipe.close()
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
 
     def lines(self) -> Iterator[bytes | None]:
         """Each line of both outputs as it comes, and at least twice a second None: time to look at the clock."""
@@ -80,3 +56,64 @@ class BoundRun:
             return None
         found = re.search(r"^wchar: (\d+)$", text, re.MULTILINE)
         return int(found[1]) if found else None
+
+
+class BoundRun(Program):
+    """One run, in a process group of its own. Leaving the context kills what is left of it.
+
+    `command`: as `imagehaul.child_process` gives it.
+    """
+
+    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+        super().__init__(
+            subprocess.Popen(
+                command,
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The group's number is ours until the process has been waited for.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe:
+                pipe.close()
+
+
+class StandingProgram(Program):
+    """One that takes orders until it is ended, and whose start is paid once. It starts no other program.
+
+    `command`: as `imagehaul.child_process` gives it.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        super().__init__(start_kept(command, env=environment, **pipes))
+
+    def order(self, file: Path) -> None:
+        """Names the file with the next orders. A line is short enough for one that reads none to keep nobody waiting.
+
+        Raises OSError where it has ended.
+        """
+        assert self._process.stdin
+        self._process.stdin.write(f"{file}\n".encode("utf-8", "surrogateescape"))
+        self._process.stdin.flush()
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            # What it did not live to read is still in the pipe's buffer.
+            with suppress(BrokenPipeError):
+                if pipe:
+                    pipe.close()

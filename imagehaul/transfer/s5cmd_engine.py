@@ -168,6 +168,7 @@ class _Report:
     def __init__(self, links: _Links, bucket: str) -> None:
         self.said: dict[str, SendResult] = {}
         self.stopped = False
+        self.done = False  # it ends with its work
         self.noise = ""
         self._keys = links.keys
         self._target = f"s3://{bucket}/"

@@ -17,15 +17,17 @@ from imagehaul.transfer.program_run import BoundRun
 
 @dataclass
 class Words:
-    """A report that takes each line for a key, and `stop` for the end of all."""
+    """A report that takes each line for a key, `stop` for the end of all, and `done` for the end of the work."""
 
     lines: list[str] = field(default_factory=list)
     stopped: bool = False
+    done: bool = False
 
     def read(self, line: bytes) -> SendResult | None:
         word = line.decode()
         self.lines += [word] if word else []
         self.stopped = self.stopped or word == "stop"
+        self.done = self.done or word == "done"
         return SendResult(word, "sent") if word else None
 
 
@@ -45,6 +47,12 @@ def test_all_that_it_says_is_read_to_its_end(tmp_path: Path) -> None:
 def test_when_all_is_lost_it_is_not_waited_for(tmp_path: Path) -> None:
     lines, seconds = listened("print('a'); print('stop'); print('b', flush=True); time.sleep(60)", tmp_path)
     assert lines == ["a", "stop"]
+    assert seconds < 10
+
+
+def test_one_that_has_done_its_work_may_stay(tmp_path: Path) -> None:
+    lines, seconds = listened("print('a'); print('done', flush=True); time.sleep(60)", tmp_path)
+    assert lines == ["a", "done"]
     assert seconds < 10
 
 
