@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from imagehaul.frozen import Changeable
 from imagehaul.layout import MAIN_SOURCE
 
 Kind = Literal["image", "thumbnail", "crop"]
@@ -125,9 +126,8 @@ class AnnotationProblem:
 class Quality:
     """Measures of one picture, off its thumbnail.
 
-    `phash`: 128 bits in hex that differ little between pictures that look the same. `brightness`: 0 to 1, the mean.
-    `contrast`: 0 to 0.5, the standard deviation of the brightness. `sharpness`: standard deviation of its Laplacian,
-    in levels of 255. `entropy`: of the brightness, in bits, 0 to 8.
+    `phash`: 128 bits in hex, few of which differ where pictures look the same. `brightness`: 0 to 1, the mean;
+    `contrast`: 0 to 0.5, its deviation; `sharpness`: that of its Laplacian, in levels of 255; `entropy`: 0 to 8 bits.
     """
 
     phash: str
@@ -138,7 +138,7 @@ class Quality:
 
 
 @dataclass(frozen=True)  # no slots: it is pickled, which is four times as fast so
-class ImageInfo:
+class ImageInfo(Changeable):
     """What was read off one image file.
 
     `width`, `height`: pixels of the upright picture. `orientation`: EXIF, 1 to 8. `frames`: 0 = not counted.

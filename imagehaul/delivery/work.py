@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from imagehaul.delivery.batch import lost_rows
@@ -19,6 +20,7 @@ from imagehaul.ledger.plan import Plan, first_of_work, with_secret_address
 from imagehaul.ledger.planned import planned_images
 from imagehaul.ledger.rows import write_part
 from imagehaul.records import BatchReference
+from imagehaul.store.explanations import explain
 from imagehaul.store.reference import StoreReference
 from imagehaul.version import software
 
@@ -116,9 +118,10 @@ class _Gathered:
         job = BatchJob(self._context, reference.number, reference.images, reference.size, planned)
         try:
             with self._stager.staged(reference.number, planned):
-                return self._runner.run(job)
+                result = self._runner.run(job)
         except WorkerLostError as lost:
             return self._lost(job, lost)
+        return result if result.stopped else replace(result, warning=self._keep_journal(result))
 
     def keep(self, result: BatchResult, parts: Path) -> None:
         """Raises LockedError where the data set is another run's by now."""
@@ -138,6 +141,16 @@ class _Gathered:
         part.write_bytes(result.rows)
         self._parts.append(part)
         run.progress.advance(result.images, result.size)
+
+    def _keep_journal(self, result: BatchResult) -> str:
+        """What a killed run leaves to the next. It is a help for a rerun, not the delivery: the words of a fault."""
+        run = self._held.run
+        try:
+            run.runs.keep_journal(run.name, run.mapping.source_name, result.number, result.rows)
+        except Exception as error:
+            journal = run.layout.uri(run.layout.journal(run.name, run.mapping.source_name))
+            return str(explain(error, "write", f"the journal {journal}", run.store.url))
+        return ""
 
     def _lost(self, job: BatchJob, lost: WorkerLostError) -> BatchResult:
         """The answer for a batch on which worker after worker died: its images fail, and the run goes on."""

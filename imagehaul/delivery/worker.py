@@ -23,8 +23,6 @@ from imagehaul.sources.registry import open_source
 from imagehaul.sources.source import SourceTools
 from imagehaul.store.arrived import Expected, arrived
 from imagehaul.store.endpoint import Store
-from imagehaul.store.explanations import explain
-from imagehaul.store.files import OwnFiles
 from imagehaul.store.resolving import resolve_store
 from imagehaul.transfer.engines import Engine, choose_engine
 from imagehaul.version import software
@@ -74,12 +72,9 @@ class Worker:
             looks = None if job.attempt == 1 else partial(self._arrived, job.attempt)
             stopped = self._work(planned_images(job.planned), folder, part, looks)
             rows = part.read_bytes()
-            warning = "" if stopped else self._keep_journal(job, part)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        return BatchResult(
-            job.number, job.images, job.size, rows, self._engine.name, self._engine.reason, stopped, warning
-        )
+        return BatchResult(job.number, job.images, job.size, rows, self._engine.name, self._engine.reason, stopped)
 
     def stop(self) -> None:
         """Nothing more is sent: batches at work end with what they have, within a second."""
@@ -117,17 +112,6 @@ class Worker:
     def _arrived(self, attempt: int, expected: Sequence[Expected]) -> frozenset[str]:
         bucket, threads = self._context.mapping.layout.bucket, self._context.transfer_workers
         return arrived(self._store.client(), bucket, expected, threads, surely_begun=attempt > 1)
-
-    def _keep_journal(self, job: BatchJob, part: Path) -> str:
-        """What a killed run leaves to the next. It is a help for a rerun, not the delivery: the words of a fault."""
-        mapping = job.context.mapping
-        layout = mapping.layout
-        key = f"{layout.journal(job.context.run, mapping.source_name)}{part.name}"
-        try:
-            OwnFiles(self._store.patient_client(), job.context.objects).send(part, layout.bucket, key)
-        except Exception as error:
-            return str(explain(error, "write", f"the journal {layout.uri(key)}", self._store.url))
-        return ""
 
 
 _workers: dict[str, Worker] = {}

@@ -185,6 +185,11 @@ class Runs:
         self._files.send(file, bucket or self.layout.bucket, key)
         return f"s3://{bucket or self.layout.bucket}/{key}"
 
+    def keep_journal(self, run: str, source_name: str, number: int, rows: bytes) -> None:
+        """One batch's rows, as `ledger.rows` writes them. Raises what the client raises."""
+        key = f"{self.layout.journal(run, source_name)}part-{number:05d}.parquet"
+        self._files.put(self.layout.bucket, key, rows, ContentType="application/vnd.apache.parquet")
+
     def read_object(self, key: str) -> bytes:
         return self._client.get_object(Bucket=self.layout.bucket, Key=key)["Body"].read()
 

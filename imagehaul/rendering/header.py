@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 
 from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin
@@ -48,8 +48,7 @@ def open_picture(source: Source, pixel_limit: int) -> OpenPicture:
     turn = 1 if isinstance(image, TiffImagePlugin.TiffImageFile) else orientation
     width, height = image.size if turn < 5 else image.size[::-1]
     name = str(image.format)
-    info = replace(
-        source.info,
+    info = source.info.but(
         format=name,
         content_type="image/heif" if name == "HEIF" and head[8:12] in ANY_CODEC_BRANDS else CONTENT_TYPES[name],
         width=width,

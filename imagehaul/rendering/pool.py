@@ -85,15 +85,16 @@ class RenderPool:
     def _render_chunk(self, jobs: tuple[PictureJob, ...]) -> list[Picture]:
         pictures: dict[int, Picture] = {}
         waiting = deque(range(len(jobs)))
-        suspect = -1
+        suspect, alone = -1, False
         while waiting:
+            asked = [waiting[0]] if alone else list(waiting)
             worker = self._take()
             try:
-                for picture in worker.answers([jobs[number] for number in waiting]):
-                    pictures[waiting.popleft()] = picture
+                pictures.update(zip(asked, worker.answers([jobs[number] for number in asked]), strict=True))
             except WorkerDiedError as death:
                 self._bury(worker)
-                # Those that were done, and whose answers are lost, come last.
+                # From now on one at a time, so that no answer is lost again. Those that were done come last.
+                alone = True
                 waiting.rotate(-death.lost)
                 # Systems kill for reasons of their own: only a picture on which two workers died is to blame.
                 if death.timed_out or suspect == waiting[0]:
@@ -102,6 +103,8 @@ class RenderPool:
                 else:
                     suspect = waiting[0]
             else:
+                for _ in asked:
+                    waiting.popleft()
                 self._give_back(worker)
         for number, job in enumerate(jobs):
             if pictures[number].code and not pictures[number].renditions:
@@ -112,7 +115,7 @@ class RenderPool:
         """The picture's code, with size and hashes where those can be had."""
         worker = self._take()
         try:
-            picture = next(worker.answers((job,), decode=False))
+            (picture,) = worker.answers((job,), decode=False)
         except WorkerDiedError:
             self._bury(worker)
             picture = Picture(None)

@@ -8,7 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO, cast
 
@@ -112,21 +112,17 @@ class RenderProcess:
             raise WorkerDiedError(self._process.wait(), words[-1] if words else "") from error
         self._errors.close()
 
-    def answers(self, jobs: Collection[PictureJob], decode: bool = True) -> Iterator[Picture]:
-        """One picture after the other, as they are done; without `decode`, size and hashes alone."""
-        answered = 0
+    def answers(self, jobs: Collection[PictureJob], decode: bool = True) -> list[Picture]:
+        """A picture for each job, once all are done; without `decode`, size and hashes alone."""
         try:
             self._send((tuple(jobs), decode))
-            while answered < len(jobs):
-                picture = pickle.load(self._answers)
-                answered += 1
-                if answered == len(jobs):
-                    os.read(self._done, answered)
-                yield picture
+            pictures: list[Picture] = pickle.load(self._answers)
+            os.read(self._done, len(jobs))
         except (EOFError, OSError, pickle.UnpicklingError) as error:
             exit_code = self._process.wait()
             done = len(os.read(self._done, len(jobs) - 1)) if len(jobs) > 1 else 0
-            raise WorkerDiedError(exit_code, lost=max(0, done - answered)) from error
+            raise WorkerDiedError(exit_code, lost=done) from error
+        return pictures
 
     def is_alive(self) -> bool:
         return self._process.poll() is None

@@ -69,7 +69,7 @@ def _render(source: Source, job: PictureJob, options: RenderOptions) -> Picture:
         renditions = tuple(_renditions(picture, source, job, options))
         checked: Literal["header", "decoded"] = "decoded" if renditions or options.full_check else "header"
         quality = next((rendition.quality for rendition in renditions if rendition.quality), None)
-        info = replace(picture.info, frames=count_frames(picture.image), checked=checked, quality=quality)
+        info = picture.info.but(frames=count_frames(picture.image), checked=checked, quality=quality)
         return Picture(info, renditions)
     except PictureError as fault:
         return Picture(fault.info or source.info, code=fault.code, message=str(fault))

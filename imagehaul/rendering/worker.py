@@ -27,7 +27,7 @@ def main(lifeline: int, done: int) -> None:
     """Until the parent closes the pipe. `lifeline`: a file descriptor whose other end only the parent holds.
 
     `done`: a pipe that gets a byte for each picture. Answers come by the chunk, since each message takes both processes
-    out of what they do; where this one dies, the parent counts there which picture it was.
+    out of what they do, and names its classes anew; where this one dies, the parent counts there which picture it was.
     """
     # Ctrl-C is the parent's to answer; the alarm must end this process, whatever was inherited.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -44,13 +44,13 @@ def main(lifeline: int, done: int) -> None:
             while True:
                 jobs: tuple[PictureJob, ...]
                 jobs, decode = pickle.load(requests)
+                pictures: list[Picture] = []
                 for job in jobs:
                     signal.setitimer(signal.ITIMER_REAL, options.picture_seconds + job.size / SLOWEST_DISK)
-                    picture = _looked_at(job, options, decode)
+                    pictures.append(_looked_at(job, options, decode))
                     signal.setitimer(signal.ITIMER_REAL, 0)
-                    pickle.dump(picture, answers, pickle.HIGHEST_PROTOCOL)
                     os.write(done, b".")
-                answers.flush()
+                _answer(answers, pictures)
     # Without the interpreter's tidying up, which takes as long as its start.
     os._exit(0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import selectors
+import select
 import signal
 import subprocess
 import time
@@ -28,25 +28,26 @@ class Program:
     def lines(self) -> Iterator[bytes | None]:
         """Each line of both outputs as it comes, and at least twice a second None: time to look at the clock."""
         looked = time.monotonic()
-        with selectors.DefaultSelector() as selector:
-            for pipe in (self._process.stdout, self._process.stderr):
-                if pipe:
-                    selector.register(pipe, selectors.EVENT_READ, b"")
-            while selector.get_map():
-                for ready, _ in selector.select(_LOOK_SECONDS):
-                    data = os.read(ready.fd, 65536)
-                    *lines, rest = (ready.data + data).split(b"\n")
-                    yield from lines
-                    if not data or len(rest) > _LONGEST_LINE:
-                        yield rest
-                        rest = b""
-                    if data:
-                        selector.modify(ready.fileobj, selectors.EVENT_READ, rest)
-                    else:
-                        selector.unregister(ready.fileobj)
-                if time.monotonic() - looked > _LOOK_SECONDS:
-                    looked = time.monotonic()
-                    yield None
+        rests = {pipe.fileno(): b"" for pipe in (self._process.stdout, self._process.stderr) if pipe}
+        # The system's own call: what `selectors` adds takes as long as all else that is done for a line.
+        poll = select.poll()
+        for descriptor in rests:
+            poll.register(descriptor, select.POLLIN)
+        while rests:
+            for descriptor, _ in poll.poll(1000 * _LOOK_SECONDS):
+                data = os.read(descriptor, 65536)
+                *lines, rest = (rests[descriptor] + data).split(b"\n")
+                yield from lines
+                if not data or len(rest) > _LONGEST_LINE:
+                    yield rest
+                    rest = b""
+                rests[descriptor] = rest
+                if not data:
+                    poll.unregister(descriptor)
+                    del rests[descriptor]
+            if time.monotonic() - looked > _LOOK_SECONDS:
+                looked = time.monotonic()
+                yield None
 
     def bytes_written(self) -> int | None:
         """By this process so far, to files and connections alike; None where the system does not show it."""
