@@ -24,7 +24,7 @@ class BatchContext:
     that one process sends at the same time. `renderers`: processes that one process renders with. `cores`: of the
     processor, for one process and what it starts; 0 = all that it may use. `scratch`: a folder for temporary files,
     "" = the worker's own temporary folder. `fence`: None where nothing is locked. `probe`: one image that every worker
-    has to find in the source as the plan saw it.
+    has to find in the source as the plan saw it. `crc64`: as `store.probe.checks_crc64` found it, where it was asked.
     """
 
     run: str
@@ -42,6 +42,7 @@ class BatchContext:
     scratch: str
     fence: Fence | None
     probe: PlannedImage | None = None
+    crc64: bool = False
 
 
 @dataclass(frozen=True)

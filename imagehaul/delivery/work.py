@@ -21,6 +21,7 @@ from imagehaul.ledger.planned import planned_images
 from imagehaul.ledger.rows import write_part
 from imagehaul.records import BatchReference
 from imagehaul.store.explanations import explain
+from imagehaul.store.probe import checks_crc64
 from imagehaul.store.reference import StoreReference
 from imagehaul.version import software
 
@@ -92,6 +93,8 @@ def context_of(held: Held) -> BatchContext:
         scratch=str(run.scratch),
         fence=Fence(held.lease.token, held.lease.seconds) if held.lease else None,
         probe=first_of_work(run.catalog),
+        crc64=settings.engine == "obstore"
+        and checks_crc64(run.store, run.layout.bucket, run.layout.root, settings.object_options()),
     )
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _BODY = b"imagehaul looks whether it may write here, and how.\n"
+_CRC64, _CRC64_OF_NOTHING = "yk6oVRfoxJk=", "AAAAAAAAAAA="
+"""Of these bytes, and of none, in base64. https://reveng.sourceforge.io/crc-catalogue/17plus.htm#crc.cat.crc-64-nvme"""
 _FLAGS = {
     "CacheControl": "CACHE_CONTROL",
     "StorageClass": "STORAGE_CLASS",
@@ -54,6 +56,30 @@ def probe_writing(store: Store, bucket: str, prefix: str, options: ObjectOptions
                 raise
     finally:
         _remove(client, bucket, key)
+
+
+def checks_crc64(store: Store, bucket: str, prefix: str, options: ObjectOptions) -> bool:
+    """Whether this store takes a body with its CRC-64/NVME, refuses one with another's, and has an MD5 for its ETag.
+
+    A sender whose way cannot be tampered with then needs no digest beside. False where it cannot be found out.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
+    """
+    client = store.patient_client()
+    key = f"{prefix}{MARKS}probe-{secrets.token_hex(8)}"
+    request: dict[str, Any] = {"Bucket": bucket, "Key": key, "Body": _BODY, **object_settings(options)}
+    try:
+        etag = client.put_object(**request, ChecksumCRC64NVME=_CRC64)["ETag"]
+        try:
+            client.put_object(**request, ChecksumCRC64NVME=_CRC64_OF_NOTHING)
+        except client.exceptions.ClientError as refusal:
+            told_apart = refusal.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+            return told_apart and etag.strip('"') == hashlib.md5(_BODY, usedforsecurity=False).hexdigest()
+    except Exception as error:
+        _LOG.info("s3://%s takes no CRC-64/NVME: %s.", bucket, classify(error).reported)
+        return False
+    finally:
+        _remove(client, bucket, key)
+    return False
 
 
 def _name_refused_setting(client: S3Client, plain: dict[str, Any], settings: dict[str, Any], where: str) -> None:

@@ -96,11 +96,13 @@ def choose_engine(
     patience: Patience = PATIENCE,
     may_send: Callable[[], bool] = lambda: True,
     cores: int = 0,
+    crc64: bool = False,
 ) -> Engine:
     """The engine that is asked for where a working one is found and can reach the store, else boto3.
 
     `workers`: objects that are on their way at the same time, over all batches. `may_send`: asked before each object.
-    `cores`: of the processor, that this process may use; 0 = all that there are for it.
+    `cores`: of the processor, that this process may use; 0 = all that there are for it. `crc64`: the
+    store compares bodies with it, and its ETags are MD5s.
     """
     at_a_time = within_file_limit(max(1, workers // _BATCHES_AT_A_TIME))
     boto3 = Boto3Sender(store, bucket, options, at_a_time)
@@ -112,7 +114,7 @@ def choose_engine(
             return Engine("boto3", "boto3 sends: the settings say so.", boto3, copier, retry)
         if engine == "obstore":
             obstore = find_obstore()
-            fast = ObstoreSender(obstore, store, bucket, options, at_a_time, patience.retries)
+            fast = ObstoreSender(obstore, store, bucket, options, at_a_time, patience.retries, crc64)
             fast.check()
             return Engine(engine, f"obstore {obstore.version} sends.", boto3, copier, retry, fast)
         if obstacle := store.s5cmd_obstacle():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -12,13 +14,16 @@ from botocore.exceptions import ClientError
 from imagehaul.errors import StoreError
 from imagehaul.layout import Layout
 from imagehaul.records import ObjectOptions
+from imagehaul.store import probe as store_probe
 from imagehaul.store.conditional_writes import Capabilities
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
 from imagehaul.store.files import OwnFiles
 from imagehaul.store.listing import list_objects
-from imagehaul.store.probe import keeps_backslashes, probe_writing
+from imagehaul.store.probe import checks_crc64, keeps_backslashes, probe_writing
+from tests.support.answering import Answer, Request
 from tests.support.conditions import fresh_store
+from tests.support.misbehaving import STORED, Misbehaving
 
 pytestmark = pytest.mark.every_store
 
@@ -169,3 +174,60 @@ def deny(store: Store, bucket: str, action: str, resource: str) -> None:
     statement = {"Effect": "Deny", "Principal": "*", "Action": action, "Resource": f"arn:aws:s3:::{bucket}/{resource}"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     store.client().put_bucket_policy(Bucket=bucket, Policy=policy)
+
+
+# -- checksums that the store compares ---------------------------------------------------------------------------------
+
+
+def crc64_nvme(data: bytes) -> bytes:
+    """Bit by bit, as the catalogue has it. https://reveng.sourceforge.io/crc-catalogue/17plus.htm#crc.cat.crc-64-nvme"""
+    register = 2**64 - 1
+    for byte in data:
+        register ^= byte
+        for _ in range(8):
+            register = register >> 1 ^ (0x9A6C9329AC4BC9B5 if register & 1 else 0)
+    return (register ^ 2**64 - 1).to_bytes(8, "big")
+
+
+def test_the_known_checksums_are_those_of_the_catalogue() -> None:
+    assert crc64_nvme(b"123456789").hex() == "ae8b14860a799888"
+    assert base64.b64decode(store_probe._CRC64) == crc64_nvme(store_probe._BODY)
+    assert base64.b64decode(store_probe._CRC64_OF_NOTHING) == crc64_nvme(b"")
+
+
+def seen_by(store: Store, change: Callable[[dict[str, str]], None]) -> Store:
+    """The store behind something that changes the headers of a PUT."""
+    changed = fresh_store(store)
+    changed.patient_client().meta.events.register(
+        "before-call.s3.PutObject", lambda params, **_: change(params["headers"])
+    )
+    return changed
+
+
+@pytest.mark.needs("CRC-64 is compared")
+def test_a_store_that_compares_a_crc_is_found_out_and_the_probe_is_gone(store: Store, bucket: str) -> None:
+    assert checks_crc64(store, bucket, "some/", ObjectOptions())
+    assert list(list_objects(store.client(), bucket, "")) == []
+
+
+def test_a_store_that_takes_no_notice_of_a_crc_is_not_relied_upon(store: Store, bucket: str) -> None:
+    def leave_out(headers: dict[str, str]) -> None:
+        for name in [name for name in headers if "checksum" in name.lower()]:
+            del headers[name]
+
+    ignorant = seen_by(store, leave_out)
+    assert not checks_crc64(ignorant, bucket, "", ObjectOptions())
+    assert list(list_objects(store.client(), bucket, "")) == []
+
+
+def test_a_store_that_refuses_every_crc_is_not_relied_upon(store: Store, bucket: str) -> None:
+    assert not checks_crc64(refusing(store, "x-amz-checksum-crc64nvme", "NotImplemented"), bucket, "", ObjectOptions())
+
+
+def test_a_store_whose_etags_are_no_md5s_needs_a_digest_for_its_proof() -> None:
+    def answer(request: Request) -> Answer:
+        right = request.headers.get("x-amz-checksum-crc64nvme") == store_probe._CRC64
+        return STORED if right or request.method != "PUT" else Answer(400, b"<Error><Code>BadDigest</Code></Error>")
+
+    with Misbehaving(answer) as server:
+        assert not checks_crc64(server.store, "bucket", "", ObjectOptions())

@@ -35,6 +35,7 @@ def found_abilities(store: Store, versioning: str) -> set[str]:
         "unknown keys are told from wrong ones": lambda client, bucket: (
             _said_to_unknown_keys(store, bucket) == "InvalidAccessKeyId"
         ),
+        "CRC-64 is compared": lambda client, bucket: not _put(client, bucket, ChecksumCRC64NVME="AAAAAAAAAAA="),
         "MD5 is compared": lambda client, bucket: not _put(client, bucket, ContentMD5="AAAAAAAAAAAAAAAAAAAAAA=="),
     }
     return {name for name, can in tried.items() if can(client, bucket)}
