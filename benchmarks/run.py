@@ -17,6 +17,7 @@ from benchmarks.measure import machine
 from benchmarks.part_cores import cores
 from benchmarks.part_crops import crops
 from benchmarks.part_delivery import delivery
+from benchmarks.part_exports import exports
 from benchmarks.part_latency import latency
 from benchmarks.part_prefect import prefect
 from benchmarks.part_scale import scale
@@ -32,6 +33,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "delivery": delivery,
     "crops": crops,
     "scale": scale,
+    "exports": exports,
     "latency": latency,
     "prefect": prefect,
     "start": start,

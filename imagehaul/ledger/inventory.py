@@ -65,8 +65,8 @@ def _merge_repeated(catalog: Catalog) -> int:
         first, second, *_ = [*sorted(places), ""]
         if second:
             raise SourceError(
-                f"Two rows on one key, so nothing was sent: {first!r} and {second!r} would both be {path!r}. "
-                f"{_NAMED_APART if _archive_of(locations[-1]) else _KEYED_APART}"
+                f"Two images on one key, so nothing was sent: {first!r} and {second!r} would both be {path!r}. "
+                f"{_NAMED_APART if any(map(_archive_of, locations)) else _KEYED_APART}"
             )
         same += [(ordinal,) for ordinal in ordinals[1:]]
     catalog.load("repeated", same)

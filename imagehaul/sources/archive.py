@@ -8,7 +8,6 @@ What a scan found is kept for the next run, which does not read an unchanged tar
 from __future__ import annotations
 
 import hashlib
-import os
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from typing import BinaryIO
 
 from imagehaul.errors import Code, SourceError, StoreError
 from imagehaul.records import SourceFile, SourceOptions
-from imagehaul.sources import tar_archive, zip_archive
+from imagehaul.sources import local_file, tar_archive, zip_archive
 from imagehaul.sources.archive_file import SUFFIXES, ArchiveFile, find_archive, is_archive, is_sequential
 from imagehaul.sources.archive_members import Member
 from imagehaul.sources.archive_memory import recalled, remember
@@ -234,14 +233,7 @@ def _describe(source: str, options: SourceOptions, scratch: str) -> SourceDescri
         raise SourceError(f"The archive {source!r} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}.")
     if source[:5].lower() == "s3://":
         return SourceDescriptor("archive", f"s3://{source[5:]}", options)
-    file = Path(os.path.abspath(os.path.expanduser(source)))  # noqa: PTH100, PTH111 - these never raise
-    try:
-        with file.open("rb"):
-            pass
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise SourceError(f"The archive {str(file)!r} cannot be read: {why}.") from None
-    return SourceDescriptor("archive", str(file), options)
+    return SourceDescriptor("archive", local_file.readable(source, "archive"), options)
 
 
 def _recognizes(source: str) -> bool:

@@ -230,14 +230,8 @@ def _describe(source: str, options: SourceOptions, scratch: str) -> SourceDescri
     if source[:5].lower() == "s3://":
         split_s3_uri(f"s3://{source[5:]}")
         return SourceDescriptor("list", f"s3://{source[5:]}", replace(options, source_root=_root(options)))
-    file = Path(os.path.abspath(os.path.expanduser(source)))  # noqa: PTH100, PTH111 - these never raise
-    try:
-        with file.open("rb"):
-            pass
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise SourceError(f"The list {str(file)!r} cannot be read: {why}.") from None
-    return SourceDescriptor("list", str(file), replace(options, source_root=_root(options)))
+    file = local_file.readable(source, "list")
+    return SourceDescriptor("list", file, replace(options, source_root=_root(options)))
 
 
 def _root(options: SourceOptions) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
+from imagehaul.errors import SourceError
 from imagehaul.records import SourceFile
 from imagehaul.sources.source import Entry
 
@@ -22,6 +24,17 @@ def look(path: str) -> SourceFile:
     if not stat.S_ISREG(status.st_mode):
         return SourceFile("", 0, "", "NOT_A_FILE")
     return SourceFile("", status.st_size, version_of(status))
+
+
+def readable(path: str, what: str) -> str:
+    """The absolute path. Raises `SourceError` where it cannot be read; `what`: its kind, such as "list"."""
+    file = Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111 - these never raise
+    try:
+        with file.open("rb"):
+            return str(file)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise SourceError(f"The {what} {str(file)!r} cannot be read: {why}.") from None
 
 
 def has_changed(path: str, entry: Entry) -> bool:

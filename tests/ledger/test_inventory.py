@@ -48,6 +48,21 @@ def test_each_entry_gets_the_name_that_the_mapping_gives_it(catalog: Catalog) ->
     ]
 
 
+@pytest.mark.parametrize("order", [1, -1], ids=["file first", "archive first"])
+def test_an_archive_on_the_key_of_a_file_is_to_be_renamed(catalog: Catalog, order: int) -> None:
+    entries = [SourceFile("a/x.jpg", 1, "1"), SourceFile("a/x.jpg", 1, "1", location='["a.zip", "x.jpg"]')][::order]
+    with pytest.raises(SourceError, match=r"'a.zip' and 'a/x.jpg' would both be 'a/x.jpg'. Rename the archive"):
+        load_source(catalog, entries, MAPPING)
+
+
+def test_two_rows_of_a_list_on_one_key_are_to_be_named_apart(catalog: Catalog) -> None:
+    entries = [SourceFile("x.jpg", 1, "1", location=f"/{folder}/x.jpg") for folder in "ab"]
+    with pytest.raises(
+        SourceError, match=r"'/a/x.jpg' and '/b/x.jpg' would both be 'x.jpg'. Give each .* column 'key'"
+    ):
+        load_source(catalog, entries, MAPPING)
+
+
 def test_an_entry_without_a_possible_key_is_a_rejected_row(catalog: Catalog) -> None:
     long = "é" * 600 + ".jpg"
     load(catalog, "a//c/b.jpg", "../c.jpg", long, "fine.jpg")
