@@ -36,6 +36,8 @@ END_SECONDS = 5.0
 
 _START = (
     "sys.path[:] = sys.argv[1:]\n"
+    "import gc\n"
+    "gc.disable()\n"  # until all is imported: what is there then stays, and need not be looked through
     "from imagehaul.delivery.runners.worker_process import main\n"
     "main()\n"
 )  # fmt: skip

@@ -6,6 +6,7 @@ Started by `imagehaul.delivery.runners.processes`. It ends when its input does.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import pickle
@@ -14,18 +15,22 @@ import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 from imagehaul.delivery.jobs import BatchJob
 from imagehaul.delivery.worker import Worker
 from imagehaul.errors import HaulError
 from imagehaul.log_records import forwarded
+from imagehaul.store.clients import import_boto3
 from imagehaul.store.endpoint import Store
 
 
 def main() -> None:
     # Ctrl-C is the leader's to answer.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _import_for_batches()
+    gc.freeze()
+    gc.enable()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # What a library prints must not get among the results.
     results = os.fdopen(os.dup(1), "wb")
@@ -43,6 +48,17 @@ def main() -> None:
     # Without the interpreter's tidying up, which takes as long as its start.
     sys.stderr.flush()
     os._exit(0)
+
+
+def _import_for_batches() -> None:
+    """What every batch needs, before there is any thread."""
+    # Arrow takes NumPy along where it finds it, which is half of its import and used by nothing that batches do.
+    numpy = sys.modules.setdefault("numpy", cast(Any, None))
+    import pyarrow.parquet  # noqa: F401
+
+    if numpy is None:
+        del sys.modules["numpy"]
+    import_boto3()
 
 
 def _serve(answer: Any) -> None:
