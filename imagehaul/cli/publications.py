@@ -3,16 +3,49 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from imagehaul.cli.options import open_store, resolve
 from imagehaul.cli.output import print_json
 from imagehaul.cli.parameters import Block, Config, Dataset, Json
-from imagehaul.cli.settings_options import Every
+from imagehaul.cli.settings_options import Every, SettingsOptions
 from imagehaul.clock import seconds_since_entry
+
+if TYPE_CHECKING:
+    from imagehaul.layout import Layout
+    from imagehaul.progress import Progress
+    from imagehaul.settings import Settings
+    from imagehaul.store.endpoint import Store
+
+
+@dataclass(frozen=True)
+class _Opened:
+    settings: Settings
+    store: Store
+    layout: Layout
+    progress: Progress
+    scratch: Path
+
+
+@contextmanager
+def _opened(dataset: str, config: Path | None, block: str, options: SettingsOptions | None) -> Iterator[_Opened]:
+    """What each of the commands begins with. Warns of settings."""
+    from imagehaul.delivery.scratch import scratch_folder
+    from imagehaul.layout import Layout
+    from imagehaul.progress import shown_on
+
+    settings, warnings = resolve(config, options)
+    layout, store = Layout.of(settings.remote_save, dataset), open_store(settings, block)
+    with shown_on(sys.stderr) as progress, scratch_folder(settings) as scratch:
+        for warning in warnings:
+            progress.warn(warning)
+        yield _Opened(settings, store, layout, progress, scratch)
 
 
 def diff(
@@ -28,16 +61,9 @@ def diff(
     settings: Every = None,
 ) -> int:
     from imagehaul.delivery.diff import diff as compare
-    from imagehaul.delivery.scratch import scratch_folder
-    from imagehaul.layout import Layout
-    from imagehaul.progress import shown_on
 
-    resolved, warnings = resolve(config, settings)
-    layout, target = Layout.of(resolved.remote_save, dataset), open_store(resolved, store)
-    with shown_on(sys.stderr) as progress, scratch_folder(resolved) as scratch:
-        for warning in warnings:
-            progress.warn(warning)
-        found = compare(target, layout, runs, scratch, progress, output)
+    with _opened(dataset, config, store, settings) as work:
+        found = compare(work.store, work.layout, runs, work.scratch, work.progress, output)
     found = replace(found, seconds=seconds_since_entry())
     if json:
         print_json(found.as_json())
@@ -62,17 +88,11 @@ def restore(
     settings: Every = None,
 ) -> int:
     from imagehaul.delivery.restore import restore as point_back
-    from imagehaul.delivery.scratch import scratch_folder
-    from imagehaul.progress import shown_on
     from imagehaul.sources.source_store import source_store
 
-    resolved, warnings = resolve(config, settings)
-    target = open_store(resolved, store)
-    with shown_on(sys.stderr) as progress, scratch_folder(resolved) as scratch:
-        for warning in warnings:
-            progress.warn(warning)
-        source = source_store(resolved.source_options(), target)
-        done = point_back(dataset, run, resolved, target, scratch, progress, dry_run, source)
+    with _opened(dataset, config, store, settings) as work:
+        source = source_store(work.settings.source_options(), work.store)
+        done = point_back(dataset, run, work.settings, work.store, work.scratch, work.progress, dry_run, source)
     done = replace(done, seconds=seconds_since_entry())
     if json:
         print_json(done.as_json())
@@ -98,19 +118,16 @@ def prune(
     from contextlib import ExitStack
 
     from imagehaul.delivery.prune import prune as remove_old
-    from imagehaul.layout import Layout, new_run_name
+    from imagehaul.layout import new_run_name
     from imagehaul.ledger.lease import lease
-    from imagehaul.progress import shown_on
     from imagehaul.store.probe import probe_writing
 
-    resolved, _ = resolve(config, settings)
-    layout, target = Layout.of(resolved.remote_save, dataset), open_store(resolved, store)
-    target.check(layout.bucket, layout.root, wait=True, setting="REMOTE_SAVE")
-    options = resolved.object_options()
-    with shown_on(sys.stderr) as progress, ExitStack() as held:
+    with _opened(dataset, config, store, settings) as work, ExitStack() as held:
+        target, layout, options = work.store, work.layout, work.settings.object_options()
+        target.check(layout.bucket, layout.root, wait=True, setting="REMOTE_SAVE")
         if not dry_run:
             can = probe_writing(target, layout.bucket, layout.root, options)
-            held.enter_context(lease(target, options, layout, can, new_run_name(), "wait", progress.say))
+            held.enter_context(lease(target, options, layout, can, new_run_name(), "wait", work.progress.say))
         removed = remove_old(target, layout, keep, dry_run)
     if json:
         print_json(removed.as_json())
@@ -132,20 +149,14 @@ def sources(
 ) -> int:
     from dataclasses import asdict
 
-    from imagehaul.delivery.scratch import scratch_folder
     from imagehaul.delivery.sources import forget_source, list_sources
-    from imagehaul.layout import Layout
-    from imagehaul.progress import shown_on
 
-    resolved, warnings = resolve(config, settings)
-    layout, target = Layout.of(resolved.remote_save, dataset), open_store(resolved, store)
-    with shown_on(sys.stderr) as progress, scratch_folder(resolved) as scratch:
-        for warning in warnings:
-            progress.warn(warning)
+    with _opened(dataset, config, store, settings) as work:
         if forget:
-            (scratch / "forget").mkdir()
-            forget_source(forget, resolved, target, layout, scratch / "forget", progress)
-        found = list_sources(target, layout, resolved, scratch)
+            own = work.scratch / "forget"
+            own.mkdir()
+            forget_source(forget, work.settings, work.store, work.layout, own, work.progress)
+        found = list_sources(work.store, work.layout, work.settings, work.scratch)
     if json:
         print_json({"dataset": dataset, "forgotten": forget, "sources": [asdict(source) for source in found]})
     else:
