@@ -6,6 +6,7 @@ share a Prefect server run in two of them, one after the other.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import secrets
@@ -18,7 +19,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
@@ -33,7 +34,9 @@ from imagehaul.transfer.engines import choose_engine
 from tests.support import ceph, swift
 from tests.support.abilities import found_abilities
 from tests.support.delivering import Target
-from tests.support.prefect_runs import Prefect, running_prefect
+
+if TYPE_CHECKING:
+    from tests.support.prefect_runs import Prefect
 
 ROOT = Path(__file__).parents[1]
 TEXTS = {str(file.relative_to(ROOT)): file.read_text() for file in Path(__file__).parent.rglob("test_*.py")}
@@ -167,6 +170,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: (_file(item.nodeid) not in WITH_PREFECT, _file(item.nodeid) not in SLOW))
 
 
+def pytest_collection_finish() -> None:
+    """What the tests and their libraries are made of lasts until the end: no collection has to walk through it again.
+
+    Objects of the tests themselves are looked at as ever.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def served(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One store for the whole run."""
@@ -264,6 +276,8 @@ def target(store: Store, bucket: str) -> Target:
 @pytest.fixture(scope="session")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
     """One Prefect server for the whole run."""
+    from tests.support.prefect_runs import running_prefect
+
     with running_prefect(tmp_path_factory.mktemp("prefect server")) as server:
         yield server
 

@@ -73,9 +73,10 @@ def said(images: int, delivered: int, unchanged: int) -> str:
     return rf"{images} images\: {delivered} delivered\, {unchanged} unchanged"
 
 
-def test_a_list_through_the_deployment_and_then_a_catalog_that_sets_what_differs(
+def test_a_list_through_the_deployment_and_then_a_catalog_that_sets_what_differs_and_names_one_that_fails(
     client: SyncPrefectClient, sources: dict[str, Path], store: Store, many_bucket: str, tmp_path: Path
 ) -> None:
+    """One that fails fails the whole, and the others are delivered."""
     (first, one), (second, two) = sources.items()
     ended = run(client, datasets=[{"dataset": name, "source": str(folder)} for name, folder in sources.items()])
     assert ended.state
@@ -85,24 +86,14 @@ def test_a_list_through_the_deployment_and_then_a_catalog_that_sets_what_differs
         assert len(Target(store, many_bucket, "", name).listed("images/")) == count
 
     catalog = tmp_path / "catalog.csv"
-    catalog.write_text(f"dataset,source,THUMBNAIL_SIZE\n{first},{one},\n{second},{two},64\n")
-    ended = here(client, catalog=str(catalog))
-    assert ended.state_name == "Completed"
+    catalog.write_text(f"dataset,source,THUMBNAIL_SIZE\ngone,{tmp_path / 'gone'},\n{first},{one},\n{second},{two},64\n")
+    ended = here(client, catalog=str(catalog), at_once=1)
+    assert ended.state
+    assert ended.state_name == "Failed"
+    assert ended.state.message == "3 data sets: 2 completed, 1 not: gone"
     widths = [Target(store, many_bucket, "", name).open("thumbnails/0.jpg.jpg").width for name in (first, second)]
     assert widths == [256, 64]
     assert said(2, delivered=0, unchanged=2) in table(client, ended)
-
-
-def test_one_that_fails_fails_the_whole_and_is_named_and_the_others_are_delivered(
-    client: SyncPrefectClient, sources: dict[str, Path], tmp_path: Path
-) -> None:
-    name, folder = next(iter(sources.items()))
-    datasets = [{"dataset": "gone", "source": str(tmp_path / "gone")}, {"dataset": name, "source": str(folder)}]
-    ended = here(client, datasets=datasets, at_once=1)
-    assert ended.state
-    assert ended.state_name == "Failed"
-    assert ended.state.message == "2 data sets: 1 completed, 1 not: gone"
-    assert "2 delivered" in table(client, ended)
 
 
 @pytest.mark.parametrize(

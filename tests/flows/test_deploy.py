@@ -68,9 +68,9 @@ def test_every_deployment_of_the_file_is_made(client: SyncPrefectClient) -> None
 
 
 def test_deploying_again_changes_nothing(client: SyncPrefectClient) -> None:
-    deploy()
+    deploy("minio")
     before = stored(client, "deliver/minio")
-    deploy()
+    deploy("minio")
     after = stored(client, "deliver/minio")
     assert (after.id, after.parameters) == (before.id, before.parameters)
     assert [schedule.slug for schedule in after.schedules] == [schedule.slug for schedule in before.schedules]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,12 +47,17 @@ def uploads_of(folder: Path, keys: Sequence[str]) -> list[Upload]:
 def plain_client(store: Store) -> S3Client:
     """boto3 as anybody would set it up."""
     assert isinstance(store.credentials, AccessKey)
+    return _plain_client(store.url, store.credentials)
+
+
+@functools.cache
+def _plain_client(url: str, keys: AccessKey) -> S3Client:
     client: S3Client = boto3.client(
         "s3",
-        endpoint_url=store.url,
+        endpoint_url=url,
         region_name="us-east-1",
-        aws_access_key_id=store.credentials.access_key,
-        aws_secret_access_key=store.credentials.secret_key,
+        aws_access_key_id=keys.access_key,
+        aws_secret_access_key=keys.secret_key,
     )
     return client
 
