@@ -28,13 +28,14 @@ from imagehaul.store.endpoint import Store
 def main() -> None:
     # Ctrl-C is the leader's to answer.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _import_for_batches()
-    gc.freeze()
-    gc.enable()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # What a library prints must not get among the results.
     results = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    _import_for_batches()
+    # What is there now stays: the collector, which the start has put to rest, need not look through it.
+    gc.freeze()
+    gc.enable()
     answering = threading.Lock()
 
     def answer(*message: object) -> None:
@@ -52,7 +53,7 @@ def main() -> None:
 
 def _import_for_batches() -> None:
     """What every batch needs, before there is any thread."""
-    # Arrow takes NumPy along where it finds it, which is half of its import and used by nothing that batches do.
+    # Arrow takes NumPy along where it finds it, which is half of its import and used by nothing in batches.
     numpy = sys.modules.setdefault("numpy", cast(Any, None))
     import pyarrow.parquet  # noqa: F401
 
