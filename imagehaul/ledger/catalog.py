@@ -24,8 +24,8 @@ ROWS_WORTH_ARROW = 500
 """Fewer are loaded without Arrow, whose import takes 0.13 s. Of thousands it takes in three times as many a second."""
 ROWS_FETCHED = 2_000
 ROWS_SORTED = 100_000
-MEMORY_LIMIT = "160MB"
-MORE_MEMORY = ("320MB", "640MB", "1280MB", "2560MB")
+MEMORY_LIMIT = "100MB"
+MORE_MEMORY = ("160MB", "320MB", "640MB", "1280MB", "2560MB")
 """What a query may have that finds too little: step by step, since few need the last."""
 
 

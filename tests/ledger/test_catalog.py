@@ -117,8 +117,8 @@ def test_a_query_gets_no_more_memory_than_it_needs(catalog: Catalog, monkeypatch
             raise duckdb.OutOfMemoryException("too little")
 
     catalog._patiently(hungry)
-    assert limits == ["152.5 MiB", "190.7 MiB", "286.1 MiB"]
-    assert catalog.one("SELECT current_setting('memory_limit')") == ("152.5 MiB",)
+    assert limits == ["95.3 MiB", "190.7 MiB", "286.1 MiB"]
+    assert catalog.one("SELECT current_setting('memory_limit')") == ("95.3 MiB",)
 
 
 def test_a_query_for_which_no_memory_is_enough_ends_the_run_in_words(catalog: Catalog) -> None:
@@ -127,7 +127,7 @@ def test_a_query_for_which_no_memory_is_enough_ends_the_run_in_words(catalog: Ca
 
     with pytest.raises(HaulError, match="cannot be kept: too little"):
         catalog._patiently(hungry)
-    assert catalog.one("SELECT current_setting('memory_limit')") == ("152.5 MiB",)
+    assert catalog.one("SELECT current_setting('memory_limit')") == ("95.3 MiB",)
 
 
 def test_memory_that_is_in_use_is_not_taken_back(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:

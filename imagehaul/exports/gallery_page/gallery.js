@@ -23,9 +23,8 @@ function element(tag, properties = {}, ...children) {
 const number = new Intl.NumberFormat("en-US").format;
 const encoded = (name) => name.split("/").map(encodeURIComponent).join("/");
 const bytes = (size) => {
-  let unit = 0;
-  for (; size >= 1000 && unit < 4; unit++) size /= 1000;
-  return `${unit ? size.toFixed(1) : size} ${["B", "kB", "MB", "GB", "TB"][unit]}`;
+  const unit = size < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(size) / 3));
+  return `${unit ? (size / 1000 ** unit).toFixed(1) : size} ${["B", "kB", "MB", "GB", "TB"][unit]}`;
 };
 const colours = new Map(); // by label, far apart from each other
 const colour = (text) => {
@@ -94,8 +93,7 @@ async function find() {
   tiles.clear();
   lay();
   if (!matches) return say();
-  const count = Math.ceil(facts.images / facts.part);
-  const loading = [];
+  const count = Math.ceil(facts.images / facts.part), loading = [];
   for (let index = 0; index < count; index++) {
     for (let ahead = index; ahead < Math.min(index + AHEAD, count); ahead++) loading[ahead] ??= part("list", ahead).promise;
     const list = await loading[index];
@@ -139,6 +137,7 @@ function top() {
 }
 
 function draw() {
+  waiting = 0;
   if (!facts) return;
   const above = top(), shift = scroller.scrollTop - above;
   const first = Math.max(0, Math.floor(above / grid.height) - 2) * grid.columns;
@@ -343,12 +342,9 @@ function head() {
   $("facts").replaceChildren(...[bars("Labels", "label", facts.labels), bars("Formats", "format", facts.formats), bars("Splits", "split", facts.splits), bars("Quality", "issue", facts.issues), bars("Rejected", "", facts.rejected.codes)].filter((section) => section.children.length > 1));
 }
 
-let waiting = 0, typing = 0;
+let waiting = 0, typing = 0, touched = null;
 scroller.addEventListener("scroll", () => {
-  waiting ||= requestAnimationFrame(() => {
-    waiting = 0;
-    draw();
-  });
+  waiting ||= requestAnimationFrame(draw);
 }, {passive: true});
 new ResizeObserver(() => {
   if (facts) lay();
@@ -376,7 +372,6 @@ view.addEventListener("close", () => {
   tiles.get(shown)?.focus();
   shown = -1;
 });
-let touched = null;
 $("stage").addEventListener("touchstart", (event) => (touched = event.changedTouches[0].clientX), {passive: true});
 $("stage").addEventListener("touchend", (event) => {
   const moved = event.changedTouches[0].clientX - touched;
