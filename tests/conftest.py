@@ -179,6 +179,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # libraries look for what nobody has freed
+
+
 @pytest.fixture(scope="session")
 def served(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One store for the whole run."""
