@@ -78,13 +78,6 @@ class StoreAddress(Protocol):
     def terms(self) -> BucketTerms: ...
 
 
-def import_boto3() -> None:
-    """Takes a fifth of a second, at a time of the caller's choice. Else the first client does it."""
-    import boto3  # noqa: F401
-    import botocore.client
-    import botocore.session  # noqa: F401
-
-
 def boto3_session(credentials: RenewableCredentials) -> Session:
     """What the clients of one store are made of: most of the work on the first one, so that others cost a third."""
     import boto3

@@ -21,7 +21,6 @@ from imagehaul.delivery.jobs import BatchJob
 from imagehaul.delivery.worker import Worker
 from imagehaul.errors import HaulError
 from imagehaul.log_records import forwarded
-from imagehaul.store.clients import import_boto3
 from imagehaul.store.endpoint import Store
 
 
@@ -52,14 +51,13 @@ def main() -> None:
 
 
 def _import_for_batches() -> None:
-    """What every batch needs, before there is any thread."""
+    """What every batch needs, before there is any thread. boto3 is what only one engine needs."""
     # Arrow takes NumPy along where it finds it, which is half of its import and used by nothing in batches.
     numpy = sys.modules.setdefault("numpy", cast(Any, None))
     import pyarrow.parquet  # noqa: F401
 
     if numpy is None:
         del sys.modules["numpy"]
-    import_boto3()
 
 
 def _serve(answer: Any) -> None:
