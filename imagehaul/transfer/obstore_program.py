@@ -2,8 +2,8 @@
 
 A process of its own, for obstore takes its CA from the environment of the process alone, and because a process
 can be ended when the store falls silent. It is started by `imagehaul.transfer.obstore_engine` without site-packages, so
-it imports nothing of this project, and of the library little. Each line of its standard input names a file with orders:
-all that they say of the store is the same each time. Connections stay open from one to the next.
+it imports nothing of this project, and of the library little. Each line of its standard input names a file with orders,
+in hex: all that they say of the store is the same each time. Connections stay open from one to the next.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _ChangedError(Exception):
 def main() -> None:
     store = None
     for line in sys.stdin.buffer:
-        with open(line.rstrip(b"\n"), "rb") as file:  # noqa: PTH123 - without the import of pathlib
+        with open(bytes.fromhex(line.decode()), "rb") as file:  # noqa: PTH123 - without the import of pathlib
             # Built in, and both ends are the same Python.
             orders = marshal.load(file)
         store = store or _opened(orders)

@@ -104,10 +104,10 @@ class StandingProgram(Program):
     def order(self, file: Path) -> None:
         """Names the file with the next orders. A line is short enough for one that reads none to keep nobody waiting.
 
-        Raises OSError where it has ended.
+        In hex, since a folder's name may hold a line break. Raises OSError where it has ended.
         """
         assert self._process.stdin
-        self._process.stdin.write(f"{file}\n".encode("utf-8", "surrogateescape"))
+        self._process.stdin.write(os.fsencode(file).hex().encode() + b"\n")
         self._process.stdin.flush()
 
     def end(self) -> None:

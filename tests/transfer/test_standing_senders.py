@@ -41,6 +41,17 @@ def test_one_program_sends_batch_after_batch(store: Store, bucket: str, tmp_path
     assert not waiting_senders()
 
 
+def test_a_line_break_in_the_name_of_the_scratch_folder_is_part_of_it(
+    store: Store, bucket: str, tmp_path: Path
+) -> None:
+    scratch = tmp_path / "odd\nname \udcff"
+    scratch.mkdir()
+    sender = ObstoreSender(find_obstore(), store, bucket, ObjectOptions(), 4, 0)
+    said = sender.send(uploads_of(tmp_path, ["a.jpg"]), scratch, monitor())
+    sender.close()
+    assert list(said) == ["a.jpg"]
+
+
 def test_batches_at_the_same_time_have_a_program_each(tmp_path: Path) -> None:
     both = threading.Barrier(2, timeout=20)
 
