@@ -35,7 +35,7 @@ def work_through(held: Held, plan: Plan, run_batches: RunBatches, open_runner: O
     parts = run.scratch / "parts"
     parts.mkdir()
     context = context_of(held)
-    runner = open_runner(run.settings, context, run.store, lambda: _may_send(held), len(plan.batches))
+    runner = open_runner(run.settings, context, run.store, lambda: _may_send(held), plan.batches)
     gathered = _Gathered(held, context, runner, Packer(run.catalog, plan.batches))
     try:
         if held.lease:

@@ -187,7 +187,7 @@ def scene(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Scene:
 @ENGINES
 @pytest.mark.parametrize("over", ["nothing", "an older delivery"])
 def test_sigkill_at_any_moment(over: str, engine: str, scene: Scene, tmp_path: Path) -> None:
-    machine, tally = Machine(tmp_path), Tally()
+    machine, tally = Machine(tmp_path, by_processes=over == "nothing"), Tally()
     name = f"{engine}-{over[:2]}"
     target = scene.target(name)
     if over != "nothing":
@@ -213,7 +213,7 @@ def test_sigkill_at_any_moment(over: str, engine: str, scene: Scene, tmp_path: P
 @ENGINES
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
 def test_a_signal_at_any_moment(how: signal.Signals, engine: str, scene: Scene, tmp_path: Path) -> None:
-    machine, tally = Machine(tmp_path), Tally()
+    machine, tally = Machine(tmp_path, by_processes=how == signal.SIGTERM), Tally()
     target = scene.target(f"{how.name}-{engine}")
     target.deliver(scene.first, settings=SETTINGS)
     requests = scene.requests(target, scene.second, engine, machine)
@@ -235,7 +235,7 @@ def test_a_signal_at_any_moment(how: signal.Signals, engine: str, scene: Scene, 
 
 @pytest.mark.attack
 def test_an_s5cmd_that_is_killed_again_and_again(scene: Scene, tmp_path: Path) -> None:
-    machine, killed = Machine(tmp_path), 0
+    machine, killed = Machine(tmp_path, by_processes=True), 0
     target = scene.target("s5cmd alone")
     sends = 0
 
@@ -268,7 +268,8 @@ def test_a_run_that_is_frozen_past_its_lease_and_thawed_spoils_nothing_of_its_su
     images = 300
     old = draw_small(tmp_path / "old", images)
     new = old if source == "the same source" else draw_small(tmp_path / "new", images, seed=images)
-    asleep, awake = Machine(tmp_path / "asleep"), Machine(tmp_path / "awake")
+    by_processes = source == "another source"
+    asleep, awake = Machine(tmp_path / "asleep", by_processes), Machine(tmp_path / "awake")
     target = Target(store, bucket)
     frozen: list[psutil.Process] = []
     thawed = False
@@ -281,7 +282,7 @@ def test_a_run_that_is_frozen_past_its_lease_and_thawed_spoils_nothing_of_its_su
             for process in frozen:
                 process.suspend()
 
-    options = ("--batch-size", 150, "--workers", 1)
+    options = ("--batch-size", 150, "--workers", 2 if by_processes else 1)
     with FaultProxy(store, choose) as proxy:
         first = asleep.start(replace(target, store=proxy.store), old, engine, *options)
         try:

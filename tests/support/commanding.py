@@ -17,6 +17,8 @@ from unittest.mock import patch
 from imagehaul.cli.command import main
 
 COMMAND = Path(sys.executable).with_name("imagehaul")
+BY_PROCESSES = (sys.executable, "-I", Path(__file__).with_name("by_processes.py"))
+"""The same, with batches in processes however few they are."""
 
 
 def imagehaul(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from imagehaul.delivery.batch_threads import in_threads
 from imagehaul.delivery.chain import deliver
 from imagehaul.delivery.jobs import BatchContext
 from imagehaul.delivery.runners.in_process import InProcess
+from imagehaul.delivery.runners.processes import ProcessPool
 from imagehaul.delivery.runners.runner import OpenRunner, Runner
 from imagehaul.delivery.summary import Summary
-from imagehaul.records import Request
+from imagehaul.records import BatchReference, Request
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
 
@@ -37,10 +38,25 @@ def draw(file: Path, size: tuple[int, int] = (320, 240), seed: int = 0, **option
 
 
 def in_this_process(
-    settings: Settings, context: BatchContext, store: Store, may_send: Callable[[], bool], batches: int
+    settings: Settings,
+    context: BatchContext,
+    store: Store,
+    may_send: Callable[[], bool],
+    batches: Sequence[BatchReference],
 ) -> Runner:
     """Where a test changes what batches meet, they have to be in its own process."""
     return InProcess(context, store, may_send)
+
+
+def in_two_processes(
+    settings: Settings,
+    context: BatchContext,
+    store: Store,
+    may_send: Callable[[], bool],
+    batches: Sequence[BatchReference],
+) -> Runner:
+    """As a large delivery on two cores; a test has too few images for that."""
+    return ProcessPool(context, store, 2)
 
 
 @dataclass

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from tests.support.commanding import COMMAND
+from tests.support.commanding import BY_PROCESSES, COMMAND
 from tests.support.delivering import Target
 
 
@@ -24,9 +24,11 @@ class Machine:
     """A home, a working folder and a scratch folder that no other run has.
 
     An s5cmd has a session of its own, and inherits the home: by that it is known, even where its parent has died.
+    `by_processes`: batches are in processes of their own, as those of large deliveries are.
     """
 
     home: Path
+    by_processes: bool = False
 
     def __post_init__(self) -> None:
         self.scratch.mkdir(parents=True, exist_ok=True)
@@ -54,7 +56,7 @@ class Machine:
         **env: str,
     ) -> subprocess.Popen[str]:
         """`before`: a command that becomes ours, such as a shell with limits."""
-        command = [COMMAND, "deliver", source, "--dataset", target.dataset]
+        command = [*(BY_PROCESSES if self.by_processes else (COMMAND,)), "deliver", source, "--dataset", target.dataset]
         return subprocess.Popen(
             [*(before or []), *map(str, [*command, "--transfer-engine", engine, *more])],
             cwd=self.home,

@@ -1,4 +1,4 @@
-"""Batches in threads of the process that leads: for the few images that a second process would only delay."""
+"""Batches in threads of the process that leads: for so few images that other processes would only delay them."""
 
 from __future__ import annotations
 

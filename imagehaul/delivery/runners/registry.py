@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from imagehaul.delivery.runners.runner import LOCAL, Runner
 from imagehaul.errors import SettingsError
+from imagehaul.records import BatchReference
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
 
@@ -14,8 +15,16 @@ if TYPE_CHECKING:
     from imagehaul.delivery.jobs import BatchContext
 
 
+FEW_IMAGES = 1000
+"""So many are worked on in less time than processes for batches take to start: `benchmarks/cores.md`."""
+
+
 def open_runner(
-    settings: Settings, context: BatchContext, store: Store, may_send: Callable[[], bool], batches: int
+    settings: Settings,
+    context: BatchContext,
+    store: Store,
+    may_send: Callable[[], bool],
+    batches: Sequence[BatchReference],
 ) -> Runner:
     """Raises HaulError: the place is not there, or lacks what batches need."""
     address = settings.task_runner_address or LOCAL
@@ -33,8 +42,8 @@ def open_runner(
             f"TASK_RUNNER={settings.task_runner} needs a package that is not installed: {error.name}.\n"
             f"Install it with: pip install 'imagehaul[{settings.task_runner}]'"
         ) from error
-    processes = min(context.renderers, batches)
-    if processes == 1:
+    processes = min(context.renderers, len(batches))
+    if processes == 1 or sum(batch.images for batch in batches) <= FEW_IMAGES:
         from imagehaul.delivery.runners.in_process import InProcess
 
         return InProcess(context, store, may_send)

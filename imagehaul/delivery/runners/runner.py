@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -13,6 +13,7 @@ from imagehaul.store.reference import StoreReference
 
 if TYPE_CHECKING:
     from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult
+    from imagehaul.records import BatchReference
 
 ATTEMPTS = 3
 """A worker that dies costs its batch another try elsewhere; then its images are `failed`, and the run goes on."""
@@ -48,8 +49,10 @@ class Runner(Protocol):
         ...
 
 
-OpenRunner: TypeAlias = "Callable[[Settings, BatchContext, Store, Callable[[], bool], int], Runner]"
-"""Takes settings, what all batches share, the store, whether this run may send, and the number of batches."""
+OpenRunner: TypeAlias = (
+    "Callable[[Settings, BatchContext, Store, Callable[[], bool], Sequence[BatchReference]], Runner]"
+)
+"""Takes settings, what all batches share, the store, whether this run may send, and the batches."""
 
 
 def reference_of(store: Store) -> StoreReference:

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,15 @@ import pytest
 
 from imagehaul.delivery.jobs import BatchContext
 from imagehaul.delivery.runners import registry
+from imagehaul.delivery.runners.in_process import InProcess
 from imagehaul.delivery.runners.processes import ProcessPool, WorkerProcess
+from imagehaul.delivery.runners.registry import FEW_IMAGES
 from imagehaul.delivery.runners.runner import Runner
 from imagehaul.errors import HaulError
+from imagehaul.records import BatchReference
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
-from tests.support.delivering import Target, draw
+from tests.support.delivering import Target, draw, in_this_process, in_two_processes
 from tests.support.fault_proxy import Exchange, Fault, FaultProxy
 
 IN_BATCHES_OF_TEN = {"batch_size": 10, "workers": 2}
@@ -39,29 +41,11 @@ def many(tmp_path: Path) -> Path:
     return folder
 
 
-def in_two_processes(
-    opened: list[ProcessPool] | None = None,
-) -> Callable[[Settings, BatchContext, Store, Callable[[], bool], int], Runner]:
-    def open_runner(
-        settings: Settings, context: BatchContext, store: Store, may_send: Callable[[], bool], batches: int
-    ) -> Runner:
-        pool = ProcessPool(context, store, 2)
-        if opened is not None:
-            opened.append(pool)
-        return pool
-
-    return open_runner
-
-
-def without_run(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**row, "run": ""} for row in rows]
-
-
 def test_processes_leave_the_same_store_and_ledger_as_threads(many: Path, target: Target, store: Store) -> None:
     (many / "broken.jpg").write_bytes(b"no picture")
     here = target.deliver(many, settings=IN_BATCHES_OF_TEN)
     other = Target(store, target.bucket, prefix="other/")
-    there = other.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=in_two_processes())
+    there = other.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=in_two_processes)
     assert (there.counts, there.engine) == (here.counts, here.engine)
     assert (there.counts.delivered, there.counts.rejected) == (60, 1)
     assert other.stored() == target.stored()
@@ -69,26 +53,29 @@ def test_processes_leave_the_same_store_and_ledger_as_threads(many: Path, target
     expected = [{**row, "key": row["key"].removeprefix("pre/")} for row in target.ledger()]
     columns = ("source_path", "kind", "key", "status", "code", "md5", "sha256", "etag", "proof", "width", "height")
     assert [[row[name] for name in columns] for row in rows] == [[row[name] for name in columns] for row in expected]
-    again = other.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=in_two_processes())
+    again = other.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=in_two_processes)
     assert (again.counts.objects, again.nothing_changed) == (0, True)
 
 
-def test_the_choice_is_processes_where_there_is_work_for_more_than_one(many: Path, target: Target) -> None:
-    opened: list[Runner] = []
+def test_processes_are_chosen_where_they_are_worth_their_start(tmp_path: Path, target: Target) -> None:
+    chosen: list[type[Runner]] = []
 
     def open_runner(*arguments: Any) -> Runner:
-        opened.append(registry.open_runner(*arguments))
-        return opened[-1]
+        *others, _ = arguments
+        half = FEW_IMAGES // 2
+        for counts in ([half, half], [half + 1, half + 1], [FEW_IMAGES + 1]):
+            batches = [BatchReference(number, 0, 0, images, 0) for number, images in enumerate(counts)]
+            runner = registry.open_runner(*others, batches)
+            chosen.append(type(runner))
+            runner.close()
+        return in_this_process(*arguments)
 
-    assert target.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=open_runner).counts.delivered == 60
-    assert isinstance(opened[0], ProcessPool)
-    draw(many / "one more.jpg", seed=99)
-    assert target.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=open_runner).counts.delivered == 1
-    assert not isinstance(opened[1], ProcessPool), "one batch needs no second process"
+    draw(tmp_path / "source" / "one.jpg")
+    target.deliver(tmp_path / "source", settings={"workers": 2}, open_runner=open_runner)
+    assert chosen == [InProcess, ProcessPool, InProcess], "few images; more; one batch needs no second process"
 
 
 def test_a_worker_that_is_killed_costs_its_batches_another_try(many: Path, target: Target) -> None:
-    opened: list[ProcessPool] = []
     killed: list[int] = []
 
     def kill() -> None:
@@ -104,7 +91,7 @@ def test_a_worker_that_is_killed_costs_its_batches_another_try(many: Path, targe
 
     killer = threading.Thread(target=kill)
     killer.start()
-    summary = target.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=in_two_processes(opened))
+    summary = target.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=in_two_processes)
     killer.join()
     assert len(killed) == 2
     assert (summary.counts.delivered, summary.counts.failed, summary.published) == (60, 0, True)
@@ -125,7 +112,7 @@ def test_what_a_worker_sent_before_it_died_is_not_sent_again(many: Path, target:
     with FaultProxy(target.store, choose) as proxy:
         through = Target(proxy.store, target.bucket)
         settings = {"batch_size": 60, "workers": 2, "transfer_workers": 4}
-        summary = through.deliver(many, settings=settings, open_runner=in_two_processes())
+        summary = through.deliver(many, settings=settings, open_runner=in_two_processes)
         proxy.store.renew()
     assert len(killed) == 2, "one of them died, in the middle of its batch"
     assert (summary.counts.delivered, summary.published) == (60, True)
@@ -145,7 +132,7 @@ def test_a_batch_on_which_every_worker_dies_fails_with_a_code_of_its_own(
         return future
 
     monkeypatch.setattr(WorkerProcess, "submit", deadly)
-    summary = target.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=in_two_processes())
+    summary = target.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=in_two_processes)
     assert (summary.counts.delivered, summary.counts.failed, summary.published) == (50, 10, False)
     (reason,) = [reason for reason in summary.reasons if reason.status == "failed"]
     assert (reason.code, reason.images) == ("WORKER_LOST", 10)
@@ -156,9 +143,7 @@ def test_a_batch_on_which_every_worker_dies_fails_with_a_code_of_its_own(
 def test_an_error_that_is_no_pictures_fault_reaches_the_leader(many: Path, target: Target, tmp_path: Path) -> None:
     """A scratch folder that goes away under the workers, for instance."""
 
-    def without_scratch(
-        settings: Settings, context: BatchContext, store: Store, may_send: Callable[[], bool], batches: int
-    ) -> Runner:
+    def without_scratch(settings: Settings, context: BatchContext, store: Store, *_: Any) -> Runner:
         return ProcessPool(replace(context, scratch=str(tmp_path / "gone")), store, 2)
 
     with pytest.raises(HaulError, match="gone"):
@@ -168,10 +153,9 @@ def test_an_error_that_is_no_pictures_fault_reaches_the_leader(many: Path, targe
 def test_what_a_worker_logs_is_logged_by_the_leader(
     many: Path, target: Target, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pool_of_workers = in_two_processes()
     monkeypatch.setenv("PATH", str(tmp_path))
     with caplog.at_level(logging.INFO, logger="imagehaul"):
-        target.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=pool_of_workers)
+        target.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=in_two_processes)
     assert all("Traceback" not in record.getMessage() for record in caplog.records)
 
 
@@ -180,13 +164,12 @@ def test_workers_end_with_a_leader_that_is_killed(many: Path, target: Target, tm
     script.write_text(
         "import sys\n"
         f"sys.path.insert(0, {str(Path(__file__).parents[3])!r})\n"
-        "from tests.support.delivering import Target\n"
-        "from imagehaul.delivery.runners.registry import open_runner\n"
+        "from tests.support.delivering import Target, in_two_processes\n"
         "from imagehaul.store.endpoint import Store\n"
         "from imagehaul.store.credentials import AccessKey\n"
         f"store = Store(url={target.store.url!r}, credentials=AccessKey(*sys.argv[1:3]))\n"
         f"Target(store, {target.bucket!r}).deliver({str(many)!r}, settings={{'batch_size': 10, 'workers': 2}}, "
-        "open_runner=open_runner)\n"
+        "open_runner=in_two_processes)\n"
     )
     keys = target.store.keys()
     with subprocess.Popen([sys.executable, str(script), keys.access_key, keys.secret_key]) as leader:
