@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,11 +22,14 @@ from imagehaul.sources.source import CopyOrigin, Entry, Fetched, Source, SourceD
 from imagehaul.sources.stored_objects import ObjectWanted, etag_is_md5
 from imagehaul.store.endpoint import Store
 from imagehaul.store.explanations import explain
+from imagehaul.store.listing import list_contents
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ObjectTypeDef
+    from mypy_boto3_s3.type_defs import ObjectTypeDef
 
+_ROWS_AT_ONCE = 1000
+_LOOKS_AT_ONCE = 16
 _OWN = re.compile(r"([^/]+)/(?:(?:images|thumbnails|crops|runs|exports|\.imagehaul)/|current\.json\Z)")
 
 
@@ -89,11 +94,11 @@ TYPE = SourceType("prefix", lambda source: source[:5].lower() == "s3://", _descr
 def list_prefix(
     client: S3Client, bucket: str, prefix: str, selection: Selection, report: ScanReport, layout: Layout | None
 ) -> Iterator[SourceFile]:
-    """Streamed, a page of the listing at a time, in the store's order.
+    """Streamed, a page of the listing at a time.
 
     Where the prefix contains REMOTE_SAVE, what imagehaul wrote under any data set there is left out and counted.
-    Raises `SourceError` where the source is this data set's own folder, and where a listing ends too early;
-    `StoreError` where the store does not list it.
+    Raises `SourceError` where the source is this data set's own folder; `StoreError` where the store does not list it
+    whole.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -112,21 +117,37 @@ def _rows(
     client: S3Client, bucket: str, prefix: str, selection: Selection, report: ScanReport, layout: Layout | None
 ) -> Iterator[SourceFile]:
     is_own = _own(client, bucket, prefix, layout)
-    for item in _objects(client, bucket, prefix):
-        path = item["Key"].removeprefix(prefix)
-        if is_own(item["Key"]):
-            report.own_objects.add(item["Key"])
-        elif not selection.is_image(path) and not (
-            selection.may_be_image(path) and suffix_of(_beginning(client, bucket, item))
-        ):
-            if not path.endswith("/"):  # The mark of a folder.
-                report.leave_out(path)
-        elif path.rpartition("/")[2].startswith("._") and is_apple_double(_beginning(client, bucket, item)):
-            report.apple_doubles.add(path)
-        elif not selection.takes(path):
-            report.excluded += 1
-        else:
-            yield _row(path, item)
+    contents = list_contents(client, bucket, prefix)
+    with ThreadPoolExecutor(_LOOKS_AT_ONCE, thread_name_prefix="looks") as threads:
+        while some := list(itertools.islice(contents, _ROWS_AT_ONCE)):
+            own = {item["Key"] for item in some if is_own(item["Key"])}
+            unclear = [
+                item
+                for item in some
+                if item["Key"] not in own and _is_unclear(item["Key"].removeprefix(prefix), selection)
+            ]
+            looks = threads.map(lambda item: _beginning(client, bucket, item), unclear)
+            beginnings = dict(zip((item["Key"] for item in unclear), looks, strict=True))
+            for item in some:
+                path, beginning = item["Key"].removeprefix(prefix), beginnings.get(item["Key"], b"")
+                if item["Key"] in own:
+                    report.own_objects.add(item["Key"])
+                elif not selection.is_image(path) and not suffix_of(beginning):
+                    if not path.endswith("/"):  # The mark of a folder.
+                        report.leave_out(path)
+                elif is_apple_double(beginning):
+                    report.apple_doubles.add(path)
+                elif not selection.takes(path):
+                    report.excluded += 1
+                else:
+                    yield _row(path, item)
+
+
+def _is_unclear(path: str, selection: Selection) -> bool:
+    """Whether its first bytes are looked at: the name does not say what it is, or may be one of macOS's own files."""
+    if not selection.is_image(path):
+        return selection.may_be_image(path)
+    return path.rpartition("/")[2].startswith("._")
 
 
 def _beginning(client: S3Client, bucket: str, item: ObjectTypeDef) -> bytes:
@@ -180,17 +201,3 @@ def _is_dataset(client: S3Client, layout: Layout, name: str) -> bool:
     runs = client.list_objects_v2(Bucket=layout.bucket, Prefix=other.runs, Delimiter="/", MaxKeys=10)
     names = (entry["Prefix"].removeprefix(other.runs) for entry in runs.get("CommonPrefixes", ()))
     return any(RUN_NAME.fullmatch(run.rstrip("/")) for run in names)
-
-
-def _objects(client: S3Client, bucket: str, prefix: str) -> Iterator[ObjectTypeDef]:
-    pages: Iterator[ListObjectsV2OutputTypeDef] = iter(
-        client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    )
-    for page in pages:
-        yield from page.get("Contents", ())
-        if page.get("IsTruncated") and not page.get("NextContinuationToken"):
-            # boto3 takes this for the end of the listing.
-            raise SourceError(
-                f"The store's listing of s3://{bucket}/{prefix} breaks off: it says that there is more, and not "
-                "where. What is there is unknown, so nothing was sent. Report it to the store's operator."
-            )

@@ -12,7 +12,7 @@ from imagehaul.store.ca import authority_file
 from imagehaul.store.credentials import RenewableCredentials, isolated_session, isolated_variables
 from imagehaul.store.errors import classify
 from imagehaul.store.explanations import reported_words
-from imagehaul.store.listing import read_contents
+from imagehaul.store.listing_xml import read_contents
 from imagehaul.store.proxies import proxies_for
 from imagehaul.store.service_descriptions import service_descriptions
 from imagehaul.version import software

@@ -1,33 +1,78 @@
-"""What the store lists: the one witness that a delivery is proven by."""
+"""What the store lists: the one witness that a delivery is proven by.
+
+A page of 1,000 objects follows the one before, so that a long listing is mostly waiting. Where it is, the rest of it is
+listed by sub-prefix, side by side.
+"""
 
 from __future__ import annotations
 
-import re
+import itertools
+import time
 from collections.abc import Iterator
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
 from imagehaul.errors import StoreError
 from imagehaul.records import StoredObject
+from imagehaul.store.sub_prefixes import Parts, cut, list_side_by_side
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ObjectTypeDef
+
+    from imagehaul.store.sub_prefixes import Pages
+
+FIRST_PAGES = 16
+"""Pages that are listed one after the other in any case: most data sets have no more."""
+LONG_WAIT = 0.05
+"""Seconds that a page is waited for, from which on it is worth it: the store is far, and does not only compute."""
 
 
 def list_objects(client: S3Client, bucket: str, prefix: str) -> Iterator[StoredObject]:
-    """Every object below the prefix, page by page. botocore asks for keys URL-encoded, so that any name survives.
+    """Every object below the prefix, once. Raises as `list_contents`."""
+    for item in list_contents(client, bucket, prefix):
+        yield StoredObject(item["Key"], item["Size"], item.get("ETag", "").strip('"'))
 
-    Raises StoreError where a page says that there is more, and not where: what it does not show is unknown.
+
+def list_contents(client: S3Client, bucket: str, prefix: str) -> Iterator[ObjectTypeDef]:
+    """Every object below the prefix, once, as the store tells it; in the store's order where it is listed in one go.
+
+    botocore asks for keys URL-encoded, so that any name survives. Raises botocore's errors, and StoreError where a page
+    says that there is more, and not where: what it does not show is unknown.
     """
-    for page in _pages(client, Bucket=bucket, Prefix=prefix):
-        for item in page.get("Contents", ()):
-            yield StoredObject(item["Key"], item["Size"], item.get("ETag", "").strip('"'))
+
+    def pages(**asked: str) -> Iterator[ListObjectsV2OutputTypeDef]:
+        return _pages(client, **{"Bucket": bucket, "Prefix": prefix, **asked})
+
+    in_one_go, waited = pages(), 0.0
+    seen: set[str] = set()
+    for number in itertools.count(1):
+        began, busy = time.perf_counter(), time.thread_time()
+        page = next(in_one_go, None)
+        waited += time.perf_counter() - began - (time.thread_time() - busy)
+        if page is None:
+            return
+        contents = page.get("Contents", [])
+        yield from contents
+        if number < FIRST_PAGES:
+            seen.update(item["Key"] for item in contents)
+        elif number == FIRST_PAGES and page.get("IsTruncated") and waited > number * LONG_WAIT:
+            seen.update(item["Key"] for item in contents)
+            parts = cut(prefix, pages)
+            if parts.files or len(parts.prefixes) > 1:
+                yield from _by_parts(parts, pages, seen)
+                return
+
+
+def _by_parts(parts: Parts, pages: Pages, seen: set[str]) -> Iterator[ObjectTypeDef]:
+    """What lies in the parts, and was not seen before."""
+    for contents in itertools.chain([parts.files], list_side_by_side(parts.prefixes, pages)):
+        yield from (item for item in contents if item["Key"] not in seen)
+        if contents is parts.files:
+            seen.update(item["Key"] for item in contents)
 
 
 def list_folders(client: S3Client, bucket: str, prefix: str) -> Iterator[str]:
-    """The names up to the next "/" of what lies below the prefix, which ends in "/". Raises as `list_objects`."""
+    """The names up to the next "/" of what lies below the prefix, which ends in "/". Raises as `list_contents`."""
     for page in _pages(client, Bucket=bucket, Prefix=prefix, Delimiter="/"):
         for entry in page.get("CommonPrefixes", ()):
             yield entry["Prefix"].removeprefix(prefix).rstrip("/")
@@ -42,59 +87,3 @@ def _pages(client: S3Client, **asked: Any) -> Iterator[ListObjectsV2OutputTypeDe
                 f"The store's listing of s3://{asked['Bucket']}/{asked['Prefix']} breaks off: it says that there is "
                 "more, not where.\nWhat is there is unknown. Run again; if it stays, report it to the store's operator."
             )
-
-
-def read_contents(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-    """Takes the objects out of a page of a listing, and leaves the rest of it to botocore, errors too.
-
-    A handler of botocore's event `before-parse`. botocore itself needs 0.25 ms for an object, most
-    of it for the time, and a listing of 100,000 half a minute. Keys stay URL-encoded: botocore decodes them later.
-    """
-    if response_dict["status_code"] != 200:
-        return
-    body = response_dict["body"]
-    try:
-        contents, rest = _read_plain(body) or _read_any(body)
-    except (ElementTree.ParseError, KeyError, ValueError):
-        return  # botocore has the words for what is no listing
-    if contents:
-        response_dict["body"] = rest
-        customized_response_dict["Contents"] = contents
-
-
-_FIELDS = [re.compile(rf"<{name}>([^<]*)</{name}>") for name in ("Key", "Size", "ETag", "LastModified")]
-_Page = tuple[list[dict[str, Any]], bytes]
-
-
-def _read_plain(body: bytes) -> _Page | None:
-    """The objects and the rest of a page that is written as stores mostly do, at a fraction of a parser's time.
-
-    None where anything in it asks for a parser: references other than to quotes, comments, prefixes of names, something
-    between two objects, one that lacks a field.
-    """
-    text = body.decode().replace("&quot;", '"').replace("&#34;", '"')
-    before, opened, after = text.partition("<Contents>")
-    objects, closed, behind = after.rpartition("</Contents>")
-    if not (opened and closed) or "&" in text or "<!" in text:
-        return None
-    count = objects.count("</Contents><Contents>") + 1
-    columns = [field.findall(objects) for field in _FIELDS]
-    if objects.count("<Contents") + 1 != count or any(len(column) != count for column in columns):
-        return None
-    return [_object(*fields) for fields in zip(*columns, strict=True)], (before + behind).encode()
-
-
-def _read_any(body: bytes) -> _Page:
-    """By a parser of XML. Raises ParseError, KeyError and ValueError."""
-    page = ElementTree.fromstring(body)
-    objects = [element for element in page if element.tag.endswith("Contents")]
-    contents = []
-    for item in objects:
-        fields = {field.tag.rpartition("}")[2]: field.text or "" for field in item}
-        contents.append(_object(fields["Key"], fields["Size"], fields.get("ETag", ""), fields["LastModified"]))
-        page.remove(item)
-    return contents, ElementTree.tostring(page)
-
-
-def _object(key: str, size: str, etag: str, modified: str) -> dict[str, Any]:
-    return {"Key": key, "Size": int(size), "ETag": etag, "LastModified": datetime.fromisoformat(modified)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -112,13 +114,28 @@ class TestPrefix:
             "/b.jpg": "NAME_UNSUPPORTED",
             "..b/c.jpg": "",
         }
-        with pytest.raises(SourceError, match=r"listing of s3://mybucket/in/ breaks off"):
+        with pytest.raises(StoreError, match=r"listing of s3://mybucket/in/ breaks off"):
             self.listed_from([page | {"IsTruncated": True}])
 
-    def listed_from(self, pages: Iterable[Page]) -> tuple[dict[str, SourceFile], ScanReport]:
-        client, report = Mock(), ScanReport()
+    def test_names_that_do_not_say_what_they_are_are_looked_at_side_by_side(self) -> None:
+        together = threading.Barrier(4, timeout=10)
+
+        def first_bytes(**_: Any) -> dict[str, Any]:
+            together.wait()
+            return {"Body": io.BytesIO(b"\xff\xd8\xff\xe0")}
+
+        page: Page = {"Contents": [{"Key": f"in/{n}", "Size": 9, "ETag": '"e"'} for n in range(8)]}
+        rows, _ = self.listed_from([page], Selection(suffixes=("none",)), get_object=first_bytes)
+        assert list(rows) == [str(n) for n in range(8)]
+
+    def listed_from(
+        self, pages: Iterable[Page], selection: Selection = ALL, **calls: Any
+    ) -> tuple[dict[str, SourceFile], ScanReport]:
+        client, report = Mock(**calls), ScanReport()
         client.get_paginator.return_value.paginate.return_value = pages
-        return {file.path: file for file in list_prefix(client, "mybucket", "in/", ALL, report, self.LAYOUT)}, report
+        return {
+            file.path: file for file in list_prefix(client, "mybucket", "in/", selection, report, self.LAYOUT)
+        }, report
 
 
 class TestTheTargetInTheSource:

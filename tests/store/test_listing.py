@@ -11,7 +11,8 @@ import pytest
 
 from imagehaul.records import StoredObject
 from imagehaul.store.endpoint import Store
-from imagehaul.store.listing import list_objects, read_contents
+from imagehaul.store.listing import list_objects
+from imagehaul.store.listing_xml import read_contents
 
 pytestmark = pytest.mark.every_store
 
