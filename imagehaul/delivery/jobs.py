@@ -13,6 +13,7 @@ from imagehaul.ledger.plan import Wanted
 from imagehaul.mapping import Mapping
 from imagehaul.records import EngineName, ObjectOptions, PlannedImage, RenderOptions
 from imagehaul.sources.source import SourceDescriptor
+from imagehaul.store.obstore_options import NOTHING_FOUND_OUT, ObstoreOptions
 from imagehaul.store.reference import StoreReference
 
 
@@ -24,7 +25,7 @@ class BatchContext:
     that one process sends at the same time. `renderers`: processes that one process renders with. `cores`: of the
     processor, for one process and what it starts; 0 = all that it may use. `scratch`: a folder for temporary files,
     "" = the worker's own temporary folder. `fence`: None where nothing is locked. `probe`: one image that every worker
-    has to find in the source as the plan saw it. `crc64`: as `store.probe.checks_crc64` found it, where it was asked.
+    has to find in the source as the plan saw it. `obstore`: what the process that leads found out for it.
     """
 
     run: str
@@ -42,7 +43,7 @@ class BatchContext:
     scratch: str
     fence: Fence | None
     probe: PlannedImage | None = None
-    crc64: bool = False
+    obstore: ObstoreOptions = NOTHING_FOUND_OUT
 
 
 @dataclass(frozen=True)

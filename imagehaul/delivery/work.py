@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +15,14 @@ from imagehaul.delivery.run import Held, Run, WorkResult
 from imagehaul.delivery.runners.runner import ATTEMPTS, OpenRunner, Runner, WorkerLostError
 from imagehaul.delivery.staging import Stager, refuse_elsewhere
 from imagehaul.errors import SettingsError, StoreError
-from imagehaul.ledger.fence import Fence
+from imagehaul.ledger.fence import Fence, now
 from imagehaul.ledger.packing import Packer
 from imagehaul.ledger.plan import Plan, first_of_work, with_secret_address
 from imagehaul.ledger.planned import planned_images
 from imagehaul.ledger.rows import write_part
 from imagehaul.records import BatchReference
 from imagehaul.store.explanations import explain
+from imagehaul.store.obstore_options import NOTHING_FOUND_OUT, ObstoreOptions
 from imagehaul.store.probe import checks_crc64
 from imagehaul.store.reference import StoreReference
 from imagehaul.version import software
@@ -35,7 +37,7 @@ def work_through(held: Held, plan: Plan, run_batches: RunBatches, open_runner: O
     parts = run.scratch / "parts"
     parts.mkdir()
     context = context_of(held)
-    runner = open_runner(run.settings, context, run.store, lambda: _may_send(held), plan.batches)
+    runner = open_runner(run.settings, context, run.store, lambda: _holds_until(held), plan.batches)
     gathered = _Gathered(held, context, runner, Packer(run.catalog, plan.batches))
     try:
         if held.lease:
@@ -93,13 +95,22 @@ def context_of(held: Held) -> BatchContext:
         scratch=str(run.scratch),
         fence=Fence(held.lease.token, held.lease.seconds) if held.lease else None,
         probe=first_of_work(run.catalog),
-        crc64=settings.engine == "obstore"
-        and checks_crc64(run.store, run.layout.bucket, run.layout.root, settings.object_options()),
+        obstore=_options_of_obstore(run) if settings.engine == "obstore" else NOTHING_FOUND_OUT,
     )
 
 
+def _options_of_obstore(run: Run) -> ObstoreOptions:
+    bucket = run.layout.bucket
+    crc64 = checks_crc64(run.store, bucket, run.layout.root, run.settings.object_options())
+    return ObstoreOptions(crc64, run.store.address(bucket))
+
+
+def _holds_until(held: Held) -> float:
+    return held.lease.holds_until if held.lease else math.inf
+
+
 def _may_send(held: Held) -> bool:
-    return held.lease is None or held.lease.holds
+    return now() < _holds_until(held)
 
 
 class _Gathered:

@@ -100,7 +100,7 @@ class Worker:
             context.objects,
             may_send=may_send,
             cores=context.cores,
-            crc64=context.crc64,
+            obstore=context.obstore,
         )
 
     def _look_at_lease(self) -> Callable[[], bool]:

@@ -20,6 +20,7 @@ from dataclasses import replace
 
 from imagehaul.errors import HeldError, LockedError, StoreError
 from imagehaul.layout import Layout
+from imagehaul.ledger.fence import now
 from imagehaul.ledger.lock_object import Found, Holder, LockObject
 from imagehaul.records import ObjectOptions, WhenLocked
 from imagehaul.store.conditional_writes import Capabilities
@@ -48,7 +49,7 @@ class Lease:
         self._holder = holder
         self._etag = etag
         self._advisory = advisory
-        self._confirmed = _now()
+        self._confirmed = now()
         self._successor: Holder | None = None
         self._left = False
         self._writing = threading.Lock()
@@ -69,7 +70,12 @@ class Lease:
     @property
     def holds(self) -> bool:
         """Whether nobody else can have the data set yet, by this machine's clock alone: no store is asked."""
-        return not self.lost and _now() - self._confirmed <= self._holder.seconds
+        return now() < self.holds_until
+
+    @property
+    def holds_until(self) -> float:
+        """When that ends if nobody renews it, as `fence.now` counts; 0 where another run has taken it."""
+        return 0.0 if self.lost else self._confirmed + self._holder.seconds
 
     @property
     def lost(self) -> bool:
@@ -87,12 +93,12 @@ class Lease:
         Asks the store only where half of the lease has passed unrenewed; raises StoreError where it has run out and
         the store does not answer.
         """
-        if _now() - self._confirmed > self._holder.seconds / 2:
+        if now() - self._confirmed > self._holder.seconds / 2:
             try:
                 self._renew()
             except StoreError:
                 # Until it has run out, nobody else can have it.
-                if _now() - self._confirmed > self._holder.seconds:
+                if now() - self._confirmed > self._holder.seconds:
                     raise
         if self._successor:
             raise LockedError(
@@ -137,7 +143,7 @@ class Lease:
     def _renew(self) -> None:
         with self._writing:
             if not self.lost and not self._ended.is_set():
-                asked = _now()
+                asked = now()
                 self._holder = replace(self._holder, renewals=self._holder.renewals + 1)
                 if self._write(self._holder):
                     self._confirmed = asked
@@ -219,7 +225,7 @@ def _acquire(
             if found.holder.token != told:
                 told = found.holder.token
                 say(f"{held_by}: waiting for its end.")
-            time.sleep(max(0.05, min(poll, watch.runs_out - _now())))
+            time.sleep(max(0.05, min(poll, watch.runs_out - now())))
         elif held := _claim(mark, holder, found, looks=2 if end else 1):
             if found and end:
                 say(f"The data set {mark.dataset!r} was held by {found.holder}, which has died: {end}. Taken over.")
@@ -244,8 +250,8 @@ class _Watch:
             # Only the first look needs the store's clock: a change that we see ourselves is new.
             age = 0.0 if self._seen else self._mark.age(found)
             leases = 1 if self._mark.capabilities.exclusive else 2
-            self._seen, self.runs_out = found.etag, _now() + leases * found.holder.seconds - age
-        return "" if _now() < self.runs_out else f"it did not renew its lease of {found.holder.seconds:g} s"
+            self._seen, self.runs_out = found.etag, now() + leases * found.holder.seconds - age
+        return "" if now() < self.runs_out else f"it did not renew its lease of {found.holder.seconds:g} s"
 
 
 def _claim(mark: LockObject, holder: Holder, found: Found | None, looks: int) -> tuple[str, bool] | None:
@@ -255,22 +261,17 @@ def _claim(mark: LockObject, holder: Holder, found: Found | None, looks: int) ->
     """
     if etag := mark.write_over(found.etag if found else "", holder):
         return etag, not mark.capabilities.exclusive
-    now = mark.read()
-    if now and now.holder.token == holder.token:
+    seen = mark.read()
+    if seen and seen.holder.token == holder.token:
         # The first answer was lost on its way; the client's own second attempt met our own lock.
-        return now.etag, not mark.capabilities.exclusive
-    if now != found:
+        return seen.etag, not mark.capabilities.exclusive
+    if seen != found:
         return None
     _LOG.info("The store has no condition that holds for the lock %s: it is written and read back.", mark.uri)
     mark.overwrite(holder)
     for _ in range(looks):
         time.sleep(SETTLE_SECONDS)
-        now = mark.read()
-        if not now or now.holder.token != holder.token:
+        seen = mark.read()
+        if not seen or seen.holder.token != holder.token:
             return None
-    return now.etag if now else "", True
-
-
-def _now() -> float:
-    """Seconds that only go forward. Those in which the machine sleeps count, since the lease runs out in them."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+    return seen.etag if seen else "", True

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
@@ -28,6 +26,8 @@ def arrived(
     Not `surely_begun`: the first object is asked for alone, and where it is not there none is. What cannot be looked at
     counts as not there: sending it says what is wrong with it.
     """
+
+    from botocore.exceptions import BotoCoreError, ClientError
 
     def is_there(item: Expected) -> bool:
         try:

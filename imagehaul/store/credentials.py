@@ -48,6 +48,11 @@ class AccessKey:
     def resolve(self, place: Place) -> Credentials:
         from botocore.credentials import Credentials
 
+        keys = self.checked()
+        return Credentials(keys.access_key, keys.secret_key, keys.session_token or None, method="explicit")
+
+    def checked(self) -> AccessKey:
+        """Raises SettingsError where these can be no keys."""
         if not (self.access_key and self.secret_key):
             missing = "secret key" if self.access_key else "access key"
             raise SettingsError(f"The store's keys are not whole: the {missing} is empty.")
@@ -57,7 +62,7 @@ class AccessKey:
                 raise SettingsError(
                     f"The store's {name.replace('_', ' ')} holds a blank, a line break or a letter that no key has."
                 )
-        return Credentials(self.access_key, self.secret_key, self.session_token or None, method="explicit")
+        return AccessKey(self.access_key, self.secret_key, self.session_token)
 
 
 @dataclass(frozen=True, slots=True)

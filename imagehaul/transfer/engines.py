@@ -12,6 +12,7 @@ from typing import Self
 from imagehaul.cores import usable_cores
 from imagehaul.records import Copy, EngineName, ObjectOptions, SendResult, Upload
 from imagehaul.store.endpoint import Store
+from imagehaul.store.obstore_options import NOTHING_FOUND_OUT, ObstoreOptions
 from imagehaul.store.retry import PATIENCE, Patience, Retry, StallMonitor, within_file_limit
 from imagehaul.transfer.boto3_engine import Boto3Sender
 from imagehaul.transfer.copier import Copier
@@ -59,8 +60,8 @@ class Engine:
         def attempt(left: list[Upload]) -> list[SendResult]:
             with self._slot():
                 said = self.fast.send(left, scratch, self._monitor()) if self.fast else {}
-                rest = [upload for upload in left if upload.key not in said]
-                said.update((sent.key, sent) for sent in self.boto3.send(rest, self._monitor()))
+                if rest := [upload for upload in left if upload.key not in said]:
+                    said.update((sent.key, sent) for sent in self.boto3.send(rest, self._monitor()))
             return [said[upload.key] for upload in left]
 
         return self.retry.run(uploads, attempt)
@@ -96,33 +97,32 @@ def choose_engine(
     patience: Patience = PATIENCE,
     may_send: Callable[[], bool] = lambda: True,
     cores: int = 0,
-    crc64: bool = False,
+    obstore: ObstoreOptions = NOTHING_FOUND_OUT,
 ) -> Engine:
     """The engine that is asked for where a working one is found and can reach the store, else boto3.
 
     `workers`: objects that are on their way at the same time, over all batches. `may_send`: asked before each object.
-    `cores`: of the processor, that this process may use; 0 = all that there are for it. `crc64`: the
-    store compares bodies with it, and its ETags are MD5s.
+    `cores`: of the processor, that this process may use; 0 = all that there are for it.
     """
     at_a_time = within_file_limit(max(1, workers // _BATCHES_AT_A_TIME))
     boto3 = Boto3Sender(store, bucket, options, at_a_time)
     copier = Copier(store, bucket, options, at_a_time)
     retry = Retry(store, bucket, patience, may_send=may_send)
     fast: S5cmdSender | ObstoreSender
+    processors = max(1, (cores or usable_cores()) // _BATCHES_AT_A_TIME)
     try:
         if engine == "boto3":
             return Engine("boto3", "boto3 sends: the settings say so.", boto3, copier, retry)
         if engine == "obstore":
-            obstore = find_obstore()
-            fast = ObstoreSender(obstore, store, bucket, options, at_a_time, patience.retries, crc64)
+            library = find_obstore()
+            fast = ObstoreSender(library, store, bucket, options, at_a_time, patience.retries, processors, obstore)
             fast.check()
-            return Engine(engine, f"obstore {obstore.version} sends.", boto3, copier, retry, fast)
+            return Engine(engine, f"obstore {library.version} sends.", boto3, copier, retry, fast)
         if obstacle := store.s5cmd_obstacle():
             raise S5cmdUnusableError(obstacle)
         found = find_s5cmd()
     except (S5cmdUnusableError, ObstoreUnusableError) as error:
         return Engine("boto3", f"boto3 sends: {error}.", boto3, copier, retry)
     remove_stale_links()
-    processors = max(1, (cores or usable_cores()) // _BATCHES_AT_A_TIME)
     fast = S5cmdSender(found.binary, store, bucket, options, at_a_time, patience.retries, processors)
     return Engine(engine, f"s5cmd {found.version} sends: {found.binary}.", boto3, copier, retry, fast)

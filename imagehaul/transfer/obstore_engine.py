@@ -26,6 +26,7 @@ from imagehaul.store.ca import authority_file
 from imagehaul.store.clients import WHO_ASKS
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import classify, of_upload
+from imagehaul.store.obstore_options import NOTHING_FOUND_OUT, ObstoreOptions
 from imagehaul.store.proxies import is_this_machine
 from imagehaul.store.retry import StallMonitor, answer, silence
 from imagehaul.text import printable
@@ -72,8 +73,8 @@ def find_obstore() -> Obstore:
 class ObstoreSender:
     """Programs that have done their work wait for the next batch, until `close`.
 
-    Every body goes with its SHA-256. With `crc64` it is a CRC, in a tenth of the time, where nobody can change both on
-    their way: by TLS, and within this machine.
+    Every body goes with its SHA-256. With `found_out.crc64` it is a CRC, in a tenth of the time, where nobody can
+    change both on their way: by TLS, and within this machine. `processors`: that one program may use.
     """
 
     found: Obstore
@@ -82,13 +83,18 @@ class ObstoreSender:
     options: ObjectOptions
     threads: int
     retries: int
-    crc64: bool = False
+    processors: int = 1
+    found_out: ObstoreOptions = NOTHING_FOUND_OUT
     _idle: deque[_Sender] = field(default_factory=deque)
     _closed: threading.Event = field(default_factory=threading.Event)
 
+    @property
+    def _address(self) -> tuple[str, bool]:
+        return self.found_out.address or self.store.address(self.bucket)
+
     def check(self) -> None:
         """Starts it with nothing to send. Raises ObstoreUnusableError where it does not become ready."""
-        _, in_host = self.store.address(self.bucket)
+        _, in_host = self._address
         if self.store.terms.expected_owner:
             raise ObstoreUnusableError("obstore has no header for EXPECTED_BUCKET_OWNER")
         if in_host and "." in self.bucket:
@@ -104,7 +110,7 @@ class ObstoreSender:
     def send(self, uploads: Sequence[Upload], scratch: Path, monitor: StallMonitor) -> dict[str, SendResult]:
         """Answers by key, for those of the uploads that the store took, or refused with a reason."""
         able = [upload for upload in uploads if upload.size <= _LARGEST and upload.sha256 and can_carry(upload.key)]
-        report = _Report(able, self.crc64)
+        report = _Report(able, self.found_out.crc64)
         if not able or monitor.over:
             return {}
         try:
@@ -147,7 +153,12 @@ class ObstoreSender:
 
     def _ordered(self, file: Path) -> _Sender:
         """One that waited takes the orders where it lives, and the keys are still those that it was started with."""
-        environment = {**self.store.environment(), "SSL_CERT_FILE": authority_file(self.store.ca)}
+        environment = {
+            **self.store.environment(),
+            "SSL_CERT_FILE": authority_file(self.store.ca),
+            # As of s5cmd: threads that wait for each other cost more than they send.
+            "TOKIO_WORKER_THREADS": str(self.processors),
+        }
         with suppress(IndexError):
             while True:
                 sender = self._idle.pop()
@@ -166,9 +177,9 @@ class ObstoreSender:
 
     def _orders(self, uploads: Sequence[Upload]) -> dict[str, Any]:
         """All but the keys and the CA, which are in the environment."""
-        url, in_host = self.store.address(self.bucket)
+        url, in_host = self._address
         options = self.options
-        crc64 = self.crc64 and (url.startswith("https://") or is_this_machine(url))
+        crc64 = self.found_out.crc64 and (url.startswith("https://") or is_this_machine(url))
         config = {
             "endpoint": url,
             "virtual_hosted_style_request": str(in_host).lower(),

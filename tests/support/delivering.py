@@ -41,22 +41,22 @@ def in_this_process(
     settings: Settings,
     context: BatchContext,
     store: Store,
-    may_send: Callable[[], bool],
+    holds_until: Callable[[], float],
     batches: Sequence[BatchReference],
 ) -> Runner:
     """Where a test changes what batches meet, they have to be in its own process."""
-    return InProcess(context, store, may_send)
+    return InProcess(context, store, holds_until)
 
 
 def in_two_processes(
     settings: Settings,
     context: BatchContext,
     store: Store,
-    may_send: Callable[[], bool],
+    holds_until: Callable[[], float],
     batches: Sequence[BatchReference],
 ) -> Runner:
     """As a large delivery on two cores; a test has too few images for that."""
-    return ProcessPool(context, store, 2)
+    return ProcessPool(context, store, holds_until, 2)
 
 
 @dataclass

@@ -10,6 +10,7 @@ import pytest
 from imagehaul.records import ObjectOptions, Upload
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
+from imagehaul.store.obstore_options import ObstoreOptions
 from imagehaul.store.retry import StallMonitor
 from imagehaul.transfer.engines import choose_engine
 from imagehaul.transfer.obstore_engine import ObstoreSender, find_obstore
@@ -23,7 +24,9 @@ KEYS = AccessKey("key", "secret")
 
 
 def sender(store: Store, bucket: str = "bucket", options: ObjectOptions | None = None) -> ObstoreSender:
-    return ObstoreSender(find_obstore(), store, bucket, options or ObjectOptions(), 4, 0, crc64=True)
+    return ObstoreSender(
+        find_obstore(), store, bucket, options or ObjectOptions(), 4, 0, found_out=ObstoreOptions(crc64=True)
+    )
 
 
 def sent(by: ObstoreSender, uploads: list[Upload], folder: Path) -> dict[str, str]:
@@ -76,7 +79,9 @@ def test_a_byte_that_flips_on_its_way_is_refused_by_the_store(store: Store, buck
 @pytest.mark.needs("CRC-64 is compared")
 def test_whole_bodies_arrive(store: Store, bucket: str, tmp_path: Path) -> None:
     uploads = uploads_of(tmp_path, ["a.jpg", "b/c.jpg"])
-    with choose_engine(store, bucket, "obstore", 8, ObjectOptions(), QUICK, crc64=True) as engine:
+    with choose_engine(
+        store, bucket, "obstore", 8, ObjectOptions(), QUICK, obstore=ObstoreOptions(crc64=True)
+    ) as engine:
         assert outcomes(engine.send(uploads, tmp_path)) == [("sent", "")] * 2
     assert stored(store, bucket) == {upload.key: content_of(upload) for upload in uploads}
 

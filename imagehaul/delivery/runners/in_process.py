@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult
 from imagehaul.delivery.worker import Worker
+from imagehaul.ledger.fence import now
 from imagehaul.store.endpoint import Store
 
 
@@ -14,9 +15,9 @@ class InProcess:
 
     name = "processes"
 
-    def __init__(self, context: BatchContext, store: Store, may_send: Callable[[], bool]) -> None:
+    def __init__(self, context: BatchContext, store: Store, holds_until: Callable[[], float]) -> None:
         self.slots = context.renderers + 2
-        self._worker = Worker(context, store, may_send)
+        self._worker = Worker(context, store, lambda: now() < holds_until())
 
     def run(self, job: BatchJob) -> BatchResult:
         return self._worker.run(job)

@@ -25,6 +25,7 @@ from imagehaul.child_process import start_bound_python
 from imagehaul.cores import usable_cores
 from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult
 from imagehaul.delivery.runners.runner import ATTEMPTS, WorkerLostError
+from imagehaul.delivery.runners.shared_lease import SharedLease
 from imagehaul.errors import HaulError
 from imagehaul.log_records import hand_on
 from imagehaul.store.endpoint import Store
@@ -44,13 +45,16 @@ _START = (
 
 
 class WorkerProcess:
-    """One process, as the leader sees it: jobs go in, results come out in any order. Raises OSError at its start."""
+    """One process, as the leader sees it: jobs go in, results come out in any order. Raises OSError at its start.
 
-    def __init__(self, context: BatchContext, store: Store) -> None:
+    `lease`: the file descriptor of the `SharedLease`.
+    """
+
+    def __init__(self, context: BatchContext, store: Store, lease: int) -> None:
         self._words = TemporaryFile()  # noqa: SIM115 - as long as the process
         here = str(Path(__file__).parents[3])
         path = [entry for entry in sys.path if entry]
-        self._process = start_bound_python(_START, [*path, here], stderr=self._words)
+        self._process = start_bound_python(_START, [*path, here], stderr=self._words, pass_fds=(lease,))
         self._jobs = cast(IO[bytes], self._process.stdin)
         self._results = cast(IO[bytes], self._process.stdout)
         self._sending = threading.Lock()
@@ -59,7 +63,7 @@ class WorkerProcess:
         self._gone = False
         self._reader = threading.Thread(target=self._read, name="batch results", daemon=True)
         self._reader.start()
-        self._send(("open", context, store))
+        self._send(("open", context, store, lease))
 
     @property
     def load(self) -> int:
@@ -151,11 +155,15 @@ class ProcessPool:
 
     name = "processes"
 
-    def __init__(self, context: BatchContext, store: Store, processes: int) -> None:
+    def __init__(self, context: BatchContext, store: Store, holds_until: Callable[[], float], processes: int) -> None:
         shared = max(1, context.transfer_workers // processes)
         cores = max(1, usable_cores() // processes)
         self._context = replace(context, transfer_workers=shared, renderers=1, cores=cores)
         self._store = store
+        try:
+            self._lease = SharedLease(holds_until)
+        except OSError as error:
+            raise _not_started(error) from error
         self._most = processes
         self.slots = processes * BATCHES_A_PROCESS
         self._processes: list[WorkerProcess] = []
@@ -193,6 +201,7 @@ class ProcessPool:
             if self._lone:
                 self._lone.dismiss()
         with self._alone:
+            self._lease.close()
             return True
 
     def _attempt(self, job: BatchJob) -> BatchResult:
@@ -215,7 +224,7 @@ class ProcessPool:
 
     def _start_lone(self) -> WorkerProcess:
         try:
-            self._lone = WorkerProcess(self._context, self._store)
+            self._lone = WorkerProcess(self._context, self._store, self._lease.descriptor)
         except OSError as error:
             raise _not_started(error) from error
         return self._lone
@@ -227,7 +236,7 @@ class ProcessPool:
         free = min(self._processes, key=lambda process: process.load, default=None)
         if len(self._processes) < self._most and (free is None or free.load):
             try:
-                process = WorkerProcess(self._context, self._store)
+                process = WorkerProcess(self._context, self._store, self._lease.descriptor)
             except OSError as error:
                 if free is None:
                     raise _not_started(error) from error

@@ -23,10 +23,13 @@ def open_runner(
     settings: Settings,
     context: BatchContext,
     store: Store,
-    may_send: Callable[[], bool],
+    holds_until: Callable[[], float],
     batches: Sequence[BatchReference],
 ) -> Runner:
-    """Raises HaulError: the place is not there, or lacks what batches need."""
+    """`holds_until`: when the run's lease ends, as `fence.now` counts; it is asked again and again.
+
+    Raises HaulError: the place is not there, or lacks what batches need.
+    """
     address = settings.task_runner_address or LOCAL
     try:
         if settings.task_runner == "dask":
@@ -46,7 +49,7 @@ def open_runner(
     if processes == 1 or sum(batch.images for batch in batches) <= FEW_IMAGES:
         from imagehaul.delivery.runners.in_process import InProcess
 
-        return InProcess(context, store, may_send)
+        return InProcess(context, store, holds_until)
     from imagehaul.delivery.runners.processes import ProcessPool
 
-    return ProcessPool(context, store, processes)
+    return ProcessPool(context, store, holds_until, processes)

@@ -50,9 +50,9 @@ class Runner(Protocol):
 
 
 OpenRunner: TypeAlias = (
-    "Callable[[Settings, BatchContext, Store, Callable[[], bool], Sequence[BatchReference]], Runner]"
+    "Callable[[Settings, BatchContext, Store, Callable[[], float], Sequence[BatchReference]], Runner]"
 )
-"""Takes settings, what all batches share, the store, whether this run may send, and the batches."""
+"""Takes settings, what all batches share, the store, when the run's lease ends, and the batches."""
 
 
 def reference_of(store: Store) -> StoreReference:
@@ -71,7 +71,14 @@ def reference_of(store: Store) -> StoreReference:
 def for_other_machines(context: BatchContext, store: Store, transfer_workers: int, renderers: int) -> BatchContext:
     """What batches share where each worker makes the store anew, and has a folder of its own for temporary files."""
     reference = reference_of(store)
-    return replace(context, store=reference, transfer_workers=transfer_workers, renderers=renderers, scratch="")
+    return replace(
+        context,
+        store=reference,
+        transfer_workers=transfer_workers,
+        renderers=renderers,
+        scratch="",
+        obstore=replace(context.obstore, address=None),
+    )
 
 
 def refuse_unfit(place: str, said: dict[str, str]) -> None:

@@ -15,9 +15,11 @@ import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, cast
 
 from imagehaul.delivery.jobs import BatchJob
+from imagehaul.delivery.runners.shared_lease import holds
 from imagehaul.delivery.worker import Worker
 from imagehaul.errors import HaulError
 from imagehaul.log_records import forwarded
@@ -62,8 +64,8 @@ def _import_for_batches() -> None:
 
 def _serve(answer: Any) -> None:
     jobs = sys.stdin.buffer
-    _, context, store = pickle.load(jobs)
-    worker = _Opened(context, store)
+    _, context, store, lease = pickle.load(jobs)
+    worker = _Opened(context, store, lease)
     with ThreadPoolExecutor(thread_name_prefix="batch") as threads:
         try:
             while True:
@@ -80,8 +82,9 @@ def _serve(answer: Any) -> None:
 class _Opened:
     """The worker of this process, made by its first batch: why it cannot be made is then that batch's answer."""
 
-    def __init__(self, context: Any, store: Store) -> None:
+    def __init__(self, context: Any, store: Store, lease: int) -> None:
         self._context, self._store = context, store
+        self._may_send = partial(holds, lease)
         self._worker: Worker | None = None
         self._opening = threading.Lock()
         self._stopped = False
@@ -91,7 +94,7 @@ class _Opened:
             if self._stopped:
                 raise HaulError("The run was stopped. Run again: what is there is not sent twice.")
             if self._worker is None:
-                self._worker = Worker(self._context, self._store)
+                self._worker = Worker(self._context, self._store, self._may_send)
         return self._worker.run(job)
 
     def stop(self) -> None:

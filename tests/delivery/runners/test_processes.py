@@ -143,8 +143,8 @@ def test_a_batch_on_which_every_worker_dies_fails_with_a_code_of_its_own(
 def test_an_error_that_is_no_pictures_fault_reaches_the_leader(many: Path, target: Target, tmp_path: Path) -> None:
     """A scratch folder that goes away under the workers, for instance."""
 
-    def without_scratch(settings: Settings, context: BatchContext, store: Store, *_: Any) -> Runner:
-        return ProcessPool(replace(context, scratch=str(tmp_path / "gone")), store, 2)
+    def without_scratch(settings: Settings, context: BatchContext, *others: Any) -> Runner:
+        return in_two_processes(settings, replace(context, scratch=str(tmp_path / "gone")), *others)
 
     with pytest.raises(HaulError, match="gone"):
         target.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=without_scratch)
