@@ -72,6 +72,11 @@ def match_annotations(catalog: Catalog, roots: Sequence[str] = (), any_case: boo
 
     `roots`, `any_case`: see `resolve_references`.
     """
+    statements, *_ = catalog.one("SELECT count(*) FROM statement")
+    if not statements:
+        for table in ("reference", "resolved", "annotation", "image_split"):
+            catalog.clear(table)
+        return Matches(statements=0, boxes=0, images=0, unknown=0, ambiguous=0, examples=())
     resolve_references(catalog, roots, any_case)
     catalog.fill(
         "resolved",

@@ -105,6 +105,10 @@ def _pair_hashes(catalog: Catalog, bits: int) -> None:
 
 def _join_pairs(catalog: Catalog) -> None:
     """Fills `hash_group`: each hash that has a pair, and the smallest id that it is joined with over any chain."""
+    pairs, *_ = catalog.one("SELECT count(*) FROM near_pair")
+    if not pairs:
+        catalog.clear("hash_group")
+        return
     catalog.fill(
         "hash_group",
         "SELECT DISTINCT id, id AS leader FROM (SELECT one AS id FROM near_pair UNION ALL SELECT other FROM near_pair)",
@@ -170,14 +174,22 @@ def _flaws(catalog: Catalog, thresholds: Thresholds) -> list[str]:
             "of an odd ratio",
         ),
     }
-    selects = [
-        f"SELECT source_name, source_path, '{kind}' AS kind, 1.0 AS confidence, '' AS group_id, "
-        f"$limit_{kind}::DOUBLE AS threshold FROM indexed WHERE {_IMAGES} AND "
-        + condition.replace("limit", f"$limit_{kind}")
+    cases = ", ".join(
+        f"CASE WHEN {condition.replace('limit', f'$limit_{kind}')} "
+        f"THEN {{'kind': '{kind}', 'threshold': $limit_{kind}::DOUBLE}} END"
         for kind, (condition, _, _) in flaws.items()
-    ]
-    # All with one statement: for a few images each takes as long as the images.
-    catalog.append("issue", " UNION ALL ".join(selects), {f"limit_{kind}": flaw[1] for kind, flaw in flaws.items()})
+    )
+    # All in one pass: for a few images each statement takes as long as the images.
+    catalog.append(
+        "issue",
+        f"""
+        SELECT source_name, source_path, flaw.kind AS kind, 1.0 AS confidence, '' AS group_id,
+               flaw.threshold AS threshold
+        FROM (SELECT source_name, source_path, unnest([{cases}]) AS flaw FROM indexed WHERE {_IMAGES})
+        WHERE flaw IS NOT NULL
+        """,
+        {f"limit_{kind}": flaw[1] for kind, flaw in flaws.items()},
+    )
     counts = dict(catalog.rows("SELECT kind, count(*) FROM issue GROUP BY kind"))
     return [
         f"{count:,} {'image is' if count == 1 else 'images are'} {said}"

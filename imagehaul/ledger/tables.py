@@ -151,3 +151,9 @@ VIEWS: dict[str, str] = {
     "said_split": f"SELECT source_name, path, split FROM image_split, {_OWN} UNION ALL SELECT * FROM other_split",
 }
 """Name → query. A path is one within a source: two sources may have the same."""
+
+MACROS: dict[str, str] = {
+    # A crop's key ends in `/<16 hex digits>.jpg`.
+    "crop_id_of": "(key) AS left(right(key, 20), 16)",
+}
+"""Name → parameters and expression."""

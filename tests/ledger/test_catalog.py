@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import imagehaul.ledger.catalog
 from imagehaul.errors import HaulError
 from imagehaul.ledger.catalog import Catalog
+from imagehaul.ledger.tables import TABLES, VIEWS
 
 
 @pytest.fixture
@@ -63,6 +65,17 @@ def test_threads_share_the_catalog(catalog: Catalog) -> None:
     for thread in threads:
         thread.join()
     assert found == [sum(range(1000))] * 8
+
+
+def test_threads_that_are_the_first_to_name_a_view_all_find_it_empty(catalog: Catalog) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        found = threads.map(lambda _: catalog.one("SELECT count(*) FROM indexed JOIN proven USING (key)"), range(8))
+        assert list(found) == [(0,)] * 8
+
+
+def test_every_view_and_table_is_there_and_empty(catalog: Catalog) -> None:
+    for name in (*VIEWS, *TABLES):
+        assert catalog.one(f"SELECT count(*) FROM {name}") == (0,), name
 
 
 def test_a_table_may_change_while_its_rows_are_read(catalog: Catalog) -> None:
@@ -116,7 +129,7 @@ def test_a_query_gets_no_more_memory_than_it_needs(catalog: Catalog, monkeypatch
         if len(limits) < 3:
             raise duckdb.OutOfMemoryException("too little")
 
-    catalog._patiently(hungry)
+    catalog._patiently("", hungry)
     assert limits == ["95.3 MiB", "190.7 MiB", "286.1 MiB"]
     assert catalog.one("SELECT current_setting('memory_limit')") == ("95.3 MiB",)
 
@@ -126,7 +139,7 @@ def test_a_query_for_which_no_memory_is_enough_ends_the_run_in_words(catalog: Ca
         raise duckdb.OutOfMemoryException("too little")
 
     with pytest.raises(HaulError, match="cannot be kept: too little"):
-        catalog._patiently(hungry)
+        catalog._patiently("", hungry)
     assert catalog.one("SELECT current_setting('memory_limit')") == ("95.3 MiB",)
 
 
