@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from imagehaul.arrow import keep_arrow_small
 from imagehaul.delivery.exporting import export_all
 from imagehaul.entity import Addresses
 from imagehaul.layout import Layout
@@ -170,6 +171,7 @@ def main(what: str, count: int, folder: Path) -> None:
         (folder / "last").mkdir(parents=True)
         last_ledger(count, folder / "last")
         return
+    keep_arrow_small()  # As the command does.
     seconds = rerun(count, folder)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"images": count, "seconds": seconds, "peak": peak}))

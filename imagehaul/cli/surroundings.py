@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from imagehaul.arrow import keep_arrow_small
 from imagehaul.errors import SettingsError
 
 _STANDARD = (0, 1, 2)
@@ -30,6 +31,7 @@ def settle() -> None:
     Raises `SettingsError` where the working folder is gone.
     """
     gc.set_threshold(OBJECTS_A_COLLECTION)
+    keep_arrow_small()
     # What is registered first is called last: when all others have put away what is theirs.
     atexit.register(_end_at_once)
     _open_missing()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar
 
+from imagehaul.arrow import import_arrow
 from imagehaul.errors import HaulError
 from imagehaul.ledger.tables import MACROS, TABLES, VIEWS
 
@@ -156,6 +157,7 @@ class Catalog:
         return count
 
     def _load_by_arrow(self, table: str, columns: Sequence[Sequence[Any]]) -> None:
+        import_arrow()
         import pyarrow as pa
 
         cursor = self._connection.cursor()

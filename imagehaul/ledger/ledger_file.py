@@ -6,16 +6,18 @@ import itertools
 from pathlib import Path
 from typing import Literal
 
+from imagehaul.arrow import import_arrow
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.rows import COLUMNS, arrow_schema
 
-ROWS_AT_ONCE = 5_000
+ROWS_AT_ONCE = 2_500
 ROWS_IN_GROUP = 4 * ROWS_AT_ONCE
-"""Of the Parquet file. DuckDB takes 40 MB more to hand out as many rows at once."""
+"""Of the Parquet file. DuckDB takes 40 MB more to hand out 20,000 rows at once."""
 
 
 def write_ledger(catalog: Catalog, file: Path, table: Literal["proven", "other"] = "proven") -> None:
     """All rows, sorted by path, an image before its thumbnail and crops."""
+    import_arrow()
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -28,3 +30,4 @@ def write_ledger(catalog: Catalog, file: Path, table: Literal["proven", "other"]
             batches = catalog.batches(query, part, ROWS_AT_ONCE)
             while group := list(itertools.islice(batches, ROWS_IN_GROUP // ROWS_AT_ONCE)):
                 parquet.write_table(pa.Table.from_batches(group).cast(arrow_schema()))
+                group.clear()  # Or the next is read beside it.

@@ -16,8 +16,9 @@ import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
+from imagehaul.arrow import import_arrow, keep_arrow_small
 from imagehaul.delivery.jobs import BatchJob
 from imagehaul.delivery.runners.shared_lease import holds
 from imagehaul.delivery.worker import Worker
@@ -54,12 +55,9 @@ def main() -> None:
 
 def _import_for_batches() -> None:
     """What every batch needs, before there is any thread. boto3 is what only one engine needs."""
-    # Arrow takes NumPy along where it finds it, which is half of its import and used by nothing in batches.
-    numpy = sys.modules.setdefault("numpy", cast(Any, None))
+    keep_arrow_small()
+    import_arrow()
     import pyarrow.parquet  # noqa: F401
-
-    if numpy is None:
-        del sys.modules["numpy"]
 
 
 def _serve(answer: Any) -> None:
