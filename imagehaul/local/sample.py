@@ -9,7 +9,7 @@ import csv
 import io
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,16 +43,17 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """`things` lie in the upright picture, and are what the annotations say."""
+    """`things` lie in the upright picture, and are what the annotations say. `place`: the view, "" = its own."""
 
     path: str
     landscape: Landscape
     things: tuple[Thing, ...]
     encode: Callable[[_Picture], bytes]
     remark: str = ""
+    place: str = ""
 
-    def scene(self) -> Image.Image:
-        return draw_scene(self.landscape, self.things)
+    def scene(self, things: Sequence[Thing] = ()) -> Image.Image:
+        return draw_scene(self.landscape, things or self.things, self.place or self.path)
 
     def caption(self) -> str:
         counts = Counter(thing.label for thing in self.things)
@@ -178,13 +179,15 @@ def _pictures_in_many_formats() -> Iterator[_Picture]:
 
 
 def _pictures_with_awkward_pixels() -> Iterator[_Picture]:
-    yield _Picture("camera/upright.jpg", "town", (house(40, 120, 150), car(260, 230, 90)), _jpeg)
+    held = "camera"
+    yield _Picture("camera/upright.jpg", "town", (house(40, 120, 150), car(260, 230, 90)), _jpeg, place=held)
     yield _Picture(
         "camera/turned.jpg",
         "town",
         (house(40, 120, 150), car(260, 230, 90)),
         _turned,
         "lies on its side until its EXIF rotation is applied",
+        held,
     )
     yield _Picture(
         "camera/mirrored.jpg",
@@ -192,6 +195,7 @@ def _pictures_with_awkward_pixels() -> Iterator[_Picture]:
         (house(40, 120, 150), car(260, 230, 90)),
         _mirrored,
         "mirrored until its EXIF orientation is applied",
+        held,
     )
     yield _Picture("modes/cmyk.jpg", "coast", (boat(160, 150, 160),), _cmyk, "CMYK, as for print")
     yield _Picture("modes/grey.jpg", "meadow", (tree(170, 90, 200),), _grey, "one channel")
@@ -272,10 +276,7 @@ def _heic(picture: _Picture) -> bytes:
 
 def _sunrise(picture: _Picture) -> bytes:
     (sun,) = picture.things
-    frames = [
-        draw_scene(picture.landscape, [Thing(sun.label, sun.x, sun.y - 20 * step, sun.height)]).quantize(64)
-        for step in range(8)
-    ]
+    frames = [picture.scene([Thing(sun.label, sun.x, sun.y - 20 * step, sun.height)]).quantize(64) for step in range(8)]
     return _encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=120, loop=0)
 
 

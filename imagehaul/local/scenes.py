@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -96,9 +97,9 @@ class Thing:
         return round(THINGS[self.label][0] * self.height)
 
 
-def draw_scene(landscape: Landscape, things: Sequence[Thing]) -> Image.Image:
-    """An RGB picture of `WIDTH` by `HEIGHT` pixels; the same bytes each time."""
-    picture = _background(landscape)
+def draw_scene(landscape: Landscape, things: Sequence[Thing], place: str = "") -> Image.Image:
+    """An RGB picture of `WIDTH` by `HEIGHT` pixels; the same bytes each time. Each `place` has a view of its own."""
+    picture = _background(landscape, random.Random(place))
     _draw(picture, things)
     return picture.reduce(FINE)
 
@@ -110,15 +111,28 @@ def draw_cutout(things: Sequence[Thing]) -> Image.Image:
     return picture.reduce(FINE)
 
 
-def _background(landscape: Landscape) -> Image.Image:
+def _background(landscape: Landscape, chance: random.Random) -> Image.Image:
+    """Hills, clouds and patches of ground lie elsewhere in each, so that no two pictures look like copies."""
     top, bottom, hills, ground = _LANDSCAPES[landscape]
     size = width, height = WIDTH * FINE, HEIGHT * FINE
     fade = Image.linear_gradient("L").resize((1, height)).resize(size, Image.Resampling.NEAREST)
     picture = Image.composite(Image.new("RGB", size, bottom), Image.new("RGB", size, top), fade)
     draw = ImageDraw.Draw(picture)
-    draw.ellipse((-0.2 * width, 0.52 * height, 0.55 * width, 1.2 * height), fill=hills)
-    draw.ellipse((0.35 * width, 0.58 * height, 1.25 * width, 1.3 * height), fill=hills)
+
+    def oval(x: float, y: float, wide: float, high: float, fill: str) -> None:
+        """Its middle and its size, in shares of the picture."""
+        draw.ellipse(
+            ((x - wide / 2) * width, (y - high / 2) * height, (x + wide / 2) * width, (y + high / 2) * height),
+            fill=fill,
+        )
+
+    for _ in range(5):
+        oval(chance.uniform(0, 1), chance.uniform(0, 0.5), chance.uniform(0.2, 0.5), chance.uniform(0.06, 0.16), bottom)
+    for x in (0.1, 0.5, 0.9):
+        oval(x + chance.uniform(-0.2, 0.2), 0.75, chance.uniform(0.3, 0.8), chance.uniform(0.2, 0.7), hills)
     draw.rectangle((0, 0.72 * height, width, height), fill=ground)
+    for _ in range(6):
+        oval(chance.uniform(0, 1), chance.uniform(0.78, 1), chance.uniform(0.1, 0.4), chance.uniform(0.03, 0.09), hills)
     return picture
 
 

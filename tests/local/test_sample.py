@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pillow_heif
@@ -15,6 +17,7 @@ from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 from imagehaul.errors import HaulError, SettingsError
 from imagehaul.local.sample import Sample, write_sample
 from imagehaul.local.scenes import HEIGHT, THINGS, WIDTH, Thing, draw_cutout, draw_scene
+from imagehaul.rendering.quality import measured
 from imagehaul.settings import Settings
 from imagehaul.sources.filters import Selection
 from imagehaul.sources.folder import list_folder
@@ -50,6 +53,23 @@ def upright(file: Path) -> Image.Image:
 
 def images(sample: Sample) -> list[str]:
     return [file.path for file in list_folder(sample.folder, Selection(), ScanReport()) if not file.code]
+
+
+def test_nothing_looks_like_a_copy_but_the_picture_that_a_camera_held_three_ways(sample: Sample) -> None:
+    hashes = {}
+    for name in images(sample):
+        with suppress(UnidentifiedImageError, OSError):
+            thumbnail = upright(sample.folder / name)
+            thumbnail.thumbnail((256, 256))
+            hashes[name] = int(measured(thumbnail).phash, 16)
+    assert len(hashes) >= 30
+    alike = {
+        frozenset((one, other))
+        for one, other in itertools.combinations(hashes, 2)
+        if (hashes[one] ^ hashes[other]).bit_count() <= 2 + Settings.model_fields["near_duplicate_bits"].default
+    }
+    held = [f"camera/{way}.jpg" for way in ("mirrored", "turned", "upright")]
+    assert alike == {frozenset(pair) for pair in itertools.combinations(held, 2)}
 
 
 def test_holds_what_its_summary_says(sample: Sample) -> None:
