@@ -28,4 +28,5 @@ def exports(bench: Bench) -> None:
         each = 1000 * run["cpu"] / run["images"]
         bench.say(f"| {run['images']:,} | {run['peak'] / 1e6:.0f} | {each:.2f} | {run['bytes'] / 1e6:,.0f} |")
     bench.say()
-    bench.at_most("exports, memory from 60,000 to 1,000,000", [runs[-1]["peak"] / runs[0]["peak"]], 1.25)
+    # With 60,000 DuckDB has not yet filled the memory that it may keep.
+    bench.at_most("exports, memory from 240,000 to 1,000,000", [runs[-1]["peak"] / runs[1]["peak"]], 1.1)
