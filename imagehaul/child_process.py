@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ A program of its own, since code between fork and exec is not safe in a process 
 _BECOME_PROGRAM = "os.execv(sys.argv[0], sys.argv)"
 _BECOME_SCRIPT = "exec(compile(open(sys.argv[0], 'rb').read(), sys.argv[0], 'exec'))"
 _PYTHON = (sys.executable, "-I", "-S")
+_SETPRIV = ("/usr/bin/setpriv", "--pdeathsig", "KILL")
+"""https://man7.org/linux/man-pages/man1/setpriv.1.html, in util-linux since 2.33."""
+_BECOME_BOUND = '[ "$PPID" = "$0" ] && exec "$@"'
 
 
 def bound(command: Sequence[str]) -> list[str]:
@@ -31,7 +35,18 @@ def bound(command: Sequence[str]) -> list[str]:
     """
     if sys.platform != "linux":
         return list(command)
+    if _has_setpriv():
+        return [*_SETPRIV, "/bin/sh", "-c", _BECOME_BOUND, str(os.getpid()), *command]
     return [*_PYTHON, "-c", _DIE_WITH_PARENT + _BECOME_PROGRAM, str(os.getpid()), *command]
+
+
+@cache
+def _has_setpriv() -> bool:
+    """Whether the system has its own program for it, which takes a tenth of the time of another Python."""
+    try:
+        return subprocess.run([*_SETPRIV, "/bin/sh", "-c", ":"], capture_output=True).returncode == 0
+    except OSError:
+        return False
 
 
 def bound_script(script: Path) -> list[str]:

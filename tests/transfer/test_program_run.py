@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
+from imagehaul import child_process
 from imagehaul.child_process import bound
 from imagehaul.transfer.program_run import BoundRun
 
@@ -60,14 +63,21 @@ def test_leaving_ends_the_program_and_what_it_started(tmp_path: Path) -> None:
         time.sleep(0.02)
 
 
-def test_the_program_dies_with_a_run_that_is_killed(tmp_path: Path) -> None:
-    script = """
+BOTH_WAYS = pytest.mark.parametrize("by_setpriv", [True, False], ids=["by setpriv", "by Python"])
+"""Where the system has no setpriv, Python does the same."""
+
+
+@BOTH_WAYS
+def test_the_program_dies_with_a_run_that_is_killed(by_setpriv: bool) -> None:
+    script = f"""
         import sys, threading
         from pathlib import Path
+        from imagehaul import child_process
         from imagehaul.child_process import bound
         from imagehaul.transfer.program_run import BoundRun
+        child_process._has_setpriv = lambda: {by_setpriv}
         def work():
-            with BoundRun(bound(["/bin/sleep", "60"]), Path("/"), {}) as run:
+            with BoundRun(bound(["/bin/sleep", "60"]), Path("/"), {{}}) as run:
                 print(run._process.pid, flush=True)
                 list(run.lines())
         threading.Thread(target=work).start()
@@ -86,4 +96,15 @@ def test_the_program_dies_with_a_run_that_is_killed(tmp_path: Path) -> None:
 
 def test_a_program_that_is_not_there_says_so_by_its_output(tmp_path: Path) -> None:
     with BoundRun(bound([str(tmp_path / "nothing")]), tmp_path, {}) as run:
-        assert b"FileNotFoundError" in b"".join(read(run))
+        assert re.search(rb"not found|FileNotFoundError", b"".join(read(run)))
+
+
+@BOTH_WAYS
+def test_a_program_whose_parent_has_died_by_then_is_not_begun(
+    by_setpriv: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child_process, "_has_setpriv", lambda: by_setpriv)
+    command = bound(["/bin/echo", "begun"])
+    assert subprocess.run(command, capture_output=True).stdout == b"begun\n"
+    orphan = subprocess.run(["/bin/sh", "-c", '"$@"; echo $?', "sh", *command], capture_output=True)
+    assert (orphan.stdout, orphan.stderr) == (b"1\n", b"")
