@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STATE := .state
 # Tests wait for servers and processes as much as they compute. One store serves all.
-SIDE_BY_SIDE := -n 4 --no-loadscope-reorder
+SIDE_BY_SIDE := -n 6 --no-loadscope-reorder
 
 .PHONY: help run up up-dask gallery lint test check attack coverage test-stores test-readers test-ray bench docs format lock hooks clean
 
@@ -24,14 +24,17 @@ up-dask: .venv/installed  ## the embedded store, a Dask scheduler and two worker
 gallery: .venv/installed  ## what `make run` delivered, in a browser, until Ctrl-C
 	$(BIN)/python -m imagehaul.local.gallery $(STATE)
 
-lint: .venv/installed  ## ruff, mypy and the rules of who may import whom
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+LINT = $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
-test: lint  ## all tests and checks
-	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not attack"
+lint: .venv/installed  ## ruff, mypy and the rules of who may import whom
+	$(LINT)
+
+# Both at once, since tests mostly wait. What the checks say comes last, and whole.
+test: .venv/installed  ## all tests and checks
+	@mkdir -p $(STATE)
+	@{ $(LINT); } >$(STATE)/lint.log 2>&1 & checks=$$!; \
+	    $(BIN)/pytest $(SIDE_BY_SIDE) -m "not attack"; tests=$$?; \
+	    wait $$checks; checks=$$?; cat $(STATE)/lint.log; exit $$((tests | checks))
 
 check: lint  ## what `make test` runs, but for the slow tests
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow and not prefect and not attack"

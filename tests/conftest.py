@@ -1,6 +1,6 @@
 """The real S3 server that all tests share, and an environment without this machine's keys.
 
-Tests may run in several processes (`pytest -n 4`): then the process that leads them runs the store, and all that
+Tests may run in several processes (`pytest -n 6`): then the process that leads them runs the store, and all that
 share a Prefect server run in two of them, one after the other.
 """
 
@@ -42,7 +42,12 @@ ROOT = Path(__file__).parents[1]
 TEXTS = {str(file.relative_to(ROOT)): file.read_text() for file in Path(__file__).parent.rglob("test_*.py")}
 WITH_PREFECT = {name for name, text in TEXTS.items() if "mark.prefect" in text}
 ONE_SERVER = {name for name, text in TEXTS.items() if "prefect: Prefect" in text}
-DELIVERIES = "tests/flows/test_deliver.py"
+FIRST_SERVER = {
+    "tests/flows/test_deliver.py",
+    "tests/flows/test_deploy.py",
+    "tests/test_examples.py",
+    "tests/test_wheel.py",
+}
 """As long as all others that use a Prefect server together."""
 SLOW = {name for name, text in TEXTS.items() if "mark.slow" in text}
 ACTIONS = {"all": ["Admin"], "next": ["Admin"], "read": ["Read", "List"], "no list": ["Read", "Write"]}
@@ -148,7 +153,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             file = _file(nodeid)
             if config.getoption("object_store") != STORES[0]:
                 return nodeid
-            return "Prefect" if file in ONE_SERVER - {DELIVERIES} else file
+            if file in ONE_SERVER:
+                return "first Prefect" if file in FIRST_SERVER else "second Prefect"
+            return file
 
     return ByFile(config, log)
 
@@ -278,11 +285,13 @@ def target(store: Store, bucket: str) -> Target:
 
 
 @pytest.fixture(scope="session")
-def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
-    """One Prefect server for the whole run."""
+def prefect(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
+    """One Prefect server for the whole run, or for what this process has of it."""
     from tests.support.prefect_runs import running_prefect
 
-    with running_prefect(tmp_path_factory.mktemp("prefect server")) as server:
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if hasattr(pytestconfig, "workerinput") else own
+    with running_prefect(tmp_path_factory.mktemp("prefect server"), shared / "prefect.db") as server:
         yield server
 
 

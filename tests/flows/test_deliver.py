@@ -138,21 +138,6 @@ def test_a_run_that_leaves_something_unproven_fails(client: SyncPrefectClient, t
     assert "1 rejected, 0 failed. Not published: 1 of 6 images are rejected" in message(run)
 
 
-def test_what_goes_wrong_outside_is_said_as_on_the_command_line_without_a_traceback(
-    client: SyncPrefectClient, target: Target, tmp_path: Path
-) -> None:
-    run = wait_for_end(client, submit(client, target, tmp_path / "not there").id)
-    assert run.state_name == "Failed"
-    assert message(run).startswith(f"The source '{tmp_path / 'not there'}' cannot be read")
-    deadline = time.monotonic() + 10
-    while message(run) not in (log := log_of(client, run.id)) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    lines = log.splitlines()
-    errors = [line for line in lines if line.startswith(("40 ", "50 "))]
-    assert errors == [f"40 {message(run)}"], "The reason is the last error line, and the only one."
-    assert "Traceback" not in "\n".join(lines)
-
-
 def test_settings_that_contradict_each_other_fail_with_the_command_lines_sentence(
     client: SyncPrefectClient, target: Target, source: Path
 ) -> None:

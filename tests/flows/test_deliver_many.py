@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import re
+import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
 
 from imagehaul.errors import SettingsError
 from imagehaul.flows.deliver_many import _asked, _data_sets, _deployment, deliver_many
 from imagehaul.flows.deploy import Deployer
 from imagehaul.store.endpoint import Store
 from tests.support.delivering import Target, draw
-from tests.support.prefect_runs import DEPLOYMENTS, Prefect, save_block, wait_for_end
+from tests.support.prefect_runs import DEPLOYMENTS, Prefect, run_here, save_block
 
 pytestmark = pytest.mark.prefect
 
@@ -35,8 +46,32 @@ def client(prefect: Prefect, store: Store, many_bucket: str) -> Iterator[SyncPre
     with prefect.used_here() as client:
         save_block("minio", store)
         Deployer(DEPLOYMENTS, None, {"REMOTE_SAVE": f"s3://{many_bucket}/"}).deploy(["minio"])
-        with prefect.worker():
+        with deliveries_done_here(client):
             yield client
+
+
+@contextmanager
+def deliveries_done_here(client: SyncPrefectClient) -> Iterator[None]:
+    """What a worker does for the runs of `deliver/minio`, in a thread: it takes seconds to start a process for each.
+
+    In `test_browser.py` a worker does it.
+    """
+    deployment = client.read_deployment_by_name("deliver/minio")
+    of_it = DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id]))
+    waiting = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])))
+    ended = threading.Event()
+
+    def work() -> None:
+        with get_client(sync_client=True) as own:
+            while not ended.wait(0.3):
+                for run in own.read_flow_runs(deployment_filter=of_it, flow_run_filter=waiting):
+                    run_here(own, run)
+
+    thread = threading.Thread(target=copy_context().run, args=(work,))
+    thread.start()
+    yield
+    ended.set()
+    thread.join()
 
 
 @pytest.fixture
@@ -53,11 +88,11 @@ def sources(tmp_path: Path) -> dict[str, Path]:
 
 def run(client: SyncPrefectClient, **parameters: Any) -> FlowRun:
     deployment = client.read_deployment_by_name("deliver-many/minio")
-    return wait_for_end(client, client.create_flow_run_from_deployment(deployment.id, parameters=parameters).id, 150)
+    return run_here(client, client.create_flow_run_from_deployment(deployment.id, parameters=parameters))
 
 
 def here(client: SyncPrefectClient, **parameters: Any) -> FlowRun:
-    """The same in this process; the deliveries that it begins are the worker's as ever."""
+    """Without the deployment."""
     state = deliver_many(**parameters, return_state=True)
     assert state.state_details.flow_run_id
     return client.read_flow_run(state.state_details.flow_run_id)

@@ -95,11 +95,12 @@ def test_each_flow_is_served_and_reaches_its_own_words(
         )
     try:
         store = client.read_block_document_by_name("docs", "imagehaul-object-store", include_secrets=False)
+        gone = str(tmp_path / "gone")
         of_a_set = {"dataset": f"x-{uuid.uuid4().hex[:6]}", "store": {"$ref": {"block_document_id": str(store.id)}}}
         asked = {
-            "deliver/served": ({**of_a_set, "source": str(tmp_path / "gone")}, "cannot be read"),
+            "deliver/served": ({**of_a_set, "source": gone}, f"The source {gone!r} cannot be read"),
             "verify/served": (of_a_set, "was never published"),
-            "deliver-many/served": ({}, "There is no data set to deliver"),
+            "deliver-many/served": ({"deployment": "deliver/served"}, "There is no data set to deliver"),
         }
         runs = {}
         for name, (parameters, words) in asked.items():
@@ -108,7 +109,14 @@ def test_each_flow_is_served_and_reaches_its_own_words(
         for run, words in runs.items():
             ended = wait_for_end(client, run, 120)
             assert ended.state
-            assert words in (ended.state.message or ""), log_of(client, run)
+            message = ended.state.message or ""
+            assert (ended.state_name, words in message) == ("Failed", True), log_of(client, run)
+            # What goes wrong outside is said as on the command line.
+            log = wait_for_log(client, run, message)
+            errors = [line for line in log.splitlines() if line.startswith(("40 ", "50 "))]
+            assert message in log
+            assert errors == [f"40 {message.splitlines()[0]}"], "The reason is the last error line, and the only one."
+            assert "Traceback" not in log
     finally:
         stop(server)
 
@@ -122,3 +130,11 @@ def wait_for_deployment(client: SyncPrefectClient, name: str) -> uuid.UUID:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.3)
+
+
+def wait_for_log(client: SyncPrefectClient, run: uuid.UUID, words: str) -> str:
+    """The lines come a moment after the run's end."""
+    deadline = time.monotonic() + 10
+    while words not in (log := log_of(client, run)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return log

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import shutil
+import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,11 +66,39 @@ class Prefect:
 
 
 @contextmanager
-def running_prefect(folder: Path) -> Iterator[Prefect]:
+def running_prefect(folder: Path, database: Path) -> Iterator[Prefect]:
+    """`database`: where the first server of a test run leaves its empty database, from which the others start.
+
+    To make the tables takes a server more CPU than all else until it answers.
+    """
     port = free_port()
     environment = prefect_environment(folder, port)
-    with prefect_server(folder, port, environment):
-        yield Prefect(f"http://127.0.0.1:{port}", folder, environment)
+    prefect = Prefect(f"http://127.0.0.1:{port}", folder, environment)
+    with ExitStack() as parts:
+        with _alone_with(database):
+            if made := database.exists():
+                prefect.database.parent.mkdir()
+                shutil.copyfile(database, prefect.database)
+            else:
+                parts.enter_context(prefect_server(folder, port, environment))
+                _copy(prefect.database, database)
+        if made:
+            parts.enter_context(prefect_server(folder, port, environment))
+        yield prefect
+
+
+@contextmanager
+def _alone_with(database: Path) -> Iterator[None]:
+    """Test processes wait for each other here."""
+    with database.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _copy(database: Path, to: Path) -> None:
+    """Of a server at work: part of it may lie in the write-ahead log."""
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(to)) as target:
+        source.backup(target)
 
 
 def save_block(name: str, store: Store) -> None:
