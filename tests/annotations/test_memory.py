@@ -55,6 +55,7 @@ def write_coco(file: Path, rows: int) -> None:
     file.write_text(json.dumps(content))
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(
     ("name", "write", "rows", "limit"),
     [

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import orjson
+import pytest
 
 _LARGE = """
 import resource, sys
@@ -37,6 +38,7 @@ print(before // 1024, after // 1024)
 """
 
 
+@pytest.mark.usefixtures("untraced")
 def test_memory_does_not_grow_with_the_data_set(tmp_path: Path) -> None:
     """100,000 images with a label each are 60 MB of JSON, and many times that as Python's objects."""
     done = subprocess.run(

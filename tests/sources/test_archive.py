@@ -299,6 +299,7 @@ def test_an_unchanged_archive_is_not_opened_again(tmp_path: Path, form: str, mon
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("untraced")
 def test_memory_does_not_grow_with_a_tar(tmp_path: Path) -> None:
     file = tmp_path / "set.tar.gz"
     with tarfile.open(file, "w:gz", compresslevel=1) as tar:
