@@ -67,7 +67,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
 
 @pytest.fixture
 def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`make coverage` leaves the test's child alone: what is traced takes ten times as long, and more memory."""
+    """`make coverage` leaves the child of a test alone whose memory is measured: traced, it is another."""
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 
