@@ -12,6 +12,8 @@ import pytest
 _LARGE = """
 import resource, sys
 from pathlib import Path
+from imagehaul.arrow import keep_arrow_small
+keep_arrow_small()
 from imagehaul.delivery.exporting import export_all
 from imagehaul.entity import Addresses
 from imagehaul.ledger.catalog import Catalog
