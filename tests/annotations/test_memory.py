@@ -59,9 +59,9 @@ def write_coco(file: Path, rows: int) -> None:
 @pytest.mark.parametrize(
     ("name", "write", "rows", "limit"),
     [
-        ("boxes.csv", write_csv, 200_000, 8),
+        ("boxes.csv", write_csv, 100_000, 4),
         ("boxes.parquet", write_parquet, 200_000, 48),
-        ("boxes.json", write_coco, 100_000, 16),
+        ("boxes.json", write_coco, 50_000, 8),
     ],
 )
 def test_memory_does_not_grow_with_the_file(

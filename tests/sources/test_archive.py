@@ -303,7 +303,7 @@ def test_an_unchanged_archive_is_not_opened_again(tmp_path: Path, form: str, mon
 def test_memory_does_not_grow_with_a_tar(tmp_path: Path) -> None:
     file = tmp_path / "set.tar.gz"
     with tarfile.open(file, "w:gz", compresslevel=1) as tar:
-        for number in range(60_000):
+        for number in range(20_000):
             add(tar, f"folder/{number:08d}.jpg", b"x")
     program = (
         "import resource, sys\n"
@@ -314,14 +314,14 @@ def test_memory_does_not_grow_with_a_tar(tmp_path: Path) -> None:
         "source = open_source(describe_source(sys.argv[1]), SourceTools(scratch=Path(sys.argv[2])))\n"
         "grown = []\n"
         "for count, _ in enumerate(source.scan(ScanReport())):\n"
-        "    if count in (5_000, 59_999):\n"
+        "    if count in (5_000, 19_999):\n"
         "        grown.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
         "print(grown[1] - grown[0])\n"
     )
     run = subprocess.run(
         [sys.executable, "-c", program, file, tmp_path], capture_output=True, text=True, check=True, timeout=120
     )
-    assert int(run.stdout) < 5_000, "kilobytes"
+    assert int(run.stdout) < 1_000, "kilobytes"
 
 
 def test_a_selection_of_nothing_is_not_an_empty_archive(tmp_path: Path) -> None:
