@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
@@ -148,15 +147,6 @@ def test_an_error_that_is_no_pictures_fault_reaches_the_leader(many: Path, targe
 
     with pytest.raises(HaulError, match="gone"):
         target.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=without_scratch)
-
-
-def test_what_a_worker_logs_is_logged_by_the_leader(
-    many: Path, target: Target, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with caplog.at_level(logging.INFO, logger="imagehaul"):
-        target.deliver(many, settings=IN_BATCHES_OF_TEN, open_runner=in_two_processes)
-    assert all("Traceback" not in record.getMessage() for record in caplog.records)
 
 
 def test_workers_end_with_a_leader_that_is_killed(many: Path, target: Target, tmp_path: Path) -> None:
