@@ -6,6 +6,9 @@ STATE := .state
 # Tests wait for servers and processes as much as they compute. One store serves all.
 SIDE_BY_SIDE := -n 6 --no-loadscope-reorder
 
+# Where this is set, each of the hundreds of processes of a test run would compile all that it imports again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help run up up-dask gallery lint test check attack coverage test-stores test-readers test-ray bench docs format lock hooks clean
 
 help:  ## what there is to make

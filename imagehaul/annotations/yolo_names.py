@@ -20,6 +20,8 @@ YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml")
 NAME_FILES = (*YAML_FILES, "classes.txt", "obj.names")
 SPLITS = ("train", "val", "test")
 _NAMES_BYTES = 2**20
+_NESTED = 100
+"""More than any such file is. Without a limit 100,000 brackets take seconds: the time grows with their square."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,9 @@ def read_yaml(file: Path) -> dict[str, Any]:
     try:
         # All scalars as strings, or a class called "1.0" or "null" would change its name. The parser in C
         # crashes the process on deep nesting.
-        content = YAML(typ="base", pure=True).load(text)
+        yaml = YAML(typ="base", pure=True)
+        yaml.max_depth = _NESTED
+        content = yaml.load(text)
     except (YAMLError, RecursionError) as error:
         reason = printable(" ".join(str(error).split()))
         raise AnnotationError(f"The class names cannot be read: {file} is not valid YAML: {reason}") from error
