@@ -53,7 +53,7 @@ AWKWARD = [f"a{character}b.jpg" for character in " \"'*?[]{}$#%&+=;:,<>|~!^@`()_
     *("no\xa0break.jpg", "\u3000wide.jpg", "\u2028line.jpg", "\ufeffbom.jpg", "😀.jpg", "\u202ertl.jpg", "中文/图.jpg"),
     *("\u00e9.jpg", "e\u0301.jpg", "Case.jpg", "case.jpg", "x" * 255, "é" * 127 + "x", "/".join(["k" * 250] * 4)),
     *("100%.jpg", "%2F.jpg", "%00.jpg", "a%20b.jpg", "+plus+.jpg", "http:/x/y.jpg", "s3:/bucket/key", "https:"),
-    *("cp", "rm *", "cp a s3:/b/c", "$HOME", "$(id)", "a && b", "=cmd()", "<script>", "CON", "same", "same/child"),
+    *("cp", "rm *", "cp a s3:/b/c", "$HOME", "$(id)", "a && b", "=cmd()", "<script>", "CON", "same/child"),
 ]
 
 
@@ -76,7 +76,8 @@ def open_engine(engine_name: EngineName) -> Open:
 def test_awkward_names_arrive_byte_for_byte_under_their_own_keys(
     open_engine: Open, store: Store, bucket: str, tmp_path: Path
 ) -> None:
-    uploads = uploads_of(tmp_path, [f"set/images/{name}" for name in AWKWARD])
+    # "same" and "same/child" far apart: SeaweedFS may lose the first where both are sent at once (docs/stores.md).
+    uploads = uploads_of(tmp_path, [f"set/images/{name}" for name in ("same", *AWKWARD)])
 
     sent = open_engine(store, bucket).send(uploads, tmp_path)
 
