@@ -235,7 +235,7 @@ def test_closing_ends_all_workers_in_the_middle_of_a_picture(tmp_path: Path) -> 
         for result in results:
             with pytest.raises(HaulError, match="stopped"):
                 result.result(timeout=5)
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 5
     assert workers() == []
     pool.close()
     with pytest.raises(HaulError, match="stopped"):

@@ -76,7 +76,7 @@ def test_an_error_for_the_whole_run_is_raised_at_once() -> None:
     began = time.monotonic()
     with pytest.raises(StoreError, match="refused"):
         in_threads(things(100), work, 2, monitor())
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
 
 
 def test_threads_that_hang_are_left_behind_and_their_items_unknown() -> None:

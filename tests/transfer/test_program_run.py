@@ -42,7 +42,7 @@ def test_a_silent_program_gives_time_to_look_at_the_clock(tmp_path: Path) -> Non
     with BoundRun(bound(["/bin/sleep", "60"]), tmp_path, {}) as run:
         began = time.monotonic()
         assert next(run.lines()) is None
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
 
 
 def test_bytes_written_are_seen_while_it_works(tmp_path: Path) -> None:
