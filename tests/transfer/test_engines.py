@@ -78,7 +78,6 @@ def test_awkward_names_arrive_byte_for_byte_under_their_own_keys(
 ) -> None:
     # "same" and "same/child" far apart: SeaweedFS may lose the first where both are sent at once (docs/stores.md).
     uploads = uploads_of(tmp_path, [f"set/images/{name}" for name in ("same", *AWKWARD)])
-
     sent = open_engine(store, bucket).send(uploads, tmp_path)
 
     assert len(AWKWARD) >= 80
