@@ -46,21 +46,21 @@ class Worker:
         self._store = store
         self._stopped = threading.Event()
         self._on_end = on_end
+        self._lease: FenceView | None = None
         self._tools = ExitStack()
         try:
             if not context.scratch:
                 folder = self._tools.enter_context(tempfile.TemporaryDirectory(prefix="imagehaul-"))
             self._scratch = Path(context.scratch or folder)
-            self._engine = self._tools.enter_context(self._open_engine(may_send or self._look_at_lease()))
+            self._engine = self._tools.enter_context(self._open_engine(may_send or self._holds_lease))
             self._pool = self._tools.enter_context(RenderPool(context.render, context.renderers))
+            self._work = self._open_work()
+            if may_send is None:
+                # Last: where the lease has ended it ends the worker at once, which has to be whole by then.
+                self._look_at_lease()
         except BaseException:
             self._tools.close()
             raise
-        layout = context.mapping.layout
-        source = open_source(context.source, SourceTools(store, context.transfer_workers, layout, self._scratch))
-        self._work = BatchWork(
-            source, context.mapping, context.wanted, self._pool, self._engine, context.run, self._stopped
-        )
 
     def run(self, job: BatchJob) -> BatchResult:
         """Raises HaulError where the work cannot be done by anybody, or was stopped before its turn."""
@@ -103,12 +103,21 @@ class Worker:
             obstore=context.obstore,
         )
 
-    def _look_at_lease(self) -> Callable[[], bool]:
+    def _open_work(self) -> BatchWork:
+        context = self._context
+        tools = SourceTools(self._store, context.transfer_workers, context.mapping.layout, self._scratch)
+        source = open_source(context.source, tools)
+        return BatchWork(source, context.mapping, context.wanted, self._pool, self._engine, context.run, self._stopped)
+
+    def _look_at_lease(self) -> None:
         if self._context.fence is None:
-            return lambda: True
-        view = FenceView(self._store.client(), self._context.mapping.layout, self._context.fence, self._end)
-        self._tools.callback(view.close)
-        return lambda: view.holds
+            return
+        client, layout = self._store.client(), self._context.mapping.layout
+        self._lease = FenceView(client, layout, self._context.fence, self._end)
+        self._tools.callback(self._lease.close)
+
+    def _holds_lease(self) -> bool:
+        return self._lease is None or self._lease.holds
 
     def _arrived(self, attempt: int, expected: Sequence[Expected]) -> frozenset[str]:
         bucket, threads = self._context.mapping.layout.bucket, self._context.transfer_workers

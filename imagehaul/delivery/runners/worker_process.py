@@ -89,10 +89,11 @@ class _Opened:
 
     def run(self, job: BatchJob) -> Any:
         with self._opening:
-            if self._stopped:
-                raise HaulError("The run was stopped. Run again: what is there is not sent twice.")
-            if self._worker is None:
+            if self._worker is None and not self._stopped:
                 self._worker = Worker(self._context, self._store, self._may_send)
+            # Asked behind that: a stop that came meanwhile found no worker to tell.
+            if self._worker is None or self._stopped:
+                raise HaulError("The run was stopped. Run again: what is there is not sent twice.")
         return self._worker.run(job)
 
     def stop(self) -> None:
