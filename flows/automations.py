@@ -25,14 +25,14 @@ def install(file: Path, notify: str = "", rejected: float = 0.05) -> list[str]:
     """The names of what was installed or brought up to date.
 
     `notify`: a notification block, such as "slack-webhook/team"; "": what needs none, which marks runs that were lost
-    with their worker. `rejected`: the share of rejected images, 0 to 1,
-    beyond which people are told. Raises `HaulError`.
+    with their worker. `rejected`: the share of rejected images, 0 to 1, beyond which people are told.
+    Raises `HaulError`.
     """
-    percent = math.floor(100 * rejected) + 1
     if not 0 <= rejected < 1:
         raise SettingsError(f"--rejected {rejected:g} is no share: give a number from 0 to below 1, such as 0.05.")
     entries = _read(file)
     reach_api()
+    percent = math.floor(100 * rejected) + 1
     values: dict[str, Any] = {"REJECTED": [str(number) for number in range(percent, 101)]}
     if notify:
         values["NOTIFY"] = _block_id(notify)

@@ -7,8 +7,9 @@ crops, and its gallery. `/` leads to the gallery of the run that is current when
 from __future__ import annotations
 
 import json
+import logging
 import re
-import shutil
+import sys
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from imagehaul.text import printable
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+_LOG = logging.getLogger(__name__)
 _READ_AT_ONCE = 1 << 16
 _PASSED_ON = {"ContentType": "Content-Type", "ContentLength": "Content-Length", "ETag": "ETag"}
 
@@ -52,7 +54,9 @@ class GalleryServer(ThreadingHTTPServer):
         return "/" + quote(self.layout.below_remote_save(uri.removeprefix(self.layout.uri(""))))
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that hangs up in the middle of a picture is no event."""
+        """A browser that hangs up in the middle of a picture is no event. Whatever else comes here is a bug."""
+        if not isinstance(sys.exception(), TimeoutError | ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def current_gallery(client: S3Client, layout: Layout) -> str:
@@ -123,7 +127,21 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
         if with_body:
-            shutil.copyfileobj(answer["Body"], self.wfile, _READ_AT_ONCE)
+            self._copy(answer["Body"], key)
+
+    def _copy(self, body: Any, key: str) -> None:
+        """Where the store breaks off, so does the connection: it is too late for another status."""
+        while True:
+            try:
+                part = body.read(_READ_AT_ONCE)
+            except Exception as error:
+                self.close_connection = True
+                store, uri = self.server.store, self.server.layout.uri(key)
+                _LOG.warning("%s", explain(error, "read", uri, store.url))
+                return
+            if not part:
+                return
+            self.wfile.write(part)
 
     def _redirect(self, path: str) -> None:
         self.send_response(302)

@@ -118,5 +118,6 @@ def test_more_rejected_images_than_the_share_are_told_and_fewer_are_not(
 def test_a_block_that_is_not_there_and_a_share_that_is_none_are_said(client: SyncPrefectClient) -> None:
     with pytest.raises(SettingsError, match='no notification block "custom-webhook/nobody"'):
         install(FILE, "custom-webhook/nobody", 0.05)
-    with pytest.raises(SettingsError, match="is no share"):
-        install(FILE, "custom-webhook/team", 5)
+    for share in (5, float("nan"), float("inf")):
+        with pytest.raises(SettingsError, match="is no share"):
+            install(FILE, "custom-webhook/team", share)

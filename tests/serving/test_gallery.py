@@ -15,6 +15,7 @@ from imagehaul.layout import Layout
 from imagehaul.mapping import url_of
 from imagehaul.serving.gallery import GalleryServer, current_gallery
 from imagehaul.store.endpoint import Store
+from tests.support.fault_proxy import Exchange, Fault, FaultProxy
 
 RUN = "20261122T101500Z-1f3a9c"
 ODD = ["a b+c.jpg", "50% #1?.jpg", "日本/é.png", "line\nbreak.jpg", "%2e%2e.jpg", 'it\'s "q".jpg']
@@ -99,6 +100,41 @@ def test_a_data_set_without_a_gallery_says_how_to_get_one(ask: Ask, store: Store
     assert "Deliver it again with EXPORTS=gallery" in ask("/")[2].decode()
     with pytest.raises(SettingsError, match="has no gallery"):
         current_gallery(store.client(), layout)
+
+
+def test_a_picture_whose_second_half_does_not_come_is_no_whole_answer(store: Store, layout: Layout) -> None:
+    """What is missing must not be filled with the words of an error: a browser would take them for the picture."""
+    content = bytes(range(256)) * 4_000
+    store.client().put_object(Bucket=layout.bucket, Key=f"{layout.images}a.jpg", Body=content)
+
+    def half(exchange: Exchange) -> Fault | None:
+        cut = exchange.method == "GET" and "/images/" in exchange.key
+        return (lambda cut_short: cut_short.reply(cut_short.forward(), share=0.5)) if cut else None
+
+    with FaultProxy(store, half) as proxy, GalleryServer(proxy.store, layout) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+        connection.request("GET", "/birds/images/a.jpg")
+        with pytest.raises(http.client.IncompleteRead) as broken:
+            connection.getresponse().read()
+        connection.close()
+        server.shutdown()
+    assert content.startswith(broken.value.partial)
+
+
+def test_a_fault_of_our_own_is_not_hidden(
+    store: Store, layout: Layout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(GalleryServer, "index", lambda _server: {}["no such key"])
+    with GalleryServer(store, layout) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+        connection.request("GET", "/")
+        with pytest.raises(http.client.RemoteDisconnected):
+            connection.getresponse()
+        connection.close()
+        server.shutdown()
+    assert "no such key" in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken_is_named(store: Store, layout: Layout) -> None:
