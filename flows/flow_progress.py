@@ -32,6 +32,7 @@ class FlowProgress:
         self._key = artifact_key("progress", dataset)
         self._artifact: Any = None
         self._images = self._done = 0
+        self._what = ""
         self._shown = 0.0
 
     def stage(self, name: str) -> None:
@@ -43,12 +44,10 @@ class FlowProgress:
     def warn(self, line: str) -> None:
         self._lines.warn(line)
 
-    def expect(self, images: int, size: int) -> None:
-        self._lines.expect(images, size)
-        self._images, self._done = images, 0
-        self._artifact = create_progress_artifact(
-            progress=0.0, key=self._key, description=f"{images:,} images to deliver"
-        )
+    def expect(self, images: int, size: int, what: str = "images") -> None:
+        self._lines.expect(images, size, what)
+        self._images, self._done, self._what = images, 0, what
+        self._artifact = create_progress_artifact(progress=0.0, key=self._key, description=self._described())
 
     def advance(self, images: int, size: int) -> None:
         self._lines.advance(images, size)
@@ -59,8 +58,11 @@ class FlowProgress:
             update_progress_artifact(
                 artifact_id=self._artifact,
                 progress=round(100 * self._done / self._images, 1) if self._images else 100.0,
-                description=f"{self._done:,} of {self._images:,} images",
+                description=self._described(),
             )
+
+    def _described(self) -> str:
+        return f"{self._done:,} of {self._images:,} {self._what}"
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,9 @@ class Both:
         self.first.warn(line)
         self.second.warn(line)
 
-    def expect(self, images: int, size: int) -> None:
-        self.first.expect(images, size)
-        self.second.expect(images, size)
+    def expect(self, images: int, size: int, what: str = "images") -> None:
+        self.first.expect(images, size, what)
+        self.second.expect(images, size, what)
 
     def advance(self, images: int, size: int) -> None:
         self.first.advance(images, size)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
@@ -21,30 +22,71 @@ class Progress(Protocol):
 
     def warn(self, line: str) -> None: ...
 
-    def expect(self, images: int, size: int) -> None: ...
+    def expect(self, images: int, size: int, what: str = "images") -> None: ...
 
     def advance(self, images: int, size: int) -> None: ...
 
 
+_LATELY = 60.0
+"""Seconds: a rate is that of about the last minute, so that it follows what becomes slower or faster."""
+
+
 @dataclass(slots=True)
 class Work:
-    """How far the images of a run are. Sizes in bytes, of source images."""
+    """How far a run is. Sizes in bytes, of source images; times in seconds of one clock.
+
+    Images are counted when their whole batch has ended. The first batch ends after processes have started and with
+    others half done, and so says little of what is to come. A rate is measured from its end on, and none is told
+    before as much time has gone by again as it took.
+    """
 
     images: int = 0
     size: int = 0
+    what: str = "images"
+    since: float = field(default_factory=time.monotonic)
     done_images: int = 0
     done_size: int = 0
-    since: float = 0.0
+    _now: float = 0.0
+    _first_took: float = 0.0
+    _ends: deque[tuple[float, int]] = field(default_factory=deque)
+    """When batches ended, at most one a second, and what was done by then."""
+
+    def advance(self, images: int, size: int, now: float | None = None) -> None:
+        self.done_images += images
+        self.done_size += size
+        self._now = time.monotonic() if now is None else now
+        if not self._ends:
+            self._first_took = self._now - self.since
+        if not self._ends or self._now - self._ends[-1][0] >= 1:
+            self._ends.append((self._now, self.done_images))
+        while len(self._ends) > 1 and self._now - self._ends[1][0] >= max(_LATELY, self._first_took):
+            self._ends.popleft()
+
+    @property
+    def finished(self) -> bool:
+        return self.done_images == self.images
+
+    def pace(self) -> str:
+        """How fast, and how long it still takes or how long it took; empty where it is too early to tell."""
+        if self.finished:
+            seconds = max(self._now - self.since, 0.001)
+            return f"{per_second(self.done_images / seconds)}/s, in {lasting(seconds)}"
+        then, done = self._ends[0] if self._ends else (self._now, self.done_images)
+        seconds = self._now - then
+        if seconds < max(self._first_took, 1.0) or self.done_images == done:
+            return ""
+        rate = (self.done_images - done) / seconds
+        left = (self.images - self.done_images) / rate
+        return f"{per_second(rate)}/s, about {lasting(left)} to go"
 
     def line(self) -> str:
-        seconds = max(time.monotonic() - self.since, 0.001)
-        rate = self.done_images / seconds
         share = self.done_images / self.images if self.images else 1.0
-        left = (self.images - self.done_images) / rate if rate else 0.0
-        return (
-            f"{self.done_images:,} of {self.images:,} images ({share:.0%}), {human_bytes(self.done_size)}, "
-            f"{rate:,.0f} images/s, about {left:,.0f} s to go"
-        )
+        done = f"{self.done_images:,} of {self.images:,} {self.what} ({share:.0%}), {human_bytes(self.done_size)}"
+        return ", ".join(filter(None, (done, self.pace())))
+
+    def short(self) -> str:
+        """For a line that has a bar, too."""
+        return ", ".join(filter(None, (f"{self.done_images:,} of {self.images:,}", self.pace())))
 
 
 class LogProgress:
@@ -64,15 +106,14 @@ class LogProgress:
     def warn(self, line: str) -> None:
         self._warn(line)
 
-    def expect(self, images: int, size: int) -> None:
-        self._work = Work(images, size, since=time.monotonic())
+    def expect(self, images: int, size: int, what: str = "images") -> None:
+        self._work = Work(images, size, what)
         self._last = time.monotonic()
 
     def advance(self, images: int, size: int) -> None:
-        self._work.done_images += images
-        self._work.done_size += size
+        self._work.advance(images, size)
         now = time.monotonic()
-        if now - self._last >= self._interval or self._work.done_images == self._work.images:
+        if now - self._last >= self._interval or self._work.finished:
             self._last = now
             self._say(self._work.line())
 
@@ -82,15 +123,14 @@ class BarProgress:
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
         self._console = Console(stderr=True)
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             TextColumn("{task.fields[detail]}"),
-            TimeRemainingColumn(),
             console=self._console,
             transient=True,
         )
@@ -117,18 +157,13 @@ class BarProgress:
     def warn(self, line: str) -> None:
         self._console.print(f"warning: {printable_lines(line)}", markup=False, highlight=False, style="yellow")
 
-    def expect(self, images: int, size: int) -> None:
-        self._work = Work(images, size, since=time.monotonic())
+    def expect(self, images: int, size: int, what: str = "images") -> None:
+        self._work = Work(images, size, what)
         self._bar.update(self._task, total=images, completed=0)
 
     def advance(self, images: int, size: int) -> None:
-        self._work.done_images += images
-        self._work.done_size += size
-        rate = self._work.done_images / max(time.monotonic() - self._work.since, 0.001)
-        detail = (
-            f"{self._work.done_images:,} of {self._work.images:,}, {human_bytes(self._work.done_size)}, {rate:,.0f}/s"
-        )
-        self._bar.update(self._task, completed=self._work.done_images, detail=detail)
+        self._work.advance(images, size)
+        self._bar.update(self._task, completed=self._work.done_images, detail=self._work.short())
 
 
 @contextmanager
@@ -153,3 +188,15 @@ def human_bytes(size: float) -> str:
             return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
         size /= 1000
     return f"{size:,.1f} TB"
+
+
+def per_second(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
+def lasting(seconds: float) -> str:
+    """As somebody who waits would say it: 24 s, 12 min, 3 h 20 min."""
+    if seconds < 100:
+        return f"{seconds:,.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes:,} min" if minutes < 100 else f"{minutes // 60:,} h {minutes % 60} min"

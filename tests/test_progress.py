@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import io
-import time
 
 import pytest
 from rich.console import Console
 
-from imagehaul.cli.terminal import print_summary
+from imagehaul.cli.terminal import print_summary, standard_output
 from imagehaul.delivery.summary import Summary
 from imagehaul.ledger.counts import Counts, Reason
-from imagehaul.progress import LogProgress, Work, human_bytes, shown_on
+from imagehaul.progress import LogProgress, Work, human_bytes, lasting, shown_on
 
 
 def test_a_log_gets_a_line_for_a_stage_and_few_for_images() -> None:
@@ -27,11 +26,39 @@ def test_a_log_gets_a_line_for_a_stage_and_few_for_images() -> None:
 
 
 def test_a_line_says_how_far_how_fast_and_how_long() -> None:
-    work = Work(images=100, size=1000, done_images=50, done_size=500, since=time.monotonic() - 10)
-    line = work.line()
-    assert "50 of 100 images (50%)" in line
-    assert "5 images/s" in line
-    assert "about 10 s to go" in line
+    work = Work(images=100, size=1000, since=0)
+    for now in range(1, 6):
+        work.advance(10, 100, now)
+    assert work.line() == "50 of 100 images (50%), 500 bytes, 10/s, about 5 s to go"
+
+
+def test_the_start_of_the_workers_and_the_first_batch_are_no_measure_of_the_rest() -> None:
+    work = Work(images=12_000, size=12_000, since=0)
+    work.advance(1000, 1000, 12)
+    assert work.line() == "1,000 of 12,000 images (8%), 1.0 kB"
+    work.advance(1000, 1000, 12.1)
+    assert work.pace() == "", "two workers that end together are no rate"
+    for now in (16, 16.1, 20, 20.1, 24, 24.1):
+        work.advance(1000, 1000, now)
+    assert work.pace() == "579/s, about 7 s to go"
+
+
+def test_a_rate_is_that_of_the_last_minute() -> None:
+    work = Work(images=100_000, size=0, since=0)
+    for second in range(100):
+        work.advance(1000 if second < 20 else 10, 0, second)
+    assert work.pace() == "10/s, about 2 h 12 min to go"
+
+
+def test_the_end_says_how_long_all_of_it_took() -> None:
+    work = Work(images=20, size=40, what="objects", since=0)
+    work.advance(20, 40, 40)
+    assert work.line() == "20 of 20 objects (100%), 40 bytes, 0.5/s, in 40 s"
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.2, "0 s"), (99, "99 s"), (110, "2 min"), (12_000, "3 h 20 min")])
+def test_a_time_to_wait_is_said_as_one_would(seconds: float, words: str) -> None:
+    assert lasting(seconds) == words
 
 
 def test_a_stream_that_is_no_terminal_gets_lines_with_the_time() -> None:
@@ -70,6 +97,12 @@ def test_the_end_shows_counts_rates_and_where_to_look() -> None:
     text = shown(summary())
     for words in ("planned", "2 images/s", "1.2 kB", "Published", "s3://b/ledger/", "s3://b/export/metadata.json"):
         assert words in text
+
+
+def test_a_file_gets_each_line_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    where = "s3://bucket/" + "long/" * 100 + "metadata.json"
+    print_summary(summary(exports={"json": where}), standard_output())
+    assert f"export  {where}  (json)\n" in capsys.readouterr().out
 
 
 def test_each_reason_has_its_count_an_example_and_what_to_do() -> None:

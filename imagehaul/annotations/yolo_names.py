@@ -83,6 +83,7 @@ def read_class_names(folder: Path) -> ClassNames | None:
 def read_yaml(file: Path) -> dict[str, Any]:
     """Raises AnnotationError where the file cannot be read or is no YAML; all values are texts."""
     from ruamel.yaml import YAML
+    from ruamel.yaml.composer import MaxDepthExceededError
     from ruamel.yaml.error import YAMLError
 
     text = _content(file)
@@ -92,10 +93,22 @@ def read_yaml(file: Path) -> dict[str, Any]:
         yaml = YAML(typ="base", pure=True)
         yaml.max_depth = _NESTED
         content = yaml.load(text)
-    except (YAMLError, RecursionError) as error:
-        reason = printable(" ".join(str(error).split()))
-        raise AnnotationError(f"The class names cannot be read: {file} is not valid YAML: {reason}") from error
+    except (MaxDepthExceededError, RecursionError) as error:
+        raise AnnotationError(
+            f"The class names cannot be read: {file} is nested more than {_NESTED} deep{_where(error)}. "
+            "Is it the file that it should be?"
+        ) from error
+    except YAMLError as error:
+        reason = getattr(error, "problem", None) or error
+        reason = printable(" ".join(f"{reason}{_where(error)}".split()))
+        raise AnnotationError(f"The class names cannot be read: {file} is not valid YAML: {reason}.") from error
     return content if isinstance(content, dict) else {}
+
+
+def _where(error: Exception) -> str:
+    """In the editor's numbers. The rest of ruamel's words is for whoever calls it from Python."""
+    mark = getattr(error, "problem_mark", None)
+    return f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
 
 
 def _content(file: Path) -> str:

@@ -131,11 +131,9 @@ def verify(
     if json:
         print_json(found.as_json())
     else:
-        from rich.console import Console
+        from imagehaul.cli.terminal import print_verification, standard_output
 
-        from imagehaul.cli.terminal import print_verification
-
-        print_verification(found, Console())
+        print_verification(found, standard_output())
     return found.exit_status
 
 
@@ -143,9 +141,7 @@ def _show(summary: Summary, as_json: bool) -> int:
     if as_json:
         print_json(summary.as_json())
     else:
-        from rich.console import Console
+        from imagehaul.cli.terminal import print_summary, standard_output
 
-        from imagehaul.cli.terminal import print_summary
-
-        print_summary(summary, Console())
+        print_summary(summary, standard_output())
     return summary.exit_status

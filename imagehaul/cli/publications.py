@@ -68,11 +68,9 @@ def diff(
     if json:
         print_json(found.as_json())
     else:
-        from rich.console import Console
+        from imagehaul.cli.terminal import print_difference, standard_output
 
-        from imagehaul.cli.terminal import print_difference
-
-        print_difference(found, Console(), output)
+        print_difference(found, standard_output(), output)
     return 0
 
 
@@ -97,11 +95,9 @@ def restore(
     if json:
         print_json(done.as_json())
     else:
-        from rich.console import Console
+        from imagehaul.cli.terminal import print_restored, standard_output
 
-        from imagehaul.cli.terminal import print_restored
-
-        print_restored(done, Console())
+        print_restored(done, standard_output())
     return done.exit_status
 
 
@@ -160,9 +156,7 @@ def sources(
     if json:
         print_json({"dataset": dataset, "forgotten": forget, "sources": [asdict(source) for source in found]})
     else:
-        from rich.console import Console
+        from imagehaul.cli.terminal import print_sources, standard_output
 
-        from imagehaul.cli.terminal import print_sources
-
-        print_sources(dataset, found, Console())
+        print_sources(dataset, found, standard_output())
     return 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from imagehaul.layout import MAIN_SOURCE
-from imagehaul.progress import human_bytes
+from imagehaul.progress import human_bytes, per_second
 from imagehaul.sources.scan_report import in_words
 from imagehaul.text import printable
 
@@ -20,6 +21,17 @@ if TYPE_CHECKING:
     from imagehaul.delivery.verification import Verification
 
 
+_UNBOUNDED = 100_000
+"""Characters: a line of a log or of a file ends where its text ends, or a URI would be cut in two."""
+
+
+def standard_output() -> Console:
+    """A terminal folds long lines by itself, and what is copied from it is whole."""
+    from rich.console import Console
+
+    return Console(soft_wrap=True, width=None if sys.stdout.isatty() else _UNBOUNDED)
+
+
 def print_summary(summary: Summary, console: Console) -> None:
     """A table of counts, bytes, seconds and rates; the reasons; and where ledger and export lie."""
     from rich.table import Table
@@ -30,7 +42,8 @@ def print_summary(summary: Summary, console: Console) -> None:
     table.add_column(justify="left")
     table.add_column(justify="right")
     table.add_column(justify="left", style="dim", overflow="fold")
-    rate = counts.planned / summary.seconds if summary.seconds else 0.0
+    rate = per_second(counts.planned / summary.seconds) if summary.seconds else "0"
+    sent = f"sent by {summary.engine}" if summary.engine != "none" else "nothing had to be sent"
     rows = [
         ("planned", f"{counts.planned:,}", f"images in {printable(summary.source)}"),
         ("delivered", f"{counts.delivered:,}", f"{summary.new:,} new, {summary.changed:,} changed in the source"),
@@ -38,7 +51,7 @@ def print_summary(summary: Summary, console: Console) -> None:
         ("rejected", f"{counts.rejected:,}", "not sent, for a reason in the file itself"),
         ("failed", f"{counts.failed:,}", "should have been sent, and not proven"),
         ("objects", f"{counts.objects:,}", f"images, thumbnails and crops sent: {human_bytes(counts.bytes)}"),
-        ("seconds", f"{summary.seconds:,.1f}", f"{rate:,.0f} images/s, sent by {summary.engine}"),
+        ("seconds", f"{summary.seconds:,.1f}", f"{rate} images/s, {sent}"),
     ]
     if summary.dry_run:
         rows[1:2] = [("to send", f"{counts.pending:,}", f"images, {human_bytes(summary.pending_bytes)}")]

@@ -190,7 +190,7 @@ def _read(catalog: Catalog, reader: Reader, workers: int, progress: Progress) ->
     if not number:
         return
     progress.stage(f"Reading {number:,} objects back")
-    progress.expect(number, size)
+    progress.expect(number, size, "objects")
     for item, problem, message in look_at(doubts(catalog), reader, workers):
         progress.advance(1, item.size)
         if problem:

@@ -275,7 +275,7 @@ def test_what_was_lost_is_sent_again_by_a_delivery_of_what_failed_and_nothing_el
 
 def test_an_object_that_goes_away_between_listing_and_reading_is_missing(target: Target, verified: Verify) -> None:
     class Meddler(Lines):
-        def expect(self, images: int, size: int) -> None:
+        def expect(self, images: int, size: int, what: str = "images") -> None:
             delete(target, "images/f/picture 0.png")
 
     found = verified(target, content=True, progress=Meddler())

@@ -76,7 +76,7 @@ class Lines:
     def warn(self, line: str) -> None:
         self.warned.append(line)
 
-    def expect(self, images: int, size: int) -> None:
+    def expect(self, images: int, size: int, what: str = "images") -> None:
         self.images = 0
 
     def advance(self, images: int, size: int) -> None:
