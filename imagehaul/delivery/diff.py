@@ -23,6 +23,7 @@ from imagehaul.ledger.difference import (
     load_version,
     write_differences,
 )
+from imagehaul.ledger.ledger_file import refuse_partial
 from imagehaul.ledger.publications import current_publication, previous_publication, publication
 from imagehaul.ledger.runs import Current
 from imagehaul.progress import Progress
@@ -121,5 +122,6 @@ def _load(client: S3Client, catalog: Catalog, side: int, version: Current, folde
             raise
         raise StoreError(f"{uri}, the index of run {version.run}, is not there any more.\nName another run.") from error
     load_version(catalog, side, ledger, table, version.run)
+    refuse_partial(catalog, version, ledger)
     for file in (*ledger, table):
         file.unlink()

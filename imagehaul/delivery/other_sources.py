@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from imagehaul.delivery.run import Run
+from imagehaul.errors import StoreError
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.counts import Counts
 from imagehaul.ledger.metadata_columns import add_metadata_columns
@@ -14,6 +15,7 @@ from imagehaul.ledger.other_sources import (
     count_lost,
     count_rows,
     has_other_sources,
+    lacking_rows,
     load_other_annotations,
     refuse_shared_keys,
 )
@@ -27,19 +29,36 @@ def take_other_sources(run: Run, current: Current | None) -> list[str]:
 
     Raises `SourceError` where this source would write over what is another's.
     """
-    if current is None or not has_other_sources(run.catalog):
+    if current is None:
         return []
+    warnings = _check_rows(run, current)
+    if not has_other_sources(run.catalog):
+        return warnings
     refuse_shared_keys(run.catalog, run.mapping)
     read_index(run.store, current, run.catalog, run.scratch, run.request.source_name)
     lost, example = count_lost(run.catalog)
-    if not lost:
-        return []
-    return [
-        run.warn(
-            f"{lost:,} objects of the data set's other sources are no longer in the store as their ledger says, such "
-            f"as {example}. `imagehaul verify --dataset {run.request.dataset}` names them."
+    if lost:
+        warnings.append(
+            run.warn(
+                f"{lost:,} objects of the data set's other sources are no longer in the store as their ledger says, "
+                f"such as {example}. `imagehaul verify --dataset {run.request.dataset}` names them."
+            )
         )
-    ]
+    return warnings
+
+
+def _check_rows(run: Run, current: Current) -> list[str]:
+    """Raises `StoreError` where rows of other sources are no longer in the ledger: they would drop out of the index."""
+    lacking = lacking_rows(run.catalog, current, run.request.source_name)
+    if not lacking:
+        return []
+    said = f"{current.ledger} of run {current.run} no longer holds all rows: it lacks {', '.join(lacking)}."
+    if run.request.allow_loss:
+        return [run.warn(f"{said} The index shows what is left.")]
+    raise StoreError(
+        f"{said}\nThe index would lose what they say, so nothing was sent. Restore the ledger from a copy, go back to "
+        "an older run with `imagehaul restore`, or accept the loss with --allow-loss, and deliver those sources again."
+    )
 
 
 def read_index(store: Store, current: Current, catalog: Catalog, scratch: Path, but: str) -> None:

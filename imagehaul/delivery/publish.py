@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from imagehaul.delivery.lost_exports import lost_exports
 from imagehaul.delivery.other_sources import published_sources
 from imagehaul.delivery.run import Annotated, Held, Inventory, Proof, Run, WorkResult
 from imagehaul.delivery.summary import MOST_PICTURES, MOST_PROBLEMS, Summary
@@ -15,7 +16,7 @@ from imagehaul.ledger.counts import pictures_of, problems_of, reasons_of
 from imagehaul.ledger.ledger_file import write_ledger
 from imagehaul.ledger.other_sources import has_other_sources
 from imagehaul.ledger.plan import Plan
-from imagehaul.ledger.publish_checks import fingerprint, refusal, says_something_new, size_mismatches
+from imagehaul.ledger.publish_checks import fingerprint, made_with, refusal, says_something_new, size_mismatches
 from imagehaul.ledger.quality import Thresholds, find_issues
 from imagehaul.ledger.rows import SCHEMA_NUMBER
 from imagehaul.ledger.runs import Current
@@ -48,12 +49,19 @@ def publish(ended: Ended) -> Summary:
     held, run = ended.held, ended.held.run
     run.progress.stage("Writing ledger and export")
     warnings = [*ended.warnings, *_size_warnings(run)]
-    refused = refusal(run.catalog, ended.plan, ended.proof.counts, run.settings, run.request.allow_loss, held.current)
+    refused = refusal(
+        run.catalog,
+        ended.plan,
+        ended.proof.counts,
+        run.settings,
+        run.request.allow_loss,
+        held.current,
+        run.request.source_name,
+    )
     summary = replace(_summary_of(ended, refused), quality=look_for_issues(run.catalog, run.settings, run.progress))
     made_of = fingerprint(run.catalog, run.settings)
-    published = held.current.sources.get(run.request.source_name) if held.current else None
     current = held.current
-    changed = bool(refused) or says_something_new(run.catalog, made_of, published)
+    changed = bool(refused) or _has_news(held, made_of, warnings)
     try:
         if changed:
             summary = replace(summary, ledger=_write_ledger(run), exports={})
@@ -74,6 +82,17 @@ def publish(ended: Ended) -> Summary:
     if summary.published or summary.nothing_changed:
         _tidy(run, until=summary.current_run)
     return replace(summary, **_times(ended))
+
+
+def _has_news(held: Held, made_of: str, warnings: list[str]) -> bool:
+    """Whether there is anything to publish: of this run, or an export that readers are pointed at and is gone."""
+    run, current = held.run, held.current
+    if current is None or says_something_new(run.catalog, run.settings, made_of, current, run.request.source_name):
+        return True
+    lost = lost_exports(run.store, current)
+    if lost:
+        warnings.append(run.warn(f"{', '.join(lost)} of run {current.run} is gone, and the exports are written anew."))
+    return bool(lost)
 
 
 def look_for_issues(catalog: Catalog, settings: Settings, progress: Progress) -> tuple[str, ...]:
@@ -166,7 +185,9 @@ def _switch(held: Held, summary: Summary, made_of: str) -> Current:
     )
     if held.lease:
         held.lease.check()
-    current = Current(run.name, summary.ledger, exports, made_of, asdict(summary.counts), created, sources)
+    current = Current(
+        run.name, summary.ledger, exports, made_of, asdict(summary.counts), created, sources, made_with(run.settings)
+    )
     run.runs.publish(current, held.current, held.capabilities)
     return current
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from imagehaul.delivery.lost_exports import lost_exports
 from imagehaul.delivery.verification import EXAMPLES, verify_run
 from imagehaul.layout import Layout, new_run_name
 from imagehaul.ledger.catalog import Catalog
@@ -24,7 +25,6 @@ from imagehaul.settings import Settings
 from imagehaul.store.conditional_writes import Capabilities
 from imagehaul.store.endpoint import Store
 from imagehaul.store.files import OwnFiles
-from imagehaul.store.listing import list_objects
 from imagehaul.store.probe import probe_writing
 
 
@@ -106,8 +106,7 @@ def restore(
             current = current_publication(client, layout)
             wanted = publication(client, layout, run, current)
         verify_run(catalog, store, layout, wanted, False, settings.transfer_workers, folder, progress, source)
-        with store.explaining("list", f"the exports of run {wanted.run}"):
-            lost = tuple(uri for uri in wanted.exports.values() if not _is_there(store, uri))
+        lost = lost_exports(store, wanted)
         counts = tally(catalog)
         found = Restored(
             dataset=dataset,
@@ -128,10 +127,3 @@ def restore(
             again = replace(wanted, created=current.created)
             Runs(layout, OwnFiles(client, options)).publish(again, current, can)
     return replace(found, seconds=time.monotonic() - began)
-
-
-def _is_there(store: Store, uri: str) -> bool:
-    """The object, or something in the folder."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    listed = list_objects(store.patient_client(), bucket, key)
-    return any(item.key == key or key.endswith("/") for item in listed)

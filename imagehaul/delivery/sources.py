@@ -10,7 +10,7 @@ from pathlib import Path
 from imagehaul.delivery.exporting import export_run, origin_of
 from imagehaul.delivery.other_sources import other_published_sources, read_index
 from imagehaul.delivery.publish import look_for_issues
-from imagehaul.errors import SettingsError
+from imagehaul.errors import SettingsError, StoreError
 from imagehaul.layout import Layout, new_run_name
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.counts import Counts
@@ -18,8 +18,9 @@ from imagehaul.ledger.inventory import load_prior
 from imagehaul.ledger.lease import lease
 from imagehaul.ledger.ledger_file import write_ledger
 from imagehaul.ledger.metadata_columns import name_metadata_columns
-from imagehaul.ledger.other_sources import count_rows
+from imagehaul.ledger.other_sources import count_rows, lacking_rows
 from imagehaul.ledger.publications import current_publication, need_source
+from imagehaul.ledger.publish_checks import made_with
 from imagehaul.ledger.runs import Current, Runs
 from imagehaul.progress import Progress
 from imagehaul.settings import Settings
@@ -101,6 +102,11 @@ def forget_source(
         with closing(Catalog(scratch)) as catalog:
             with store.explaining("read", current.ledger):
                 load_prior(catalog, runs.earlier((current.run,), current, scratch), name)
+            if lacking := lacking_rows(catalog, current, name):
+                raise StoreError(
+                    f"{current.ledger} of run {current.run} no longer holds all rows: it lacks {', '.join(lacking)}.\n"
+                    "The index would lose what they say. Restore the ledger from a copy, or deliver with --allow-loss."
+                )
             read_index(store, current, catalog, scratch, name)
             name_metadata_columns(catalog)
             quality = look_for_issues(catalog, settings, progress)
@@ -109,6 +115,7 @@ def forget_source(
                 run=run,
                 ledger=layout.uri(layout.ledger(run)),
                 fingerprint="",
+                made_with=made_with(settings),
                 counts=asdict(Counts()),
                 sources=other_published_sources(catalog, current),
             )

@@ -32,6 +32,7 @@ from imagehaul.ledger.comparison import (
     write_findings,
 )
 from imagehaul.ledger.inventory import load_listing
+from imagehaul.ledger.ledger_file import refuse_partial
 from imagehaul.ledger.publications import current_publication, need_source
 from imagehaul.ledger.runs import Current, read_current
 from imagehaul.mapping import IN_PLACE
@@ -151,6 +152,7 @@ def verify_run(
     with store.explaining("read", f"the ledger {published.ledger}"):
         files = download_ledger(client, published, folder)
     load_expected(catalog, published.ledger, files, source_name)
+    refuse_partial(catalog, published, files)
     progress.stage(f"Listing {layout.uri(layout.root)}")
     with store.explaining("list", f"{layout.uri(layout.root)}"):
         folders = (layout.images, layout.thumbnails, layout.crops)

@@ -15,6 +15,7 @@ from imagehaul.errors import SourceError, StoreError
 from imagehaul.layout import MAIN_SOURCE
 from imagehaul.ledger.catalog import Catalog, Range
 from imagehaul.ledger.inventory import OK
+from imagehaul.ledger.runs import Current
 from imagehaul.mapping import IN_PLACE, Mapping
 from imagehaul.metadata import PREFIX, ColumnType, MetadataColumn
 
@@ -56,6 +57,17 @@ def count_rows(catalog: Catalog, table: Literal["proven", "other"]) -> dict[str,
     shown = "kind = 'image' AND status IN ('delivered', 'unchanged')"
     rows = catalog.rows(f"SELECT source_name, count(*), count(*) FILTER ({shown}) FROM {table} GROUP BY source_name")
     return {name: SourceRows(*counts) for name, *counts in rows}
+
+
+def lacking_rows(catalog: Catalog, current: Current, but: str) -> list[str]:
+    """In words, how many rows the ledger of the current run lacks of each source `but` one; they lie in `other`."""
+    counted = count_rows(catalog, "other")
+    there = {name: counted[name].rows if name in counted else 0 for name in current.sources}
+    return [
+        f"{source.rows - there[name]:,} of the {source.rows:,} of source {name!r}"
+        for name, source in sorted(current.sources.items())
+        if name != but and there[name] < source.rows
+    ]
 
 
 def parts_of_index(catalog: Catalog) -> Iterator[Part]:

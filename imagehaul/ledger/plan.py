@@ -76,7 +76,7 @@ def make_plan(catalog: Catalog, mapping: Mapping, wanted: Wanted, batch_size: in
     """Needs the catalog's tables of source, annotations, listing and earlier runs."""
     _gather_boxes(catalog, wanted.crops)
     _find_standing(catalog, wanted)
-    _find_lacking(catalog, wanted)
+    _find_lacking(catalog, mapping, wanted)
     _decide(catalog, mapping, wanted)
     _gather_work(catalog)
     counts: Counter[str] = Counter()
@@ -142,18 +142,26 @@ def _find_standing(catalog: Catalog, wanted: Wanted) -> None:
     )
 
 
-def _find_lacking(catalog: Catalog, wanted: Wanted) -> None:
-    """Fills `lacking`: the images that lack a rendition that is wanted. `troubled`: those that failed at one."""
+def _find_lacking(catalog: Catalog, mapping: Mapping, wanted: Wanted) -> None:
+    """Fills `lacking`: the images that lack a rendition that is wanted, under the key that the mapping gives it.
+    `troubled`: those that failed at one."""
     catalog.fill(
         "lacking",
         f"""
         SELECT path FROM source WHERE {wanted.thumbnails} AND NOT EXISTS (
-            SELECT 1 FROM object WHERE source_path = path AND kind = 'thumbnail' AND same)
+            SELECT 1 FROM object WHERE source_path = path AND kind = 'thumbnail' AND same
+                                   AND object.key = $thumbnails || source.name || $suffix)
         UNION ALL
-        SELECT path FROM box WHERE NOT EXISTS (
+        SELECT path FROM box JOIN source USING (path) WHERE NOT EXISTS (
             SELECT 1 FROM object
-            WHERE source_path = path AND kind = 'crop' AND same AND crop_id_of(object.key) = box.crop_id)
+            WHERE source_path = path AND kind = 'crop' AND same
+              AND object.key = $crops || source.name || '/' || box.crop_id || '.jpg')
         """,
+        {
+            "thumbnails": mapping.layout.thumbnails,
+            "suffix": mapping.thumbnail_suffix,
+            "crops": mapping.layout.crops,
+        },
     )
     catalog.fill("troubled", "SELECT DISTINCT source_path AS path FROM object WHERE kind <> 'image' AND NOT settled")
 

@@ -103,4 +103,5 @@ def _published(report: dict[str, Any]) -> Current:
         fingerprint=str(report.get("fingerprint", "")),
         counts=counts,
         sources=sources_of({**said, **report.get("publication", {})}),
+        made_with=str(report.get("publication", {}).get("made_with", "")),
     )

@@ -5,15 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 
+from imagehaul.layout import MAIN_SOURCE
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.counts import Counts
+from imagehaul.ledger.inventory import OK
 from imagehaul.ledger.plan import LOCAL_VERSION, Plan
-from imagehaul.ledger.runs import Current, PublishedSource
+from imagehaul.ledger.runs import Current
 from imagehaul.settings import Settings
 
 
 def refusal(
-    catalog: Catalog, plan: Plan, counts: Counts, settings: Settings, allow_loss: bool, current: Current | None
+    catalog: Catalog,
+    plan: Plan,
+    counts: Counts,
+    settings: Settings,
+    allow_loss: bool,
+    current: Current | None,
+    source: str = MAIN_SOURCE,
 ) -> str:
     """Why this run must not be published, "" where it may: a failed image, or a loss that looks like an accident."""
     reasons = []
@@ -29,16 +37,28 @@ def refusal(
             "SELECT count(*) FROM published p JOIN proven o USING (source_path) "
             "WHERE o.kind = 'image' AND o.status = 'rejected'"
         )
-        lost = plan.vanished + rejected_now
-        if lost > settings.max_vanished * plan.published:
+        shown = current.sources[source].images if current and source in current.sources else 0
+        lost, published = plan.vanished + rejected_now, max(plan.published, shown)
+        if plan.published < shown:
+            lost += max(0, shown - plan.published - _not_in_ledger(catalog))
+        if lost > settings.max_vanished * published:
             reasons.append(
-                f"{lost:,} of the {plan.published:,} published images have gone or are rejected now, more than "
+                f"{lost:,} of the {published:,} published images have gone or are rejected now, more than "
                 f"MAX_VANISHED={settings.max_vanished:g} allows. Is the source whole? (--allow-loss accepts it)"
             )
     if not reasons:
         return ""
     still = f"Run {current.run} is still current." if current else "No run is current yet."
     return f"{'; '.join(reasons)}. {still}"
+
+
+def _not_in_ledger(catalog: Catalog) -> int:
+    """Images of this run that the published ledger does not know: where rows of it are gone, each may be of these."""
+    count, *_ = catalog.one(
+        f"SELECT count(*) FROM proven WHERE kind = 'image' AND status IN {OK} "
+        "AND NOT EXISTS (SELECT 1 FROM published p WHERE p.source_path = proven.source_path)"
+    )
+    return int(count)
 
 
 _OF_QUALITY = ("quality", "near_duplicate_bits", "dark_below", "bright_above", "blur_below")
@@ -70,19 +90,46 @@ def fingerprint(catalog: Catalog, settings: Settings) -> str:
         settings.makes_thumbnails,
         settings.makes_crops,
         *settings.exports,
-        # Defaults are not named: what an older version published, which knew no measures, is still the same.
-        *(
-            f"{name}={value}"
-            for name in _OF_QUALITY
-            if (value := getattr(settings, name)) != Settings.model_fields[name].default
-        ),
+        *_quality_of(settings),
     ]
+    return _digest(made_of)
+
+
+def made_with(settings: Settings) -> str:
+    """What the exports of all sources depend on, whichever of them a run delivers."""
+    return _digest(
+        [
+            settings.cdn_fullpath,
+            settings.serve_original_image,
+            settings.export_entities_result_bucket,
+            *settings.exports,
+            *_quality_of(settings),
+        ]
+    )
+
+
+def _quality_of(settings: Settings) -> list[str]:
+    """Defaults are not named: what an older version published, which knew no measures, is still the same."""
+    return [
+        f"{name}={value}"
+        for name in _OF_QUALITY
+        if (value := getattr(settings, name)) != Settings.model_fields[name].default
+    ]
+
+
+def _digest(made_of: list[object]) -> str:
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:32]
 
 
-def says_something_new(catalog: Catalog, made_of: str, published: PublishedSource | None) -> bool:
-    """Whether this run's rows or its export would differ from what is published of its source."""
-    if published is None or published.fingerprint != made_of:
+def says_something_new(
+    catalog: Catalog, settings: Settings, made_of: str, current: Current | None, source: str
+) -> bool:
+    """Whether this run's rows of `source`, or the exports, would differ from what is published."""
+    published = current.sources.get(source) if current else None
+    if current is None or published is None or published.fingerprint != made_of:
+        return True
+    # Another source's run may have been the last to write the exports.
+    if current.made_with not in ("", made_with(settings)):
         return True
     known, *_ = catalog.one("SELECT count(*) FROM prior WHERE regexp_matches(source_version, ?)", [LOCAL_VERSION])
     # A ledger that knows neither ctime nor inode is not written anew for them alone.

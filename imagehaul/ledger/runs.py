@@ -55,8 +55,9 @@ class Current:
     """What `current.json` says: the run that readers should use.
 
     `ledger`: a URI that ends in `/`. `exports`: name → URI; one that ends in `/` is a folder.
-    `counts`, `fingerprint`: of the source that the run delivered. `created`: when the data set was first published, in
-    ISO 8601. `sources`: all that are in the index, by name. `etag`: of the object that says so.
+    `counts`, `fingerprint`: of the source that the run delivered. `made_with`: a digest of the settings that exports of
+    all sources depend on, "" = not known. `created`: when the data set was first published, in ISO 8601. `sources`: all
+    that are in the index, by name. `etag`: of the object that says so.
     """
 
     run: str
@@ -66,11 +67,13 @@ class Current:
     counts: dict[str, int]
     created: str = ""
     sources: dict[str, PublishedSource] = field(default_factory=dict)
+    made_with: str = ""
     etag: str = field(default="", compare=False)
 
     def as_publication(self) -> dict[str, Any]:
         """What a report keeps of it, besides what a summary says: for a restore."""
-        return {"sources": {name: asdict(source) for name, source in sorted(self.sources.items())}}
+        sources = {name: asdict(source) for name, source in sorted(self.sources.items())}
+        return {"made_with": self.made_with, "sources": sources}
 
     @property
     def total(self) -> dict[str, int]:
@@ -109,6 +112,7 @@ def read_current(client: S3Client, layout: Layout) -> Current | None:
             counts=dict(said["counts"]),
             created=said.get("created", said["time"]),
             sources=sources_of(said),
+            made_with=str(said.get("made_with", "")),
             etag=answer["ETag"],
         )
     except orjson.JSONDecodeError as error:

@@ -103,6 +103,16 @@ def test_a_data_set_may_change_its_mind(store: Store, bucket: str, pictures: dic
     assert images(target)["a.jpg"]["key"].endswith("images/a.jpg")
 
 
+def test_another_key_prefix_moves_the_thumbnails(store: Store, bucket: str, pictures: dict[str, bytes]) -> None:
+    """The originals' keys stay, and say nothing of it."""
+    target = Target(store, bucket)
+    target.deliver(f"s3://{bucket}/photos", settings=IN_PLACE)
+    moved = target.deliver(f"s3://{bucket}/photos", settings={**IN_PLACE, "key_prefix": "partner"})
+    assert (moved.counts.unchanged, moved.counts.objects, moved.published) == (2, 2, True)
+    thumbnails = {row["key"].removeprefix(target.root) for row in target.ledger() if row["kind"] == "thumbnail"}
+    assert thumbnails == {"thumbnails/partner/a.jpg.jpg", "thumbnails/partner/b c.jpg.jpg"}
+
+
 def test_a_source_that_lies_in_no_store_is_refused(tmp_path: Path, store: Store, bucket: str) -> None:
     draw(tmp_path / "a.jpg")
     with pytest.raises(SettingsError, match="ORIGINALS=in_place needs a source in a store"):

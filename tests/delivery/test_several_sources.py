@@ -14,7 +14,7 @@ from imagehaul.delivery.prune import prune
 from imagehaul.delivery.restore import restore
 from imagehaul.delivery.sources import forget_source, list_sources
 from imagehaul.delivery.verification import verify
-from imagehaul.errors import SettingsError, SourceError
+from imagehaul.errors import SettingsError, SourceError, StoreError
 from imagehaul.layout import Layout
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
@@ -270,6 +270,33 @@ def test_the_command_lists_and_forgets(target: Target, tmp_path: Path) -> None:
     refused = sources("--forget", "main")
     assert refused.returncode == 2
     assert "is the only source" in refused.stderr
+
+
+def test_settings_of_the_index_count_from_the_last_run_whichever_source_it_delivered(
+    target: Target, first: Path, second: Path
+) -> None:
+    assert target.deliver(first, settings={**CROPS, "cdn_fullpath": "/other", "exports": ("coco",)}).published
+    back = target.deliver(second, settings=PREFIXED, source_name="partner")
+    assert (back.published, back.counts.objects, list(back.exports)) == (True, 0, ["json", "parquet"])
+    assert all(item["url"].startswith("/image/") for item in items(target).values())
+    assert target.deliver(second, settings=PREFIXED, source_name="partner").nothing_changed
+
+
+def test_rows_of_a_source_that_are_gone_from_the_ledger_do_not_drop_out_of_the_index(
+    target: Target, first: Path, second: Path, tmp_path: Path
+) -> None:
+    """As a lifecycle rule may remove them. What cannot be looked at is unknown, and not gone."""
+    before = target.current()
+    lost = f"runs/{before['run']}/ledger/others.parquet"
+    target.store.client().delete_object(Bucket=target.bucket, Key=target.root + lost)
+    with pytest.raises(StoreError, match=r"(?s)lacks 5 of the 5 of source 'main'.*--allow-loss"):
+        target.deliver(second, settings={**PREFIXED, "cdn_fullpath": "/other"}, source_name="partner")
+    assert target.current() == before
+    layout = Layout.of(f"s3://{target.bucket}/{target.prefix}", target.dataset)
+    with pytest.raises(StoreError, match="holds 4 of its 9 rows"):
+        verify(target.store, layout, False, 4, tmp_path / "first", Lines())
+    whole = target.deliver(first, settings=CROPS)
+    assert (whole.counts.unchanged, whole.counts.objects, whole.sources) == (2, 0, {"main": 2, "partner": 2})
 
 
 def test_a_restored_run_has_its_own_sources_and_the_others_come_back(

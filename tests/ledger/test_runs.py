@@ -70,6 +70,7 @@ def test_what_is_published_is_read_again(runs: Runs, layout: Layout, store: Stor
         "counts",
         "fingerprint",
         "total",
+        "made_with",
         "sources",
         "created",
         "time",

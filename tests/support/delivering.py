@@ -124,6 +124,9 @@ class Target:
         body: bytes = self.store.client().get_object(Bucket=self.bucket, Key=self.root + key)["Body"].read()
         return body
 
+    def remove(self, key: str) -> None:
+        self.store.client().delete_object(Bucket=self.bucket, Key=self.root + key)
+
     def stored(self) -> dict[str, bytes]:
         """The bytes of every image, thumbnail and crop, by key."""
         kept = ("images/", "thumbnails/", "crops/")
