@@ -264,7 +264,7 @@ def lost_rows(images: Sequence[PlannedImage], mapping: Mapping, run: str, messag
             media_id=mapping.media_id(image.path),
             run=run,
             source_name=mapping.source_name,
-        ).with_problem("failed", "WORKER_LOST", message)
+        ).with_problem("failed", Code.WORKER_LOST, message)
         for image in images
     ]
 

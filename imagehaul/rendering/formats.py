@@ -27,6 +27,7 @@ from PIL import (
     features,
 )
 
+from imagehaul.errors import Code
 from imagehaul.records import PART_SIZE
 from imagehaul.rendering import second_tiff
 from imagehaul.rendering.image_file import PictureError, Source
@@ -133,7 +134,7 @@ def _second_try(source: Source, stream: BinaryIO, head: bytes, error: Exception)
             raise unsupported(source, name, "its kind of pixels or compression") from second
     if head.startswith(_GZIP):
         raise PictureError(
-            "COMPRESSED",
+            Code.COMPRESSED,
             "Its bytes are compressed by gzip, as with Content-Encoding: gzip: only who unpacks them sees a picture.",
         )
     if not name:
@@ -158,7 +159,7 @@ def lacks_skill(words: str) -> bool:
 def unsupported(source: Source, name: str, words: str) -> PictureError:
     info = replace(source.info, format=name, content_type=CONTENT_TYPES[name], checked="header")
     hint = second_tiff.HINT if name == "TIFF" and not second_tiff.register() else ""
-    return PictureError("FORMAT_UNSUPPORTED", f"No decoder here reads this {name}: {words}.{hint}", info)
+    return PictureError(Code.FORMAT_UNSUPPORTED, f"No decoder here reads this {name}: {words}.{hint}", info)
 
 
 def _begun(head: bytes) -> str:
@@ -199,6 +200,6 @@ def _refuse_missing(head: bytes) -> None:
         ("JPEG 2000", "jpg_2000", head[4:8] == b"jP  "),
     ):
         if found and not features.check(feature):
-            raise PictureError("DECODER_MISSING", f"{name} pictures need a Pillow that is built with {feature}.")
+            raise PictureError(Code.DECODER_MISSING, f"{name} pictures need a Pillow that is built with {feature}.")
     if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS | ANY_CODEC_BRANDS and not _heif_registered():
-        raise PictureError("DECODER_MISSING", "HEIC pictures need the package pillow-heif.")
+        raise PictureError(Code.DECODER_MISSING, "HEIC pictures need the package pillow-heif.")

@@ -10,13 +10,14 @@ from io import BytesIO
 from typing import BinaryIO
 
 from imagehaul.digests import digest, digest_stream
+from imagehaul.errors import Code
 from imagehaul.records import PART_SIZE, ImageInfo, PictureJob
 
 
 class PictureError(Exception):
     """Ends the work on one picture, or on one of its crops, with a `Code`. `info`: where more than bytes is known."""
 
-    def __init__(self, code: str, message: str, info: ImageInfo | None = None) -> None:
+    def __init__(self, code: Code, message: str, info: ImageInfo | None = None) -> None:
         super().__init__(message)
         self.code, self.info = code, info
 
@@ -40,22 +41,22 @@ def opened(job: PictureJob) -> Iterator[Source]:
                 _compare(job, before)
             yield _read(job, file)
             if _identity(os.stat(job.file)) != _identity(before):  # noqa: PTH116 (as above)
-                raise PictureError("SOURCE_CHANGED", "The file was replaced or written to while it was read.")
+                raise PictureError(Code.SOURCE_CHANGED, "The file was replaced or written to while it was read.")
     except FileNotFoundError as error:
-        raise PictureError("SOURCE_GONE", "The file went away after the source was listed.") from error
+        raise PictureError(Code.SOURCE_GONE, "The file went away after the source was listed.") from error
     except OSError as error:
         if error.errno is None:
             raise
-        raise PictureError("UNREADABLE", f"Reading failed: {error.strerror}.") from error
+        raise PictureError(Code.UNREADABLE, f"Reading failed: {error.strerror}.") from error
 
 
 def _compare(job: PictureJob, now: os.stat_result) -> None:
     if now.st_size != job.size:
         raise PictureError(
-            "SOURCE_CHANGED", f"The file had {job.size} bytes when it was listed, and has {now.st_size} now."
+            Code.SOURCE_CHANGED, f"The file had {job.size} bytes when it was listed, and has {now.st_size} now."
         )
     if job.version and str(now.st_mtime_ns) != job.version:
-        raise PictureError("SOURCE_CHANGED", "The file was written to after the source was listed.")
+        raise PictureError(Code.SOURCE_CHANGED, "The file was written to after the source was listed.")
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
@@ -75,7 +76,7 @@ def _read(job: PictureJob, file: BinaryIO) -> Source:
         digests, length = digest(data), len(data)
         stream = BytesIO(data)
     if length != job.size:
-        raise PictureError("SOURCE_CHANGED", "The file's length changed while it was read.")
+        raise PictureError(Code.SOURCE_CHANGED, "The file's length changed while it was read.")
     return Source(stream, _bytes_only(job.size, digests.md5, digests.sha256, digests.etag), partial=False)
 
 

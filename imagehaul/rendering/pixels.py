@@ -15,6 +15,7 @@ from typing import Any, Literal
 from PIL import Image, ImageChops, ImageCms, ImageFile, ImageOps, JpegImagePlugin, TiffImagePlugin
 from PIL.Image import Resampling, Transpose
 
+from imagehaul.errors import Code
 from imagehaul.rendering.image_file import PictureError
 from imagehaul.rendering.ranges import black_and_white
 
@@ -194,7 +195,7 @@ def encoded(
         width, height = right - left, bottom - top
         if max(width, height) > _JPEG_LONGEST_SIDE:
             raise PictureError(
-                "PIXEL_LIMIT",
+                Code.PIXEL_LIMIT,
                 f"A JPEG has at most {_JPEG_LONGEST_SIDE:,} pixels a side; this is {width:,} x {height:,}.",
             )
         image = on_white(image)

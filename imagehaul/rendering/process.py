@@ -12,6 +12,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import IO, cast
 
+from imagehaul.errors import Code
 from imagehaul.records import Picture, PictureJob, RenderOptions
 
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH",)
@@ -53,15 +54,18 @@ class WorkerDiedError(Exception):
         self.lost = lost
         self.timed_out = exit_code == -signal.SIGALRM
         if self.timed_out:
-            self.code, self.message = "TIME_LIMIT", "Work on the picture took longer than PICTURE_SECONDS allows."
+            self.code, self.message = Code.TIME_LIMIT, "Work on the picture took longer than PICTURE_SECONDS allows."
         elif exit_code == -signal.SIGKILL:
             # Decoders do not do this; systems do when memory runs out.
-            self.code, self.message = "MEMORY_LIMIT", "The system killed the work on the picture, perhaps for memory."
+            self.code, self.message = (
+                Code.MEMORY_LIMIT,
+                "The system killed the work on the picture, perhaps for memory.",
+            )
         elif exit_code in _DECODERS_DEATHS:
-            self.code, self.message = "DECODER_CRASHED", f"The decoder died: {signal.strsignal(-exit_code)}."
+            self.code, self.message = Code.DECODER_CRASHED, f"The decoder died: {signal.strsignal(-exit_code)}."
         else:
             how = f"by {signal.strsignal(-exit_code)}" if exit_code < 0 else f"with exit status {exit_code}"
-            self.code, self.message = "RENDERING_FAILED", f"The rendering process ended {how}."
+            self.code, self.message = Code.RENDERING_FAILED, f"The rendering process ended {how}."
         super().__init__(self.message)
 
 

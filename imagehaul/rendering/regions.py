@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from math import ceil, floor, isfinite
 
+from imagehaul.errors import Code
 from imagehaul.records import Box
 from imagehaul.rendering.image_file import PictureError
 
@@ -23,12 +24,14 @@ def region_of(box: Box, size: Size, margin: int) -> Region:
     pixels = box.in_pixels(width, height)
     left, top, right, bottom = pixels.x, pixels.y, pixels.x + pixels.width, pixels.y + pixels.height
     if not (isfinite(left) and isfinite(top) and isfinite(right) and isfinite(bottom)):
-        raise PictureError("BOX_NOT_A_NUMBER", f"The box has a coordinate that is not a finite number: {_shown(box)}.")
+        raise PictureError(
+            Code.BOX_NOT_A_NUMBER, f"The box has a coordinate that is not a finite number: {_shown(box)}."
+        )
     if pixels.width <= 0 or pixels.height <= 0:
-        raise PictureError("BOX_EMPTY", f"The box has no area: {_shown(box)}.")
+        raise PictureError(Code.BOX_EMPTY, f"The box has no area: {_shown(box)}.")
     if left >= width or top >= height or right <= 0 or bottom <= 0:
         raise PictureError(
-            "BOX_OUTSIDE", f"The box lies outside the picture of {width} x {height} pixels: {_shown(box)}."
+            Code.BOX_OUTSIDE, f"The box lies outside the picture of {width} x {height} pixels: {_shown(box)}."
         )
     across = _rounded(left, right, width, margin)
     down = _rounded(top, bottom, height, margin)

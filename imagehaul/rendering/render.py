@@ -12,6 +12,7 @@ from typing import Literal
 from PIL import Image, ImageFile, JpegImagePlugin
 
 from imagehaul.digests import digest
+from imagehaul.errors import Code
 from imagehaul.records import Box, ImageInfo, Kind, Picture, PictureJob, RenderOptions, Rendition
 from imagehaul.rendering.deep_colours import lower_bytes, with_all_bits
 from imagehaul.rendering.formats import lacks_skill, unsupported
@@ -42,7 +43,7 @@ def render(job: PictureJob, options: RenderOptions) -> Picture:
     except PictureError as fault:
         return Picture(None, code=fault.code, message=str(fault))
     except MemoryError:
-        return Picture(None, code="MEMORY_LIMIT", message=_too_hungry(options))
+        return Picture(None, code=Code.MEMORY_LIMIT, message=_too_hungry(options))
 
 
 def fingerprint(job: PictureJob) -> Picture:
@@ -56,14 +57,14 @@ def fingerprint(job: PictureJob) -> Picture:
 
 def _render(source: Source, job: PictureJob, options: RenderOptions) -> Picture:
     if not job.size:
-        return Picture(source.info, code="EMPTY", message="The file has no bytes.")
+        return Picture(source.info, code=Code.EMPTY, message="The file has no bytes.")
     picture: OpenPicture | None = None
     pixels = 0
     try:
         picture = open_picture(source, options.pixel_limit)
         pixels = picture.info.width * picture.info.height
         if pixels > options.pixel_limit:
-            return Picture(picture.info, code="PIXEL_LIMIT", message=_too_large(picture.info, options))
+            return Picture(picture.info, code=Code.PIXEL_LIMIT, message=_too_large(picture.info, options))
         if job.partial:
             return Picture(picture.info)
         renditions = tuple(_renditions(picture, source, job, options))
@@ -74,7 +75,7 @@ def _render(source: Source, job: PictureJob, options: RenderOptions) -> Picture:
     except PictureError as fault:
         return Picture(fault.info or source.info, code=fault.code, message=str(fault))
     except MemoryError:
-        return Picture(source.info, code="MEMORY_LIMIT", message=_too_hungry(options))
+        return Picture(source.info, code=Code.MEMORY_LIMIT, message=_too_hungry(options))
     except Exception as error:  # decoders raise a dozen kinds of it on broken files
         if isinstance(error, OSError) and error.errno:
             raise
@@ -85,11 +86,11 @@ def _render(source: Source, job: PictureJob, options: RenderOptions) -> Picture:
             return Picture(picture.info, code=limit.code, message=str(limit))
         if picture and picture.info.format == "JPEG" and (ended := ended_jpeg(source.stream)):
             whole = _render(replace(source, stream=ended), job, options)
-            return whole if whole.code else replace(whole, code="END_MISSING", message=_NO_END)
+            return whole if whole.code else replace(whole, code=Code.END_MISSING, message=_NO_END)
         if pixels * HUNGRIEST_DECODER > options.picture_memory * 2**20:
             # Few decoders say that it was memory they lacked.
-            return Picture(source.info, code="MEMORY_LIMIT", message=f"{_too_hungry(options)} ({_line(error)})")
-        return Picture(source.info, code="UNDECODABLE", message=f"It cannot be decoded: {_line(error)}.")
+            return Picture(source.info, code=Code.MEMORY_LIMIT, message=f"{_too_hungry(options)} ({_line(error)})")
+        return Picture(source.info, code=Code.UNDECODABLE, message=f"It cannot be decoded: {_line(error)}.")
 
 
 def _renditions(picture: OpenPicture, source: Source, job: PictureJob, options: RenderOptions) -> Iterator[Rendition]:
@@ -201,7 +202,7 @@ def _written(
     try:
         file = _write(file, spare, data)
     except OSError as error:
-        code = "DISK_FULL" if error.errno in _NO_ROOM else "SCRATCH_UNWRITABLE"
+        code = Code.DISK_FULL if error.errno in _NO_ROOM else Code.SCRATCH_UNWRITABLE
         return Rendition(kind, file, code=code, message=f"Writing to the scratch folder failed: {error.strerror}.")
     digests = digest(data)
     left, top, right, bottom = within or (0, 0, *image.size)

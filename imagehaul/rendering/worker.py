@@ -15,6 +15,7 @@ import signal
 from pathlib import Path
 from typing import BinaryIO
 
+from imagehaul.errors import Code
 from imagehaul.records import Picture, PictureJob, RenderOptions
 from imagehaul.rendering.render import fingerprint, render
 from imagehaul.text import printable
@@ -61,7 +62,7 @@ def _looked_at(job: PictureJob, options: RenderOptions, decode: bool) -> Picture
         return render(job, options) if decode else fingerprint(job)
     except Exception as error:
         said = printable(f"{type(error).__name__}: {error}")
-        return Picture(None, code="RENDERING_FAILED", message=f"The rendering process failed: {said[:200]}")
+        return Picture(None, code=Code.RENDERING_FAILED, message=f"The rendering process failed: {said[:200]}")
 
 
 def _answer(answers: BinaryIO, message: object) -> None:

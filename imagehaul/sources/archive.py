@@ -130,11 +130,11 @@ class ArchiveSource:
                 else:
                     code = _copy_of_tar(member, entry, stream, out)
         except StoreError as error:
-            if error.code != "SOURCE_CHANGED":
+            if error.code != Code.SOURCE_CHANGED:
                 raise
-            return Fetched(code="SOURCE_CHANGED", message=str(error))
+            return Fetched(code=Code.SOURCE_CHANGED, message=str(error))
         except SourceError as error:
-            return Fetched(code="SOURCE_GONE", message=str(error))
+            return Fetched(code=Code.SOURCE_GONE, message=str(error))
         except OSError as error:
             return scratch_fault(target, error)
         return Fetched(code=code) if code else Fetched(str(target))
@@ -208,7 +208,7 @@ def _copy_of_tar(member: Member, entry: Entry, stream: BinaryIO, out: BinaryIO) 
         left -= len(chunk)
         crc = zlib.crc32(chunk, crc)
         out.write(chunk)
-    return "" if not left and f"crc32-{crc:08x}" == entry.version else "SOURCE_CHANGED"
+    return "" if not left and f"crc32-{crc:08x}" == entry.version else Code.SOURCE_CHANGED
 
 
 def _staged_file(entry: Entry, scratch: Path) -> Path:
@@ -224,8 +224,8 @@ def _staged(entry: Entry, scratch: Path) -> Fetched:
             while chunk := stream.read(_CHUNK):
                 crc = zlib.crc32(chunk, crc)
     except FileNotFoundError:
-        return Fetched(code="SOURCE_GONE", message="The archive's reader did not lay it out.")
-    return Fetched(str(file)) if f"crc32-{crc:08x}" == entry.version else Fetched(code="SOURCE_CHANGED")
+        return Fetched(code=Code.SOURCE_GONE, message="The archive's reader did not lay it out.")
+    return Fetched(str(file)) if f"crc32-{crc:08x}" == entry.version else Fetched(code=Code.SOURCE_CHANGED)
 
 
 def _describe(source: str, options: SourceOptions, scratch: str) -> SourceDescriptor:

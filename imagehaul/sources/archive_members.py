@@ -10,6 +10,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Self
 
+from imagehaul.errors import Code
+
 LARGEST = 2 * 1024**3
 """Bytes of one member, unpacked."""
 MOST_MEMBERS = 20_000_000
@@ -50,17 +52,17 @@ def problem_of_name(name: str) -> str:
     try:
         name.encode()
     except UnicodeEncodeError:
-        return "NAME_NOT_UTF8"
+        return Code.NAME_NOT_UTF8
     if "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
-        return "NAME_UNSUPPORTED"
+        return Code.NAME_UNSUPPORTED
     return ""
 
 
 def problem_of_size(size: int, packed: int) -> str:
     """The code of what is too much to unpack, "" where it is not."""
     if size > LARGEST:
-        return "TOO_LARGE"
-    return "ARCHIVE_BOMB" if is_bomb(size, packed) else ""
+        return Code.TOO_LARGE
+    return Code.ARCHIVE_BOMB if is_bomb(size, packed) else ""
 
 
 def is_bomb(size: int, packed: int) -> bool:

@@ -220,12 +220,12 @@ class _Walk:
         real = os.path.realpath(path)
         return real != self.root and not real.startswith(self.root.rstrip(b"/") + b"/")
 
-    def _not_followed(self, item: _Entry, code: str) -> SourceFile | None:
+    def _not_followed(self, item: _Entry, code: Code) -> SourceFile | None:
         """A row where the link has an image's suffix, else a count and an example."""
         if self.selection.is_image(item.name):
             return self._row(item, code, _target(item))
         if not self.selection.prunes(item.name):
-            tallies = {"LINK_OUTSIDE": self.report.outside, "LINK_CYCLE": self.report.cycles}
+            tallies = {Code.LINK_OUTSIDE: self.report.outside, Code.LINK_CYCLE: self.report.cycles}
             tallies.get(code, self.report.dangling).add(item.name)
         return None
 
@@ -260,7 +260,7 @@ class _Walk:
             return True
         return False
 
-    def _row(self, item: _Entry, code: str, detail: str) -> SourceFile | None:
+    def _row(self, item: _Entry, code: Code, detail: str) -> SourceFile | None:
         return _rejected(item, code, detail) if self._wanted(item.name) else None
 
     def _wanted(self, name: str) -> bool:
@@ -289,9 +289,9 @@ def _is_twin(item: _Entry) -> bool:
     return item.name.rpartition("/")[2].startswith("._") and is_apple_double(_beginning(item))
 
 
-def _rejected(item: _Entry, code: str, detail: str, status: os.stat_result | None = None) -> SourceFile:
+def _rejected(item: _Entry, code: Code, detail: str, status: os.stat_result | None = None) -> SourceFile:
     size, version = (status.st_size, local_file.version_of(status)) if status else (0, "")
-    return SourceFile(item.name, size, version, code, f"{Code[code].meaning} {detail}".rstrip())
+    return SourceFile(item.name, size, version, code, f"{code.meaning} {detail}".rstrip())
 
 
 def _target(item: _Entry) -> str:

@@ -88,20 +88,18 @@ class ListSource:
         path = row.name or (self._path_of(row.location, location) if location else "")
         try:
             if row.problem or not location:
-                raise _RowError("URL_UNSUPPORTED", row.problem or f"Row {row.number} names no picture.")
+                raise _RowError(Code.URL_UNSUPPORTED, row.problem or f"Row {row.number} names no picture.")
             if location == self.list_uri:
-                raise _RowError("UNDECODABLE", "The row names the list itself.")
+                raise _RowError(Code.UNDECODABLE, "The row names the list itself.")
             if is_web(location):
                 found = self._look_at_web(location, row.name, known)
             elif location.startswith("s3://"):
                 found = stored_objects.look(self.tools.need_store(), *split_object_uri(location))
             elif _SCHEME.match(location):
-                raise _RowError("URL_UNSUPPORTED", "")
+                raise _RowError(Code.URL_UNSUPPORTED, "")
             else:
                 found = local_file.look(location)
-        except WebError as error:
-            found = SourceFile(path, 0, "", error.code, str(error))
-        except _RowError as error:
+        except (WebError, _RowError) as error:
             found = SourceFile(path, 0, "", error.code, str(error))
         shown = without_secrets(location) if is_web(location) else location
         message = f"{found.message or Code[found.code].meaning} ({shown})" if found.code else ""
@@ -116,7 +114,7 @@ class ListSource:
 
     def _look_at_web(self, url: str, name: str, known: Looked | None) -> SourceFile:
         if problem := problem_of_url(url):
-            raise _RowError("URL_UNSUPPORTED", problem)
+            raise _RowError(Code.URL_UNSUPPORTED, problem)
         sniff = not name and not has_image_suffix(url)
         looked = self.web.look(url, sniff, known)
         return SourceFile(name or self._path_of(url, url, looked.suffix), looked.size, looked.version)
@@ -201,9 +199,9 @@ class ListSource:
 
 
 class _RowError(Exception):
-    """Why a row is rejected. `code` is a `Code`."""
+    """Why a row is rejected."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)
         self.code = code
 

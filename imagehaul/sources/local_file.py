@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from imagehaul.errors import SourceError
+from imagehaul.errors import Code, SourceError
 from imagehaul.records import SourceFile
 from imagehaul.sources.source import Entry
 
@@ -16,13 +16,13 @@ def look(path: str) -> SourceFile:
     try:
         status = os.stat(path)  # noqa: PTH116 - a tenth of a Path's time, for every row
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        return SourceFile("", 0, "", "SOURCE_MISSING", "There is no such file.")
+        return SourceFile("", 0, "", Code.SOURCE_MISSING, "There is no such file.")
     except OSError as error:
-        return SourceFile("", 0, "", "UNREADABLE", f"{error.strerror}.")
+        return SourceFile("", 0, "", Code.UNREADABLE, f"{error.strerror}.")
     if stat.S_ISDIR(status.st_mode):
-        return SourceFile("", 0, "", "NOT_A_FILE", "It is a folder.")
+        return SourceFile("", 0, "", Code.NOT_A_FILE, "It is a folder.")
     if not stat.S_ISREG(status.st_mode):
-        return SourceFile("", 0, "", "NOT_A_FILE")
+        return SourceFile("", 0, "", Code.NOT_A_FILE)
     return SourceFile("", status.st_size, version_of(status))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagehaul.errors import SettingsError
+from imagehaul.errors import Code, SettingsError
 from imagehaul.layout import split_s3_uri
 from imagehaul.records import SourceFile
 from imagehaul.sources.source import Entry, Fetched
@@ -46,17 +46,17 @@ def look(store: Store, bucket: str, key: str) -> SourceFile:
     Raises `StoreError` for what concerns all objects: the store, its keys.
     """
     if not key or key.endswith("/"):
-        return SourceFile("", 0, "", "URL_UNSUPPORTED", "It names no object.")
+        return SourceFile("", 0, "", Code.URL_UNSUPPORTED, "It names no object.")
     client = store.client()
     try:
         head = client.head_object(Bucket=bucket, Key=key)
     except Exception as error:
         if is_missing(error):
-            return SourceFile("", 0, "", "SOURCE_MISSING", "There is no such object.")
+            return SourceFile("", 0, "", Code.SOURCE_MISSING, "There is no such object.")
         error = _with_reason(store, bucket, key, error)
         verdict = classify(error)
         if verdict.may_be_of_one_object or verdict.action == "reject":
-            return SourceFile("", 0, "", "UNREADABLE", printable(f"The store says {verdict.reported}."))
+            return SourceFile("", 0, "", Code.UNREADABLE, printable(f"The store says {verdict.reported}."))
         raise explain(error, "read", f"s3://{bucket}/{key}", store.url) from None
     # A store that gives no ETag says at least when the object was written.
     version = head.get("ETag", "").strip('"') or head["LastModified"].isoformat()
@@ -131,5 +131,5 @@ def fetch_one(store: Store, bucket: str, key: str, folder: Path) -> Path:
 
 def scratch_fault(file: Path, error: OSError) -> Fetched:
     """The answer where a file of our own cannot be written."""
-    code = "DISK_FULL" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "SCRATCH_UNWRITABLE"
+    code = Code.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else Code.SCRATCH_UNWRITABLE
     return Fetched(code=code, message=printable(f"{file}: {error.strerror}"))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, BinaryIO, cast
 
-from imagehaul.errors import HaulError, SourceError
+from imagehaul.errors import Code, HaulError, SourceError
 from imagehaul.sources.archive_file import ArchiveFile
 from imagehaul.sources.archive_members import (
     LARGEST,
@@ -85,12 +85,12 @@ def _problem(name: str, info: tarfile.TarInfo) -> str:
     if code := problem_of_name(name):
         return code
     if info.issym() or info.islnk():
-        return "ARCHIVE_LINK"
+        return Code.ARCHIVE_LINK
     if not info.isreg():
-        return "NOT_A_FILE"
+        return Code.NOT_A_FILE
     if info.issparse():
-        return "ARCHIVE_METHOD"
-    return "TOO_LARGE" if info.size > LARGEST else ""
+        return Code.ARCHIVE_METHOD
+    return Code.TOO_LARGE if info.size > LARGEST else ""
 
 
 def _unpacked(file: ArchiveFile, packed: BinaryIO) -> IO[bytes]:

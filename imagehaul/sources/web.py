@@ -55,10 +55,10 @@ class WebPatience:
 
 
 class WebError(Exception):
-    """Why a picture cannot be had. `code` is a `Code`."""
+    """Why a picture cannot be had."""
 
-    def __init__(self, code: str, message: str = "") -> None:
-        super().__init__(message or Code[code].meaning)
+    def __init__(self, code: Code, message: str = "") -> None:
+        super().__init__(message or code.meaning)
         self.code = code
 
 
@@ -68,7 +68,7 @@ class _AgainError(Exception):
     `after`: seconds, 0 = as we like. `by_host`: it is not this picture alone that has to wait.
     """
 
-    def __init__(self, code: str, message: str, after: float = 0.0, by_host: bool = False) -> None:
+    def __init__(self, code: Code, message: str, after: float = 0.0, by_host: bool = False) -> None:
         super().__init__(message)
         self.code, self.after, self.by_host = code, after, by_host
 
@@ -102,7 +102,7 @@ class _Host:
     slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(CONNECTIONS_A_HOST))
     rests_until: float = 0.0
     lost: int = 0
-    given_up: tuple[str, str] | None = None
+    given_up: tuple[Code, str] | None = None
 
 
 class Web:
@@ -149,22 +149,22 @@ class Web:
             with self._answer("GET", url) as answer:
                 looked = _looked(_checked(answer))
                 if looked.version != version:
-                    raise WebError("SOURCE_CHANGED")
+                    raise WebError(Code.SOURCE_CHANGED)
                 got, beginning = 0, b""
                 with file.open("wb") as out:
                     for chunk in answer.iter_bytes(_CHUNK):
                         beginning = beginning or chunk[:1024]
                         got += len(chunk)
                         if got > LARGEST:
-                            raise WebError("TOO_LARGE")
+                            raise WebError(Code.TOO_LARGE)
                         if time.monotonic() - began > LONGEST:
-                            raise _AgainError("HOST_UNREACHABLE", f"It took longer than {LONGEST:.0f} seconds.")
+                            raise _AgainError(Code.HOST_UNREACHABLE, f"It took longer than {LONGEST:.0f} seconds.")
                         out.write(chunk)
             encoded = "content-encoding" in answer.headers
             if looked.size and got != looked.size and not encoded:
-                raise _AgainError("HOST_UNREACHABLE", f"{got:,} bytes came of {looked.size:,}.")
+                raise _AgainError(Code.HOST_UNREACHABLE, f"{got:,} bytes came of {looked.size:,}.")
             if is_page(beginning):
-                raise WebError("UNDECODABLE", "The server answered with a page (HTML), and not with a picture.")
+                raise WebError(Code.UNDECODABLE, "The server answered with a page (HTML), and not with a picture.")
 
         self._patiently(url, get)
 
@@ -180,7 +180,7 @@ class Web:
                     yield answer
                     return
                 url = _redirected(url, answer.headers["location"])
-        raise WebError("REDIRECT_REFUSED", f"It is redirected more than {MOST_REDIRECTS} times.")
+        raise WebError(Code.REDIRECT_REFUSED, f"It is redirected more than {MOST_REDIRECTS} times.")
 
     def _patiently(self, url: str, ask: Callable[[], Thing]) -> Thing:
         """Up to the end of patience: with the pauses that the server asks for, and never too many on one host."""
@@ -220,14 +220,14 @@ class Web:
         try:
             return ask()
         except httpx.InvalidURL:
-            raise WebError("URL_UNSUPPORTED", "It is no URL.") from None
+            raise WebError(Code.URL_UNSUPPORTED, "It is no URL.") from None
         except httpx.HTTPError as error:
             words = " ".join(str(error).split()) or type(error).__name__
             if "CERTIFICATE_VERIFY_FAILED" in words:
                 raise WebError(
-                    "HOST_UNREACHABLE", "The server's certificate is not trusted: name its CA with SOURCE_CA_BUNDLE."
+                    Code.HOST_UNREACHABLE, "The server's certificate is not trusted: name its CA with SOURCE_CA_BUNDLE."
                 ) from None
-            raise _AgainError("HOST_UNREACHABLE", f"{words.rstrip('.')}.") from None
+            raise _AgainError(Code.HOST_UNREACHABLE, f"{words.rstrip('.')}.") from None
 
     def _host(self, url: str) -> _Host:
         name = urlsplit(url).netloc.rpartition("@")[2].lower()
@@ -294,16 +294,16 @@ def _public_address(host: str, port: int) -> str:
     for address in addresses:
         if is_public(address):
             return address
-    raise WebError("ADDRESS_REFUSED", f"{host} is {addresses[0]}, an address of an inner network.")
+    raise WebError(Code.ADDRESS_REFUSED, f"{host} is {addresses[0]}, an address of an inner network.")
 
 
 def _redirected(url: str, location: str) -> str:
     """Raises `WebError` where it leads to anything but the web, or away from TLS."""
     target = urljoin(url, location)
     if not is_web(target):
-        raise WebError("REDIRECT_REFUSED", f"It is redirected to {target.partition(':')[0]}:, which is not the web.")
+        raise WebError(Code.REDIRECT_REFUSED, f"It is redirected to {target.partition(':')[0]}:, which is not the web.")
     if url.lower().startswith("https:") and target.lower().startswith("http:"):
-        raise WebError("REDIRECT_REFUSED", f"It is redirected away from TLS, to {without_secrets(target)}.")
+        raise WebError(Code.REDIRECT_REFUSED, f"It is redirected away from TLS, to {without_secrets(target)}.")
     return target
 
 
@@ -311,15 +311,15 @@ def _checked(answer: httpx.Response) -> httpx.Response:
     """Raises `WebError`, or `_AgainError` where the server is busy."""
     status = answer.status_code
     if status in _BUSY:
-        raise _AgainError("HOST_BUSY", f"The server says {status}.", _retry_after(answer), status in (429, 503))
+        raise _AgainError(Code.HOST_BUSY, f"The server says {status}.", _retry_after(answer), status in (429, 503))
     if status in (404, 410):
-        raise WebError("SOURCE_MISSING", f"The server says {status}.")
+        raise WebError(Code.SOURCE_MISSING, f"The server says {status}.")
     if status in (401, 403):
-        raise WebError("UNREADABLE", f"The server says {status}: it wants a key, or another one.")
+        raise WebError(Code.UNREADABLE, f"The server says {status}: it wants a key, or another one.")
     if status not in (200, 206):
-        raise WebError("UNREADABLE", f"The server says {status}.")
+        raise WebError(Code.UNREADABLE, f"The server says {status}.")
     if _looked(answer).size > LARGEST:
-        raise WebError("TOO_LARGE")
+        raise WebError(Code.TOO_LARGE)
     return answer
 
 

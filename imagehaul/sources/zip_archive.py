@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
-from imagehaul.errors import SourceError, StoreError
+from imagehaul.errors import Code, SourceError, StoreError
 from imagehaul.sources.archive_file import ArchiveFile
 from imagehaul.sources.archive_members import MOST_MEMBERS, Member, problem_of_name, problem_of_size, shown
 from imagehaul.sources.source import SourceTools
@@ -63,7 +63,7 @@ def members(file: ArchiveFile, tools: SourceTools) -> Iterator[ZipMember]:
                 name, code = _name(info)
                 # Members that share their bytes unpack to any size.
                 overlaps, end = info.header_offset < end, max(end, info.header_offset + 30 + info.compress_size)
-                code = code or _problem(info) or ("ARCHIVE_BOMB" if overlaps else "")
+                code = code or _problem(info) or (Code.ARCHIVE_BOMB if overlaps else "")
                 member = Member(
                     file.uri, file.identity, number, info.header_offset, info.compress_size, info.compress_type
                 )
@@ -72,11 +72,11 @@ def members(file: ArchiveFile, tools: SourceTools) -> Iterator[ZipMember]:
 
 def _problem(info: zipfile.ZipInfo) -> str:
     if stat.S_ISLNK(info.external_attr >> 16):
-        return "ARCHIVE_LINK"
+        return Code.ARCHIVE_LINK
     if info.flag_bits & _ENCRYPTED:
-        return "ENCRYPTED"
+        return Code.ENCRYPTED
     if info.compress_type not in _METHODS:
-        return "ARCHIVE_METHOD"
+        return Code.ARCHIVE_METHOD
     return problem_of_size(info.file_size, info.compress_size)
 
 
@@ -114,7 +114,7 @@ def read_member(member: Member, size: int, version: str, stream: BinaryIO, out: 
     stream.seek(member.offset)
     beginning = stream.read(_LOCAL_HEADER.size + _SLACK + member.packed)
     if len(beginning) < _LOCAL_HEADER.size or beginning[:4] != b"PK\3\4":
-        return "ARCHIVE_DAMAGED"
+        return Code.ARCHIVE_DAMAGED
     *_, name_length, extra_length = _LOCAL_HEADER.unpack_from(beginning)
     start = _LOCAL_HEADER.size + name_length + extra_length
     while len(beginning) < start + member.packed and (more := stream.read(start + member.packed - len(beginning))):
@@ -128,8 +128,8 @@ def read_member(member: Member, size: int, version: str, stream: BinaryIO, out: 
             while chunk := unpacked.read(1024 * 1024):
                 written += len(chunk)
                 if written > size:
-                    return "ARCHIVE_BOMB"
+                    return Code.ARCHIVE_BOMB
                 out.write(chunk)
     except (zipfile.BadZipFile, EOFError, zlib.error, ValueError, StoreError):
-        return "ARCHIVE_DAMAGED"
-    return "" if written == size else "ARCHIVE_DAMAGED"
+        return Code.ARCHIVE_DAMAGED
+    return "" if written == size else Code.ARCHIVE_DAMAGED

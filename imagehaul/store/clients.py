@@ -7,6 +7,7 @@ import random
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from imagehaul.bucket_terms import BucketTerms
+from imagehaul.errors import Code
 from imagehaul.store import request_terms
 from imagehaul.store.ca import authority_file
 from imagehaul.store.credentials import RenewableCredentials, isolated_session, isolated_variables
@@ -106,7 +107,7 @@ def boto3_client(
     def renew_expired(response: tuple[Any, dict[str, Any]] | None, attempts: int, **_: Any) -> int | None:
         """Has a request whose keys had run out signed and sent once more, after 0 seconds, with new keys."""
         code = response[1].get("Error", {}).get("Code", "") if response else ""
-        if attempts > 1 or classify(str(code)).code != "CREDENTIALS_EXPIRED":
+        if attempts > 1 or classify(str(code)).code != Code.CREDENTIALS_EXPIRED:
             return None
         credentials.renew()
         return 0
@@ -155,7 +156,7 @@ def _is_passing(problem: Exception) -> bool:
         return False  # no error of the store's
     said = reported_words(problem)
     unknown_name = any(words in said for words in ("Name or service not known", "nodename nor servname"))
-    later = verdict.code in ("STORE_BUSY", "STORE_UNAVAILABLE") and verdict.reported not in _DECIDED
+    later = verdict.code in (Code.STORE_BUSY, Code.STORE_UNAVAILABLE) and verdict.reported not in _DECIDED
     return verdict.action == "retry" and later and not unknown_name
 
 

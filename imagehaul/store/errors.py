@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from imagehaul.errors import StoreError
+from imagehaul.errors import Code, StoreError
 
 Action = Literal["stop", "retry", "reject", "fail"]
 
@@ -20,35 +20,35 @@ Action = Literal["stop", "retry", "reject", "fail"]
 class Verdict:
     """`action`: stop the whole run, retry with backoff, reject (it lies in the object itself), or fail it.
 
-    `code` is one of `imagehaul.errors.Code`; `reported` is the store's own word for it.
+    `reported` is the store's own word for it.
     A stop with CREDENTIALS_EXPIRED is worth one `Store.renew()` first.
     """
 
     action: Action
-    code: str
+    code: Code
     reported: str = ""
 
     @property
     def may_be_of_one_object(self) -> bool:
         """A stop that other objects may be spared: a policy can deny a prefix, and so can a key's own rights."""
-        return self.code == "ACCESS_DENIED" and self.reported in ("AccessDenied", "AccessDeniedException", "403")
+        return self.code == Code.ACCESS_DENIED and self.reported in ("AccessDenied", "AccessDeniedException", "403")
 
 
-_TABLE: dict[tuple[Action, str], str] = {
-    ("stop", "ACCESS_DENIED"): """
+_TABLE: dict[tuple[Action, Code], str] = {
+    ("stop", Code.ACCESS_DENIED): """
         AccessDenied AccessDeniedException AllAccessDisabled AccountProblem Forbidden InvalidAccessKeyId
         InvalidClientTokenId InvalidSecurity InvalidToken NotSignedUp SignatureDoesNotMatch UnauthorizedAccess
         UnrecognizedClientException Unauthorized MissingSecurityHeader MissingAuthenticationToken
         NoCredentialProviders""",
-    ("stop", "CREDENTIALS_EXPIRED"): "ExpiredToken ExpiredTokenException TokenRefreshRequired RequestExpired",
-    ("stop", "CLOCK_SKEWED"): "RequestTimeTooSkewed RequestInTheFuture",
-    ("stop", "BUCKET_MISSING"): "NoSuchBucket InvalidBucketName",
-    ("stop", "WRONG_REGION"): """
+    ("stop", Code.CREDENTIALS_EXPIRED): "ExpiredToken ExpiredTokenException TokenRefreshRequired RequestExpired",
+    ("stop", Code.CLOCK_SKEWED): "RequestTimeTooSkewed RequestInTheFuture",
+    ("stop", Code.BUCKET_MISSING): "NoSuchBucket InvalidBucketName",
+    ("stop", Code.WRONG_REGION): """
         PermanentRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException BucketRegionError""",
-    ("stop", "STORE_FULL"): """
+    ("stop", Code.STORE_FULL): """
         QuotaExceeded XMinioStorageFull XMinioAdminBucketQuotaExceeded
         InsufficientStorage""",
-    ("retry", "STORE_BUSY"): """
+    ("retry", Code.STORE_BUSY): """
         SlowDown SlowDownRead SlowDownWrite ServiceUnavailable InternalError InternalServerError RequestTimeout
         RequestTimeoutException OperationAborted ConditionalRequestConflict Throttling ThrottlingException
         ThrottledException RequestThrottled RequestThrottledException RequestLimitExceeded TooManyRequests
@@ -56,13 +56,13 @@ _TABLE: dict[tuple[Action, str], str] = {
         BadGateway GatewayTimeout ServerBusy Busy TemporaryRedirect NoSuchUpload IncompleteBody BadDigest
         XAmzContentSHA256Mismatch XAmzContentChecksumMismatch XMinioServerNotInitialized XMinioReadQuorum
         XMinioWriteQuorum XMinioBackendDown""",
-    ("reject", "KEY_TOO_LONG"): "KeyTooLongError KeyTooLong",
-    ("reject", "STORE_REFUSED"): """
+    ("reject", Code.KEY_TOO_LONG): "KeyTooLongError KeyTooLong",
+    ("reject", Code.STORE_REFUSED): """
         EntityTooLarge InvalidURI InvalidObjectName XMinioInvalidObjectName XMinioInvalidResourceName
         XMinioObjectExistsAsDirectory XMinioParentIsObject""",
-    ("reject", "SOURCE_GONE"): "NoSuchKey NoSuchVersion",
-    ("reject", "SOURCE_CHANGED"): "PreconditionFailed",
-    ("reject", "SOURCE_ARCHIVED"): "InvalidObjectState",
+    ("reject", Code.SOURCE_GONE): "NoSuchKey NoSuchVersion",
+    ("reject", Code.SOURCE_CHANGED): "PreconditionFailed",
+    ("reject", Code.SOURCE_ARCHIVED): "InvalidObjectState",
 }  # fmt: skip
 """What is not here, and no 5xx, is an object that the store refuses: fail, STORE_REFUSED.
 https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList and MinIO's cmd/api-errors.go.
@@ -71,59 +71,59 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeLis
 _BY_CODE = {word: Verdict(*key, word) for key, words in _TABLE.items() for word in words.split()}
 
 _BY_STATUS = {
-    **{status: Verdict("stop", "WRONG_REGION", status) for status in ("301", "302", "307", "308")},
-    "401": Verdict("stop", "ACCESS_DENIED", "401"),
-    "403": Verdict("stop", "ACCESS_DENIED", "403"),
-    "404": Verdict("reject", "SOURCE_GONE", "404"),
-    "408": Verdict("retry", "STORE_BUSY", "408"),
-    "412": Verdict("reject", "SOURCE_CHANGED", "412"),
-    "413": Verdict("fail", "STORE_REFUSED", "413"),
-    "429": Verdict("retry", "STORE_BUSY", "429"),
-    "501": Verdict("fail", "STORE_REFUSED", "501"),
-    "507": Verdict("stop", "STORE_FULL", "507"),
+    **{status: Verdict("stop", Code.WRONG_REGION, status) for status in ("301", "302", "307", "308")},
+    "401": Verdict("stop", Code.ACCESS_DENIED, "401"),
+    "403": Verdict("stop", Code.ACCESS_DENIED, "403"),
+    "404": Verdict("reject", Code.SOURCE_GONE, "404"),
+    "408": Verdict("retry", Code.STORE_BUSY, "408"),
+    "412": Verdict("reject", Code.SOURCE_CHANGED, "412"),
+    "413": Verdict("fail", Code.STORE_REFUSED, "413"),
+    "429": Verdict("retry", Code.STORE_BUSY, "429"),
+    "501": Verdict("fail", Code.STORE_REFUSED, "501"),
+    "507": Verdict("stop", Code.STORE_FULL, "507"),
 }
 """Where the store says no more than a status: the answer to a HEAD has no body."""
 
-_BY_EXCEPTION: dict[str, tuple[Action, str]] = {
+_BY_EXCEPTION: dict[str, tuple[Action, Code]] = {
     # botocore's, by name, so that nobody pays for its import.
-    "SSLError": ("stop", "CERTIFICATE"),
-    "NoCredentialsError": ("stop", "ACCESS_DENIED"),
-    "PartialCredentialsError": ("stop", "ACCESS_DENIED"),
-    "ProfileNotFound": ("stop", "ACCESS_DENIED"),
-    "ConfigParseError": ("stop", "ACCESS_DENIED"),
-    "InvalidConfigError": ("stop", "ACCESS_DENIED"),
-    "InfiniteLoopConfigError": ("stop", "ACCESS_DENIED"),
-    "CredentialRetrievalError": ("stop", "ACCESS_DENIED"),
-    "MetadataRetrievalError": ("stop", "ACCESS_DENIED"),
-    "UnauthorizedSSOTokenError": ("stop", "CREDENTIALS_EXPIRED"),
-    "SSOError": ("stop", "CREDENTIALS_EXPIRED"),
-    "TokenRetrievalError": ("stop", "CREDENTIALS_EXPIRED"),
-    "ParamValidationError": ("reject", "STORE_REFUSED"),
-    "IncompleteReadError": ("retry", "STORE_UNAVAILABLE"),
-    "HTTPClientError": ("retry", "STORE_UNAVAILABLE"),
-    "BotoCoreError": ("fail", "STORE_REFUSED"),
+    "SSLError": ("stop", Code.CERTIFICATE),
+    "NoCredentialsError": ("stop", Code.ACCESS_DENIED),
+    "PartialCredentialsError": ("stop", Code.ACCESS_DENIED),
+    "ProfileNotFound": ("stop", Code.ACCESS_DENIED),
+    "ConfigParseError": ("stop", Code.ACCESS_DENIED),
+    "InvalidConfigError": ("stop", Code.ACCESS_DENIED),
+    "InfiniteLoopConfigError": ("stop", Code.ACCESS_DENIED),
+    "CredentialRetrievalError": ("stop", Code.ACCESS_DENIED),
+    "MetadataRetrievalError": ("stop", Code.ACCESS_DENIED),
+    "UnauthorizedSSOTokenError": ("stop", Code.CREDENTIALS_EXPIRED),
+    "SSOError": ("stop", Code.CREDENTIALS_EXPIRED),
+    "TokenRetrievalError": ("stop", Code.CREDENTIALS_EXPIRED),
+    "ParamValidationError": ("reject", Code.STORE_REFUSED),
+    "IncompleteReadError": ("retry", Code.STORE_UNAVAILABLE),
+    "HTTPClientError": ("retry", Code.STORE_UNAVAILABLE),
+    "BotoCoreError": ("fail", Code.STORE_REFUSED),
     # Python's own, urllib3's and aiohttp's, which come through while a body is read.
-    "ConnectionError": ("retry", "STORE_UNAVAILABLE"),
-    "TimeoutError": ("retry", "STORE_UNAVAILABLE"),
-    "HTTPError": ("retry", "STORE_UNAVAILABLE"),
-    "ClientConnectionError": ("retry", "STORE_UNAVAILABLE"),
-    "ClientPayloadError": ("retry", "STORE_UNAVAILABLE"),
+    "ConnectionError": ("retry", Code.STORE_UNAVAILABLE),
+    "TimeoutError": ("retry", Code.STORE_UNAVAILABLE),
+    "HTTPError": ("retry", Code.STORE_UNAVAILABLE),
+    "ClientConnectionError": ("retry", Code.STORE_UNAVAILABLE),
+    "ClientPayloadError": ("retry", Code.STORE_UNAVAILABLE),
 }
 
-_BY_PART: tuple[tuple[str, Action, str], ...] = (
+_BY_PART: tuple[tuple[str, Action, Code], ...] = (
     # s5cmd's (Go's) where no code of S3 stands in the line.
-    ("x509: ", "stop", "CERTIFICATE"),
-    ("first record does not look like a TLS handshake", "stop", "CERTIFICATE"),
-    ("LoadCustomCABundleError", "stop", "CERTIFICATE"),
-    ("server gave HTTP response to HTTPS client", "stop", "CERTIFICATE"),
-    ("RequestError", "retry", "STORE_UNAVAILABLE"),
-    ("RequestCanceled", "retry", "STORE_UNAVAILABLE"),
-    ("connection re", "retry", "STORE_UNAVAILABLE"),
-    ("i/o timeout", "retry", "STORE_UNAVAILABLE"),
-    ("given object ", "reject", "SOURCE_GONE"),
-    ("no such file or directory", "reject", "SOURCE_GONE"),
-    ("permission denied", "reject", "UNREADABLE"),
-    ("too many open files", "retry", "STORE_BUSY"),
+    ("x509: ", "stop", Code.CERTIFICATE),
+    ("first record does not look like a TLS handshake", "stop", Code.CERTIFICATE),
+    ("LoadCustomCABundleError", "stop", Code.CERTIFICATE),
+    ("server gave HTTP response to HTTPS client", "stop", Code.CERTIFICATE),
+    ("RequestError", "retry", Code.STORE_UNAVAILABLE),
+    ("RequestCanceled", "retry", Code.STORE_UNAVAILABLE),
+    ("connection re", "retry", Code.STORE_UNAVAILABLE),
+    ("i/o timeout", "retry", Code.STORE_UNAVAILABLE),
+    ("given object ", "reject", Code.SOURCE_GONE),
+    ("no such file or directory", "reject", Code.SOURCE_GONE),
+    ("permission denied", "reject", Code.UNREADABLE),
+    ("too many open files", "retry", Code.STORE_BUSY),
 )
 
 _UNTRUSTED = re.compile(r"certificate|match|WRONG_VERSION_NUMBER|HTTP_REQUEST|No such file", re.IGNORECASE)
@@ -150,7 +150,7 @@ def classify(problem: str | BaseException) -> Verdict:
         for part, action, code in _BY_PART:
             if part in problem:
                 return Verdict(action, code, part.strip(": "))
-        return Verdict("fail", "STORE_REFUSED")
+        return Verdict("fail", Code.STORE_REFUSED)
     if isinstance(problem, StoreError):
         return Verdict("stop", problem.code)
     for error in causes(problem):
@@ -162,10 +162,10 @@ def classify(problem: str | BaseException) -> Verdict:
         for kind in type(error).__mro__:
             if kind.__name__ in _BY_EXCEPTION:
                 if kind.__name__ == "SSLError" and not _UNTRUSTED.search(str(error)):
-                    return Verdict("retry", "STORE_UNAVAILABLE", "SSLError")  # A connection that broke.
+                    return Verdict("retry", Code.STORE_UNAVAILABLE, "SSLError")  # A connection that broke.
                 return Verdict(*_BY_EXCEPTION[kind.__name__], type(error).__name__)
     if isinstance(problem, FileNotFoundError):
-        return Verdict("reject", "SOURCE_GONE", "404")
+        return Verdict("reject", Code.SOURCE_GONE, "404")
     raise problem
 
 
@@ -180,11 +180,11 @@ def of_upload(verdict: Verdict, key: str) -> Verdict:
 
     A name that is longer than stores allow is said to be that, whatever the store calls it.
     """
-    if verdict.reported in _MISSING or verdict.code == "SOURCE_CHANGED":
-        return Verdict("fail", "STORE_REFUSED", verdict.reported)
+    if verdict.reported in _MISSING or verdict.code == Code.SOURCE_CHANGED:
+        return Verdict("fail", Code.STORE_REFUSED, verdict.reported)
     longest = max(len(part.encode()) for part in key.split("/"))
     if verdict.reported in _BAD_NAME and (len(key.encode()) > LONGEST_KEY or longest > LONGEST_SEGMENT):
-        return Verdict("reject", "KEY_TOO_LONG", verdict.reported)
+        return Verdict("reject", Code.KEY_TOO_LONG, verdict.reported)
     return verdict
 
 
@@ -197,7 +197,7 @@ def _of_answer(code: str, status: str) -> Verdict:
     verdict = _BY_CODE.get(code) or _BY_STATUS.get(code) or _BY_STATUS.get(status)
     if verdict is None:
         busy = status.startswith("5") or code.startswith("5")
-        return Verdict("retry", "STORE_BUSY", code) if busy else Verdict("fail", "STORE_REFUSED", code)
+        return Verdict("retry", Code.STORE_BUSY, code) if busy else Verdict("fail", Code.STORE_REFUSED, code)
     return verdict if code in (verdict.reported, "") else Verdict(verdict.action, verdict.code, code)
 
 

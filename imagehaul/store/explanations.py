@@ -34,24 +34,24 @@ def explain(error: BaseException, verb: Verb, what: str, url: str) -> StoreError
             "Correct the URL, let that server pass requests to the store, or name the store's host in NO_PROXY.",
         )
     match verdict.code:
-        case "CERTIFICATE":
+        case Code.CERTIFICATE:
             return _certificate(said, where)
-        case "WRONG_REGION":
+        case Code.WRONG_REGION:
             return _redirected(error, said, doing, where)
-        case "STORE_UNAVAILABLE":
+        case Code.STORE_UNAVAILABLE:
             text = f"{asked} cannot be reached: {said}."
-        case "BUCKET_MISSING":
+        case Code.BUCKET_MISSING:
             text = f"{asked} could not {doing}: there is no such bucket ({verdict.reported})."
-        case "ACCESS_DENIED" | "CREDENTIALS_EXPIRED" if not any(map(answer_of, causes(error))):
+        case Code.ACCESS_DENIED | Code.CREDENTIALS_EXPIRED if not any(map(answer_of, causes(error))):
             text = f"There are no keys for the store at {where}: {said}."
         case _:
             text = f"{asked} refused to {doing}: {said}."
-    hint = _HINTS.get(verdict.reported) or Code[verdict.code].advice
+    hint = _HINTS.get(verdict.reported) or verdict.code.advice
     if verdict.reported == "ConnectionClosedError" and url.startswith("http://"):
         hint = "Check the URL: a port with TLS wants https://."
     if verdict.reported in ("AccessDenied", "403"):
         hint = _PERMISSIONS.get(verb, _NEEDED.format("the permission for it"))
-    return StoreError(f"{text}\n{hint}", Code[verdict.code])
+    return StoreError(f"{text}\n{hint}", verdict.code)
 
 
 def _redirected(error: BaseException, said: str, doing: str, where: str) -> StoreError:

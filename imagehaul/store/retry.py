@@ -260,7 +260,7 @@ def failure(key: str, error: Exception, verb: Verb, what: str, store: Store) -> 
 
 def answer(key: str, verdict: Verdict, words: str) -> SendResult:
     """A verdict as the answer for one object. `words`: the store's or the system's own."""
-    outcome = Code[verdict.code].status if verdict.action == "reject" else "failed"
+    outcome = verdict.code.status if verdict.action == "reject" else "failed"
     return SendResult(key, outcome, verdict.code, words_of(verdict, words))
 
 
