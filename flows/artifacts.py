@@ -17,7 +17,7 @@ from imagehaul.delivery.summary import Summary
 from imagehaul.flows.parameters import form_of
 from imagehaul.layout import Layout
 from imagehaul.markdown import cell, table
-from imagehaul.progress import human_bytes
+from imagehaul.progress import human_bytes, per_second
 from imagehaul.rendering.contact_sheet import delivered_sheet
 from imagehaul.settings import Settings
 from imagehaul.sources.scan_report import in_words
@@ -152,8 +152,8 @@ def summary_markdown(summary: Summary, settings: Settings | None = None) -> str:
 def _rates(summary: Summary) -> str:
     if summary.dry_run or not summary.seconds:
         return "nothing was sent"
-    images = (summary.counts.planned - summary.counts.failed) / summary.seconds
-    return f"{images:,.0f} images/s, {human_bytes(summary.counts.bytes / summary.seconds)}/s, sent by {summary.engine}"
+    images = per_second((summary.counts.planned - summary.counts.failed) / summary.seconds)
+    return f"{images} images/s, {human_bytes(summary.counts.bytes / summary.seconds)}/s, {summary.sent_by}"
 
 
 def _settings_lines(settings: Settings) -> list[str]:

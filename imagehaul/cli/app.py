@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from imagehaul.version import software
 
@@ -12,6 +12,7 @@ app = App(
     "every image proven there, or named with a reason.",
     version=software,
     help_format="plaintext",
+    default_parameter=Parameter(negative_iterable=(), show_default=lambda value: str(value) if value else None),
     suppress_keyboard_interrupt=False,
 )
 

@@ -25,7 +25,9 @@ def settings_table() -> str:
 
 
 def _shown(value: object) -> str:
-    return {True: "true", False: "false"}.get(value, str(value)) if isinstance(value, bool) else str(value) or " "
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return " " if value in ("", ()) else str(value)
 
 
 PARTS = {"contracts.md": ("codes", codes_table), "settings.md": ("settings", settings_table)}

@@ -43,7 +43,6 @@ def print_summary(summary: Summary, console: Console) -> None:
     table.add_column(justify="right")
     table.add_column(justify="left", style="dim", overflow="fold")
     rate = per_second(counts.planned / summary.seconds) if summary.seconds else "0"
-    sent = f"sent by {summary.engine}" if summary.engine != "none" else "nothing had to be sent"
     rows = [
         ("planned", f"{counts.planned:,}", f"images in {printable(summary.source)}"),
         ("delivered", f"{counts.delivered:,}", f"{summary.new:,} new, {summary.changed:,} changed in the source"),
@@ -51,7 +50,7 @@ def print_summary(summary: Summary, console: Console) -> None:
         ("rejected", f"{counts.rejected:,}", "not sent, for a reason in the file itself"),
         ("failed", f"{counts.failed:,}", "should have been sent, and not proven"),
         ("objects", f"{counts.objects:,}", f"images, thumbnails and crops sent: {human_bytes(counts.bytes)}"),
-        ("seconds", f"{summary.seconds:,.1f}", f"{rate} images/s, {sent}"),
+        ("seconds", f"{summary.seconds:,.1f}", f"{rate} images/s, {summary.sent_by}"),
     ]
     if summary.dry_run:
         rows[1:2] = [("to send", f"{counts.pending:,}", f"images, {human_bytes(summary.pending_bytes)}")]

@@ -60,6 +60,11 @@ class Summary:
         return self.exports["json"].removesuffix("metadata.json") if self.exports else ""
 
     @property
+    def sent_by(self) -> str:
+        """In words: the engine, or that none was needed."""
+        return f"sent by {self.engine}" if self.engine != "none" else "nothing had to be sent"
+
+    @property
     def exit_status(self) -> int:
         return 1 if self.counts.failed or self.refused else 0
 

@@ -89,7 +89,7 @@ The gallery       {gallery} once the sample is delivered
 The object store  {store.url}, its keys in {store.folder / "keys.json"}
 Data and logs     {folder}
 
-Deliver the sample data set: Deployments, then {BLOCK} of the flow deliver, then Run and Submit. The form is filled in.
+Deliver the sample data set: Deployments, {BLOCK} of the flow deliver, Run, Custom run. The form is filled in: Submit.
 Stop all with Ctrl-C."""
     )
 

@@ -259,6 +259,15 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     assert done.stdout.strip().endswith("HEAVY []")
 
 
+def test_help_shows_defaults_where_there_are_any_and_no_option_that_nobody_needs() -> None:
+    shown = subprocess.run([COMMAND, "deliver", "--help"], capture_output=True, text=True, check=True)
+    text = " ".join(shown.stdout.replace("│", " ").split())
+    for words in ("[default: /image]", "[default: true]", "webdataset-thumbnails, gallery, card; or all."):
+        assert words in text
+    for words in ("--empty-", '[default: ""]', "[default: ()]", "[default: None]", "Undefined"):
+        assert words not in text
+
+
 def test_each_command_that_help_lists_is_there() -> None:
     commands = [name for name in app if not name.startswith("-")]
     assert len(commands) == 12
