@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
+from imagehaul.log_records import forwarded
 from imagehaul.text import printable_lines
 
 
@@ -170,7 +172,7 @@ class BarProgress:
 def shown_on(stream: TextIO) -> Iterator[Progress]:
     """A bar where the stream is a terminal, lines where it is not."""
     if stream.isatty():
-        with BarProgress() as bar:
+        with BarProgress() as bar, _warnings_of_the_log(bar):
             yield bar
         return
 
@@ -178,7 +180,22 @@ def shown_on(stream: TextIO) -> Iterator[Progress]:
         stream.write(f"{time.strftime('%H:%M:%S')} {printable_lines(line)}\n")
         stream.flush()
 
-    yield LogProgress(write, lambda line: write(f"warning: {line}"))
+    progress = LogProgress(write, lambda line: write(f"warning: {line}"))
+    with _warnings_of_the_log(progress):
+        yield progress
+
+
+@contextmanager
+def _warnings_of_the_log(progress: Progress) -> Iterator[None]:
+    """What lies deeper than the chain warns by Python's log: it is shown like all else."""
+    handler = forwarded(lambda record: progress.warn(record[2]))
+    handler.setLevel(logging.WARNING)
+    logger = logging.getLogger("imagehaul")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def human_bytes(size: float) -> str:
@@ -196,6 +213,8 @@ def per_second(rate: float) -> str:
 
 def lasting(seconds: float) -> str:
     """As somebody who waits would say it: 24 s, 12 min, 3 h 20 min."""
+    if seconds < 1:
+        return f"{seconds:.1f} s"
     if seconds < 100:
         return f"{seconds:,.0f} s"
     minutes = round(seconds / 60)

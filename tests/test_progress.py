@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 
 import pytest
 from rich.console import Console
@@ -56,7 +57,7 @@ def test_the_end_says_how_long_all_of_it_took() -> None:
     assert work.line() == "20 of 20 objects (100%), 40 bytes, 0.5/s, in 40 s"
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(0.2, "0 s"), (99, "99 s"), (110, "2 min"), (12_000, "3 h 20 min")])
+@pytest.mark.parametrize(("seconds", "words"), [(0.21, "0.2 s"), (99, "99 s"), (110, "2 min"), (12_000, "3 h 20 min")])
 def test_a_time_to_wait_is_said_as_one_would(seconds: float, words: str) -> None:
     assert lasting(seconds) == words
 
@@ -69,6 +70,15 @@ def test_a_stream_that_is_no_terminal_gets_lines_with_the_time() -> None:
     first, second = stream.getvalue().splitlines()
     assert first.endswith(" hello")
     assert second.endswith(" warning: careful")
+
+
+def test_what_the_log_warns_of_is_a_line_like_the_others() -> None:
+    stream = io.StringIO()
+    with shown_on(stream):
+        logging.getLogger("imagehaul.store").warning("No TLS to %s", "it")
+    logging.getLogger("imagehaul.store").warning("afterwards")
+    (line,) = stream.getvalue().splitlines()
+    assert line.endswith(" warning: No TLS to it")
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def export_run(
         catalog, addresses, settings.box_space, settings.exports, created, scratch, send, runs.read_object, origin
     )
     for name, done in exported.items():
-        if left_out := [f"{count:,} {what}" for what, count in done.left_out.items() if count]:
+        if left_out := [f"{what} ({count:,})" for what, count in done.left_out.items() if count]:
             progress.say(f"The export {name} has no place for {', '.join(left_out)}.")
     return {name: f"s3://{'/'.join(place(done.name))}" for name, done in exported.items()}
 
