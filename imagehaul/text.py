@@ -1,4 +1,4 @@
-"""Text of others, such as a file's name, made harmless to show."""
+"""Text of others, such as a file's name, made harmless to show; and counts in words."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """The same for sentences of our own with such text in them: at their full length, and with their line breaks."""
     return "\n".join(map(_seen, text.split("\n")))
+
+
+def counted(number: int, thing: str) -> str:
+    """1 run, 2 runs."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _seen(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from imagehaul.layout import MAIN_SOURCE
 from imagehaul.progress import human_bytes, per_second
 from imagehaul.sources.scan_report import in_words
-from imagehaul.text import printable
+from imagehaul.text import counted, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,7 +64,7 @@ def print_summary(summary: Summary, console: Console) -> None:
     console.print(table)
     for reason in summary.reasons:
         what = " and ".join(
-            f"{count:,} {name}{'s' if count != 1 else ''}"
+            counted(count, name)
             for count, name in ((reason.images, "image"), (reason.renditions, "rendition"))
             if count
         )

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 from imagehaul.errors import Code, SettingsError
 from imagehaul.layout import MAIN_SOURCE, RUN_NAME, Layout
 from imagehaul.ledger.runs import Current, read_current
+from imagehaul.progress import human_bytes
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import classify, is_missing
 from imagehaul.store.explanations import explain
 from imagehaul.store.listing import list_objects
+from imagehaul.text import counted
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -64,8 +66,10 @@ class Pruned:
         if not self.current_run:
             return f"{self.dataset}: nothing was published yet, so that nothing is removed"
         verb = "would be removed" if self.dry_run else "removed"
-        said = f"{self.dataset}: {len(self.runs):,} old runs {verb}, {self.objects:,} objects, {self.bytes:,} bytes; "
-        said += f"{self.kept:,} runs kept, run {self.current_run} is current"
+        said = f"{self.dataset}: {counted(len(self.runs), 'old run')} {verb}, {counted(self.objects, 'object')}, "
+        said += f"{human_bytes(self.bytes)}; {counted(self.kept, 'run')} kept"
+        said += " (what is still needed stays)" if self.kept > self.keep else ""
+        said += f", run {self.current_run} is current"
         if self.refused:
             first = self.refused[0]
             said += f". The store refused to remove {len(self.refused):,} objects, such as {first}: {first.refused}"

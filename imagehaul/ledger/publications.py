@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
+_NAMED = 5
+"""How many runs a message names."""
+
+
 def current_publication(client: S3Client, layout: Layout) -> Current:
     """Raises StoreError where nothing was published yet."""
     current = read_current(client, layout)
@@ -44,8 +48,8 @@ def publication(client: S3Client, layout: Layout, run: str, current: Current) ->
     report = _report(client, layout, run) if RUN_NAME.fullmatch(run) else None
     if report is None:
         raise SettingsError(
-            f"The data set {layout.dataset!r} has no run {run!r}: {layout.uri(layout.runs)} lists those that it has. "
-            "`imagehaul prune` removes old ones."
+            f"The data set {layout.dataset!r} has no run {run!r}. {_those_there(client, layout)} `imagehaul prune` "
+            "removes old ones."
         )
     if report["refused"] or not report["current_run"]:
         raise SettingsError(f"Run {run} was not published. {report['refused']}".strip())
@@ -56,8 +60,7 @@ def publication(client: S3Client, layout: Layout, run: str, current: Current) ->
 
 def previous_publication(client: S3Client, layout: Layout, current: Current) -> Current:
     """The newest run besides the current one that was published. Raises SettingsError where there is none."""
-    names = (name for name in list_folders(client, layout.bucket, layout.runs) if RUN_NAME.fullmatch(name))
-    for run in sorted(names, reverse=True):
+    for run in _run_names(client, layout):
         report = _report(client, layout, run) if run != current.run else None
         if report and report["published"]:
             return _published(report)
@@ -65,6 +68,18 @@ def previous_publication(client: S3Client, layout: Layout, current: Current) -> 
         f"Run {current.run} is the only publication of {layout.dataset!r} that is left, so that there is none to "
         "compare it with."
     )
+
+
+def _run_names(client: S3Client, layout: Layout) -> list[str]:
+    """The newest first."""
+    names = (name for name in list_folders(client, layout.bucket, layout.runs) if RUN_NAME.fullmatch(name))
+    return sorted(names, reverse=True)
+
+
+def _those_there(client: S3Client, layout: Layout) -> str:
+    names = _run_names(client, layout)
+    older = f" and {len(names) - _NAMED:,} older ones" if len(names) > _NAMED else ""
+    return f"It has {', '.join(names[:_NAMED])}{older}." if names else "It has none."
 
 
 def _report(client: S3Client, layout: Layout, run: str) -> dict[str, Any] | None:

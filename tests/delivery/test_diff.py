@@ -98,7 +98,7 @@ def test_runs_that_cannot_be_compared_are_named(target: Target, tmp_path: Path) 
     target.deliver(source, settings=PLAIN)
     with pytest.raises(SettingsError, match="only publication"):
         compared(target, tmp_path)
-    with pytest.raises(SettingsError, match="has no run 'yesterday'"):
+    with pytest.raises(SettingsError, match=r"has no run 'yesterday'\. It has 2\S+\. "):
         compared(target, tmp_path, "yesterday")
     with pytest.raises(SettingsError, match="Two runs are compared at most"):
         compared(target, tmp_path, "a", "b", "c")
