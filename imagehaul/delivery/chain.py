@@ -6,14 +6,14 @@ they differ in how batches and stages are shown, and where progress is.
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 
 from imagehaul.annotations.registry import may_tell_of_images
 from imagehaul.delivery.batch_threads import RunBatches
+from imagehaul.delivery.faults import explaining_faults
 from imagehaul.delivery.inventory import check_and_lock, read_annotations, take_inventory
 from imagehaul.delivery.planning import plan_work, preview
 from imagehaul.delivery.proving import prove
@@ -38,7 +38,7 @@ from imagehaul.delivery.stages import (
 )
 from imagehaul.delivery.staging import refuse_elsewhere
 from imagehaul.delivery.summary import Summary
-from imagehaul.errors import HaulError, SettingsError
+from imagehaul.errors import SettingsError
 from imagehaul.layout import Layout, checked_source_name, new_run_name
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.plan import Plan
@@ -48,8 +48,6 @@ from imagehaul.settings import Settings
 from imagehaul.sources.registry import describe_source, open_source
 from imagehaul.sources.source import SourceDescriptor, SourceTools
 from imagehaul.store.endpoint import Store
-from imagehaul.store.explanations import Verb, explain
-from imagehaul.text import printable
 
 
 def deliver(
@@ -62,12 +60,13 @@ def deliver(
     run_stage: RunStage = plainly,
     open_runner: OpenRunner = open_runner,
 ) -> Summary:
-    """One delivery of one data set. Raises `HaulError` where it cannot begin.
+    """One delivery of one data set. Raises `HaulError` where it cannot begin, or has to stop.
 
-    `approve` is shown the plan, and says whether it is carried out.
+    `run_batches`, `run_stage`: how batches and stages are run, and so shown. `approve` is shown the plan, and says
+    whether it is carried out. `open_runner` decides where batches run.
     """
     store = store.under(settings.bucket_terms())
-    with ExitStack() as stack, in_words("deliver", settings, store):
+    with ExitStack() as stack, explaining_faults("deliver", settings, store):
         stages = Stages(run_stage)
         run = _begin(request, settings, store, progress, stack)
         held = stages.run(CHECK, lambda: check_and_lock(run, stack), lambda held: held.found)
@@ -141,24 +140,3 @@ def originals_in_place(settings: Settings, described: SourceDescriptor) -> str:
             f"ORIGINALS=in_place needs a source in a store, s3://bucket/prefix, and this is {str(described)!r}."
         )
     return described.uri
-
-
-@contextmanager
-def in_words(doing: Verb, settings: Settings, store: Store) -> Iterator[None]:
-    """What the store or the scratch disk did, as a sentence. What was sent by then stays, and a rerun finds it."""
-    try:
-        yield
-    except HaulError:
-        raise
-    except Exception as error:
-        try:
-            if isinstance(error, OSError) and error.filename:
-                raise  # A file of this machine's; s3fs names none.
-            raise explain(error, doing, "", store.url) from error
-        except OSError:
-            # No error of the store's, so it is the disk's.
-            folder = settings.scratch or tempfile.gettempdir()
-            raise HaulError(
-                f"The run had to stop: {printable(str(error).splitlines()[0])}.\n"
-                f"Temporary files lie in {folder}: free room there, or name another folder with SCRATCH. Run again."
-            ) from error

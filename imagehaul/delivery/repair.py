@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
-from pathlib import Path
 
 from imagehaul.delivery.batch_threads import RunBatches
-from imagehaul.delivery.chain import deliver, in_words
+from imagehaul.delivery.chain import deliver
+from imagehaul.delivery.diff import keep_file
+from imagehaul.delivery.faults import explaining_faults
 from imagehaul.delivery.scratch import scratch_folder
 from imagehaul.delivery.summary import Summary
 from imagehaul.delivery.verification import Verification, verify
-from imagehaul.errors import HaulError
 from imagehaul.layout import MAIN_SOURCE, Layout
 from imagehaul.progress import Progress
 from imagehaul.records import Request
@@ -44,30 +43,29 @@ def verify_and_repair(
     store = store.under(settings.bucket_terms())
     layout = Layout.of(settings.remote_save, dataset)
     source = store_of_source(replace(settings.source_options(), source_store=source_store), store)
-    with (
-        in_words("verify", settings, store),
-        scratch_folder(settings) as scratch,
-    ):
+    workers = settings.transfer_workers
+    with explaining_faults("verify", settings, store), scratch_folder(settings) as scratch:
         (scratch / "before").mkdir()
-        workers = settings.transfer_workers
         found = verify(store, layout, content, workers, scratch / "before", progress, source, source_name)
         if not repair or found.exit_status == 0:
             return _kept(found, findings), None
         progress.say(f"{found.headline}. Sending again from {repair}.")
-        request = Request(dataset, repair, annotations, rerun="failed", broken=str(found.findings))
-        request = replace(request, source_name=source_name or MAIN_SOURCE, source_store=source_store)
+        request = Request(
+            dataset,
+            repair,
+            annotations,
+            rerun="failed",
+            broken=str(found.findings),
+            source_name=source_name or MAIN_SOURCE,
+            source_store=source_store,
+        )
         summary = deliver(request, settings, store, run_batches, progress)
-        (Path(scratch) / "after").mkdir()
-        after = verify(store, layout, content, workers, Path(scratch) / "after", progress, source, source_name)
+        (scratch / "after").mkdir()
+        after = verify(store, layout, content, workers, scratch / "after", progress, source, source_name)
         return _kept(after, findings), summary
 
 
 def _kept(found: Verification, findings: str) -> Verification:
     if findings:
-        try:
-            shutil.copyfile(found.findings, findings)
-        except OSError as error:
-            raise HaulError(
-                f"{found.headline}.\nThe findings could not be written to {findings}: {error.strerror}."
-            ) from error
+        keep_file(found.findings, findings, f"{found.headline}.\nThe findings")
     return found
