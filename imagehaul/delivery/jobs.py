@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from imagehaul.errors import StoreError
+from imagehaul.errors import HaulError, StoreError
 from imagehaul.ledger.fence import Fence
 from imagehaul.ledger.plan import Wanted
 from imagehaul.mapping import Mapping
@@ -76,3 +76,8 @@ class BatchResult:
     reason: str = ""
     stopped: StoreError | None = None
     warning: str = ""
+
+
+def stopped_run() -> HaulError:
+    """What a batch ends with that has not been worked on, or not to its end, when the run is stopped."""
+    return HaulError("The run was stopped before its end. Run again: what is there is not sent twice.")

@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from imagehaul.errors import HaulError, SettingsError
+from imagehaul.delivery.jobs import stopped_run
+from imagehaul.errors import SettingsError
 from imagehaul.ledger.planned import planned_images
 from imagehaul.sources.source import Source, Staging
 
@@ -42,7 +43,7 @@ class Stager:
         with self._turn:
             while self._next != number:
                 if self._stopped():
-                    raise HaulError("The run was stopped. Run again: what is there is not sent twice.")
+                    raise stopped_run()
                 self._turn.wait(0.5)
             files = self._source.stage(planned_images(planned))
             self._next += 1

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from imagehaul.delivery.batch import BatchWork
-from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult
+from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult, stopped_run
 from imagehaul.errors import HaulError
 from imagehaul.ledger.fence import FenceView
 from imagehaul.ledger.planned import planned_images
@@ -65,7 +65,7 @@ class Worker:
     def run(self, job: BatchJob) -> BatchResult:
         """Raises HaulError where the work cannot be done by anybody, or was stopped before its turn."""
         if self._stopped.is_set():
-            raise HaulError("The run was stopped. Run again: what is there is not sent twice.")
+            raise stopped_run()
         folder = Path(tempfile.mkdtemp(prefix=f"batch-{job.number:05d}-", dir=self._scratch))
         part = folder / f"part-{job.number:05d}.parquet"
         try:

@@ -11,10 +11,11 @@ import logging
 import threading
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from imagehaul.cores import usable_cores
-from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult
+from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult, stopped_run
 from imagehaul.delivery.runners.runner import (
     LOCAL,
     STOP_SECONDS,
@@ -140,11 +141,9 @@ class DaskRunner:
         refuse_unfit(f"the Dask cluster at {address}", said)
 
     def _submit(self, job: BatchJob) -> Future:
-        from dataclasses import replace
-
         with self._changing:
             if self._closed:
-                raise HaulError("The run was stopped before its end. Run again: what is there is not sent twice.")
+                raise stopped_run()
             key = f"imagehaul-{job.context.run}-{job.number}"
             future: Future = self._client.submit(
                 try_batch, replace(job, context=self._context, attempt=0), key=key, pure=False

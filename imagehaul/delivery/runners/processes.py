@@ -23,7 +23,7 @@ from typing import IO, Any, cast
 
 from imagehaul.child_process import start_bound_python
 from imagehaul.cores import usable_cores
-from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult
+from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult, stopped_run
 from imagehaul.delivery.runners.runner import ATTEMPTS, WorkerLostError
 from imagehaul.delivery.runners.shared_lease import SharedLease
 from imagehaul.errors import HaulError
@@ -178,7 +178,7 @@ class ProcessPool:
                 return self._attempt(replace(job, attempt=attempt))
             except WorkerLostError as lost:
                 if self._stopped:
-                    raise _stopped() from lost
+                    raise stopped_run() from lost
                 if attempt == ATTEMPTS:
                     raise
         raise AssertionError("The last attempt returns or raises.")
@@ -219,7 +219,7 @@ class ProcessPool:
     def _submit(self, job: BatchJob, choose: Callable[[], WorkerProcess]) -> Future[BatchResult]:
         with self._choosing:
             if self._stopped:
-                raise _stopped()
+                raise stopped_run()
             return choose().submit(job)
 
     def _start_lone(self) -> WorkerProcess:
@@ -249,7 +249,3 @@ class ProcessPool:
 
 def _not_started(error: OSError) -> HaulError:
     return HaulError(f"No process for batches can be started: {error.strerror}.")
-
-
-def _stopped() -> HaulError:
-    return HaulError("The run was stopped before its end. Run again: what is there is not sent twice.")

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult
+from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult, stopped_run
 from imagehaul.delivery.runners.runner import (
     ATTEMPTS,
     LOCAL,
@@ -67,7 +67,7 @@ class RayRunner:
     def run(self, job: BatchJob) -> BatchResult:
         with self._changing:
             if self._closed:
-                raise HaulError("The run was stopped before its end. Run again: what is there is not sent twice.")
+                raise stopped_run()
             waiting = self._run.remote(replace(job, context=self._context, attempt=0))
             self._waiting.add(waiting)
         errors = self._ray.exceptions

@@ -19,10 +19,9 @@ from functools import partial
 from typing import Any
 
 from imagehaul.arrow import import_arrow, keep_arrow_small
-from imagehaul.delivery.jobs import BatchJob
+from imagehaul.delivery.jobs import BatchJob, stopped_run
 from imagehaul.delivery.runners.shared_lease import holds
 from imagehaul.delivery.worker import Worker
-from imagehaul.errors import HaulError
 from imagehaul.log_records import forwarded
 from imagehaul.store.endpoint import Store
 
@@ -93,7 +92,7 @@ class _Opened:
                 self._worker = Worker(self._context, self._store, self._may_send)
             # Asked behind that: a stop that came meanwhile found no worker to tell.
             if self._worker is None or self._stopped:
-                raise HaulError("The run was stopped. Run again: what is there is not sent twice.")
+                raise stopped_run()
         return self._worker.run(job)
 
     def stop(self) -> None:
