@@ -15,7 +15,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from imagehaul.delivery.summary import Summary
 from imagehaul.flows.parameters import form_of
-from imagehaul.layout import Layout
+from imagehaul.layout import Layout, split_object_uri
 from imagehaul.markdown import cell, table
 from imagehaul.progress import human_bytes, per_second
 from imagehaul.rendering.contact_sheet import delivered_sheet
@@ -78,7 +78,7 @@ def _card(summary: Summary, store: Store) -> str:
     """What the export `card` wrote; "" where it was not asked for."""
     if not (summary.published and "card" in summary.exports):
         return ""
-    bucket, _, key = summary.exports["card"].removeprefix("s3://").partition("/")
+    bucket, key = split_object_uri(summary.exports["card"])
     try:
         return store.client().get_object(Bucket=bucket, Key=key)["Body"].read().decode()
     except Exception as error:

@@ -62,6 +62,12 @@ def split_s3_uri(uri: str) -> tuple[str, str]:
     return bucket, prefix
 
 
+def split_object_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of `s3://bucket/key`, as it stands: nothing is checked. "" for what is not there."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """The keys of one data set. `prefix` is REMOTE_SAVE's, "" or ending in `/`."""

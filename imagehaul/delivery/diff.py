@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagehaul.delivery.verification import download_ledger
 from imagehaul.errors import HaulError, SettingsError, StoreError
-from imagehaul.layout import Layout
+from imagehaul.layout import Layout, split_object_uri
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.difference import (
     AFTER,
@@ -114,7 +114,7 @@ def _load(client: S3Client, catalog: Catalog, side: int, version: Current, folde
     folder.mkdir()
     ledger = download_ledger(client, version, folder)
     uri, table = version.exports["parquet"], folder / "metadata.parquet"
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    bucket, key = split_object_uri(uri)
     try:
         fetch_files(client, bucket, [key], [table])
     except client.exceptions.ClientError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from datetime import UTC, datetime
 from imagehaul.delivery.annotations import gather_annotations
 from imagehaul.delivery.other_sources import take_other_sources
 from imagehaul.delivery.run import Annotated, Held, Inventory, Run
-from imagehaul.layout import new_run_name, split_s3_uri
+from imagehaul.layout import new_run_name
 from imagehaul.ledger.inventory import (
     drop_broken,
     has_backslashes,
@@ -26,13 +25,12 @@ from imagehaul.ledger.lease import lease
 from imagehaul.ledger.matching import match_annotations
 from imagehaul.ledger.metadata_columns import add_metadata_columns, name_metadata_columns
 from imagehaul.ledger.runs import read_current
-from imagehaul.records import StoredObject
 from imagehaul.sources.registry import scan_source
 from imagehaul.sources.scan_report import ScanReport
 from imagehaul.sources.source import SourceDescriptor
 from imagehaul.sources.source_store import source_store
 from imagehaul.store.conditional_writes import Capabilities
-from imagehaul.store.listing import list_objects
+from imagehaul.store.listing import list_dataset, list_in_place
 from imagehaul.store.multipart import abort_unfinished_uploads
 from imagehaul.store.probe import keeps_backslashes, probe_writing
 
@@ -124,26 +122,12 @@ def take_inventory(held: Held) -> Inventory:
 
 
 def list_store(run: Run) -> None:
-    """What lies below the data set's three folders now, in place of what an earlier listing said."""
-    layout, mapping = run.layout, run.mapping
-    stored = (
-        item
-        for prefix in (layout.images, layout.thumbnails, layout.crops)
-        for item in list_objects(run.client, layout.bucket, prefix)
-    )
-    objects = itertools.chain(stored, _originals_in_place(run))
-    load_listing(run.catalog, objects, layout, mapping.originals, mapping.key_prefix)
-
-
-def _originals_in_place(run: Run) -> Iterator[StoredObject]:
-    """What the source's own store lists now, each under its whole URI."""
-    if not run.mapping.originals:
-        return
-    bucket, prefix = split_s3_uri(run.mapping.originals)
-    store = source_store(run.described.options, run.store)
-    with store.explaining("list", run.mapping.originals):
-        for item in list_objects(store.patient_client(), bucket, prefix):
-            yield StoredObject(f"s3://{bucket}/{item.key}", item.size, item.etag)
+    """Fills `listing` with what the data set's store and, of originals that stay in place, their own list now."""
+    mapping, objects = run.mapping, list_dataset(run.client, run.layout)
+    if mapping.originals:
+        source = source_store(run.described.options, run.store)
+        objects = itertools.chain(objects, list_in_place(source, mapping.originals))
+    load_listing(run.catalog, objects, run.layout, mapping.originals, mapping.key_prefix)
 
 
 def _check_names(run: Run) -> list[str]:

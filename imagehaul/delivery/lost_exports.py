@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from imagehaul.layout import split_object_uri
 from imagehaul.ledger.runs import Current
 from imagehaul.store.endpoint import Store
 from imagehaul.store.listing import list_objects
@@ -15,6 +16,6 @@ def lost_exports(store: Store, published: Current) -> tuple[str, ...]:
 
 def _is_there(store: Store, uri: str) -> bool:
     """The object, or something in the folder."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    bucket, key = split_object_uri(uri)
     listed = list_objects(store.patient_client(), bucket, key)
     return any(item.key == key or key.endswith("/") for item in listed)

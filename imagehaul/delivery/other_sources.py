@@ -8,6 +8,7 @@ from pathlib import Path
 
 from imagehaul.delivery.run import Run
 from imagehaul.errors import StoreError
+from imagehaul.layout import split_object_uri
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.counts import Counts
 from imagehaul.ledger.metadata_columns import add_metadata_columns
@@ -64,7 +65,7 @@ def _check_rows(run: Run, current: Current) -> list[str]:
 def read_index(store: Store, current: Current, catalog: Catalog, scratch: Path, but: str) -> None:
     """What the index says of the images of all sources `but` one, into the catalog."""
     file, uri = scratch / "index.parquet", current.exports["parquet"]
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    bucket, key = split_object_uri(uri)
     with store.explaining("read", uri):
         fetch_files(store.patient_client(), bucket, [key], [file])
     columns = load_other_annotations(catalog, file, but)

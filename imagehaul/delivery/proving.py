@@ -28,7 +28,7 @@ def prove(run: Run, worked: WorkResult) -> Proof:
         name_changed_sources(run.catalog, run.source.has_changed)
     except Exception as error:
         # What cannot be proven is not delivered; the rows say so.
-        problem = explain(error, "list", f"{run.layout.uri(run.layout.root)}", run.store.url)
+        problem = explain(error, "list", run.layout.uri(run.layout.root), run.store.url)
         warnings = (run.warn(str(problem)),)
         load_listing(run.catalog, (), run.layout)
         _judge(run, read_back=False)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from imagehaul.errors import Code, SettingsError
-from imagehaul.layout import MAIN_SOURCE, RUN_NAME, Layout
+from imagehaul.layout import MAIN_SOURCE, RUN_NAME, Layout, split_object_uri
 from imagehaul.ledger.runs import Current, read_current
 from imagehaul.progress import human_bytes
 from imagehaul.store.endpoint import Store
@@ -102,11 +102,12 @@ def prune(store: Store, layout: Layout, keep: int, dry_run: bool) -> Pruned:
         current = read_current(client, layout)
         found = list(_leftovers(client, layout))
         names = {item.run for item in found}
-        old = sorted(names - _needed(layout, current, found, keep)) if current else []
+        gone = names - _needed(layout, current, found, keep) if current else set()
+        old = sorted(gone)
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="prune") as threads:
         with store.explaining("read", "the reports of old runs"):
             exports = threads.map(lambda run: _elsewhere(client, layout, run), old)
-            doomed = [item for run in exports for item in run] + [item for item in found if item.run in set(old)]
+            doomed = [item for run in exports for item in run] + [item for item in found if item.run in gone]
         if not dry_run:
             # The report knows where the export lies: it goes last, so that a prune that was cut short can be repeated.
             reports = {layout.report(run) for run in old}
@@ -117,12 +118,13 @@ def prune(store: Store, layout: Layout, keep: int, dry_run: bool) -> Pruned:
             last = [item for item in doomed if item.key in reports and item.run not in unfinished]
             doomed = first + list(threads.map(lambda item: _remove(store, client, item), last))
     refused = tuple(item for item in doomed if item.refused)
+    in_part = {item.run for item in refused}
     return Pruned(
         dataset=layout.dataset,
         keep=keep,
         dry_run=dry_run,
         current_run=current.run if current else "",
-        runs=tuple(run for run in old if run not in {item.run for item in refused}),
+        runs=tuple(run for run in old if run not in in_part),
         kept=len(names) - len(old),
         objects=len(doomed) - len(refused),
         bytes=sum(item.size for item in doomed if not item.refused),
@@ -177,7 +179,7 @@ def _elsewhere(client: S3Client, layout: Layout, run: str) -> list[Leftover]:
         raise
     except (ValueError, TypeError, KeyError):
         return []
-    bucket, _, prefix = export.removeprefix("s3://").partition("/")
+    bucket, prefix = split_object_uri(export)
     if not export.startswith("s3://") or prefix != f"{layout.dataset}/{run}/":
         return []
     try:
@@ -198,7 +200,7 @@ def _remove(store: Store, client: S3Client, item: Leftover) -> Leftover:
             return item
         if verdict.code in (Code.ACCESS_DENIED, Code.STORE_REFUSED, Code.STORE_BUSY):
             return Leftover(item.run, item.bucket, item.key, item.size, _reason(error))
-        raise explain(error, "remove", f"{item}", store.url) from error
+        raise explain(error, "remove", str(item), store.url) from error
     return item
 
 

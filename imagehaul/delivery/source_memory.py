@@ -36,7 +36,7 @@ class StoredMemory:
         except Exception as error:
             if not is_missing(error):
                 # It saves time, and nothing else.
-                _LOG.info("%s", explain(error, "read", f"{self.layout.uri(key)}", self.store.url))
+                _LOG.info("%s", explain(error, "read", self.layout.uri(key), self.store.url))
             return False
         return True
 
@@ -47,7 +47,7 @@ class StoredMemory:
         try:
             OwnFiles(self.store.client(), self.options).send(file, self.layout.bucket, key)
         except Exception as error:
-            _LOG.info("%s", explain(error, "write", f"{self.layout.uri(key)}", self.store.url))
+            _LOG.info("%s", explain(error, "write", self.layout.uri(key), self.store.url))
 
     def _key(self, name: str) -> str:
         return f"{self.layout.marks}sources/{name}"

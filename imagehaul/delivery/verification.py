@@ -37,10 +37,9 @@ from imagehaul.ledger.publications import current_publication, need_source
 from imagehaul.ledger.runs import Current, read_current
 from imagehaul.mapping import IN_PLACE
 from imagehaul.progress import Progress
-from imagehaul.records import StoredObject
 from imagehaul.store.endpoint import Store
 from imagehaul.store.files import fetch_files
-from imagehaul.store.listing import list_objects
+from imagehaul.store.listing import list_dataset, list_in_place, list_objects
 from imagehaul.store.read_back import Reader, look_at
 
 if TYPE_CHECKING:
@@ -119,12 +118,12 @@ def verify(
     began = time.monotonic()
     client = store.patient_client()
     with closing(Catalog(folder)) as catalog:
-        with store.explaining("read", f"{layout.uri(layout.current)}"):
+        with store.explaining("read", layout.uri(layout.current)):
             current = current_publication(client, layout)
         if source_name:
             need_source(layout, source_name, current)
         verify_run(catalog, store, layout, current, content, workers, folder, progress, source, source_name)
-        with store.explaining("read", f"{layout.uri(layout.current)}"):
+        with store.explaining("read", layout.uri(layout.current)):
             now = read_current(client, layout)
         warnings = []
         if now is None or now.run != current.run:
@@ -154,22 +153,13 @@ def verify_run(
     load_expected(catalog, published.ledger, files, source_name)
     refuse_partial(catalog, published, files)
     progress.stage(f"Listing {layout.uri(layout.root)}")
-    with store.explaining("list", f"{layout.uri(layout.root)}"):
-        folders = (layout.images, layout.thumbnails, layout.crops)
-        objects = (item for prefix in folders for item in list_objects(client, layout.bucket, prefix))
-        load_listing(catalog, itertools.chain(objects, _in_place(catalog, source or store)), layout, IN_PLACE)
+    with store.explaining("list", layout.uri(layout.root)):
+        objects = list_dataset(client, layout)
+        in_place = (item for place in places_in_place(catalog) for item in list_in_place(source or store, place))
+        load_listing(catalog, itertools.chain(objects, in_place), layout, IN_PLACE)
     compare_with_listing(catalog, content)
     reader = Reader(store, client, layout.bucket, content)
     keep_findings(catalog, _read(catalog, reader, workers, progress))
-
-
-def _in_place(catalog: Catalog, source: Store) -> Iterator[StoredObject]:
-    """The source's own listing, each object under its whole URI."""
-    for place in places_in_place(catalog):
-        bucket, _, prefix = place.removeprefix(IN_PLACE).partition("/")
-        with source.explaining("list", place):
-            for item in list_objects(source.patient_client(), bucket, prefix):
-                yield StoredObject(f"{IN_PLACE}{bucket}/{item.key}", item.size, item.etag)
 
 
 def download_ledger(client: S3Client, current: Current, folder: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 from imagehaul.errors import Code, SourceError, StoreError
 from imagehaul.sources import stored_objects
 from imagehaul.sources.source import SourceTools
-from imagehaul.sources.stored_objects import split_object_uri
+from imagehaul.sources.stored_objects import bucket_and_key
 from imagehaul.store.ranged_file import BLOCK, RangedFile
 
 ZIP = (".zip",)
@@ -54,7 +54,7 @@ class ArchiveFile:
     def open(self, tools: SourceTools, in_order: bool = False) -> BinaryIO:
         """`in_order`: it is read from its beginning to its end. Raises `SourceError`, `StoreError`."""
         if self.uri.startswith("s3://"):
-            raw = RangedFile(tools.need_store(), *split_object_uri(self.uri), self.size, self.version)
+            raw = RangedFile(tools.need_store(), *bucket_and_key(self.uri), self.size, self.version)
             return cast(BinaryIO, io.BufferedReader(raw, BLOCK if in_order else BLOCK // 32))
         try:
             file = open(self.uri, "rb")  # noqa: PTH123, SIM115 - it is the caller's to close
@@ -70,7 +70,7 @@ class ArchiveFile:
 def find_archive(uri: str, tools: SourceTools) -> ArchiveFile:
     """Raises `SourceError` where it is not there, `StoreError` where the store does not say."""
     if uri.startswith("s3://"):
-        found = stored_objects.look(tools.need_store(), *split_object_uri(uri))
+        found = stored_objects.look(tools.need_store(), *bucket_and_key(uri))
         if found.code:
             raise SourceError(f"The archive {uri} cannot be read: {found.message}")
         return ArchiveFile(uri, found.size, found.version)

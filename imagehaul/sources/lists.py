@@ -26,7 +26,7 @@ from imagehaul.sources.filters import Selection
 from imagehaul.sources.list_rows import SUFFIXES, Row, read_rows
 from imagehaul.sources.scan_report import ScanReport
 from imagehaul.sources.source import CopyOrigin, Entry, Fetched, Source, SourceDescriptor, SourceTools, SourceType
-from imagehaul.sources.stored_objects import ObjectWanted, etag_is_md5, split_object_uri
+from imagehaul.sources.stored_objects import ObjectWanted, bucket_and_key, etag_is_md5
 from imagehaul.sources.web import Looked, Web, WebError
 from imagehaul.sources.web_address import has_image_suffix, is_web, path_of, problem_of_url
 from imagehaul.sources.web_memory import WebMemory
@@ -77,7 +77,7 @@ class ListSource:
             return Path(self.list_uri)
         store = self.tools.need_store()
         with store.explaining("read", f"the list {self.list_uri}"):
-            return stored_objects.fetch_one(store, *split_object_uri(self.list_uri), folder)
+            return stored_objects.fetch_one(store, *bucket_and_key(self.list_uri), folder)
 
     def _look(self, row: Row, known: Looked | None = None) -> SourceFile:
         """What the row leads to, or why it leads nowhere. `known`: what was said of it before.
@@ -94,7 +94,7 @@ class ListSource:
             if is_web(location):
                 found = self._look_at_web(location, row.name, known)
             elif location.startswith("s3://"):
-                found = stored_objects.look(self.tools.need_store(), *split_object_uri(location))
+                found = stored_objects.look(self.tools.need_store(), *bucket_and_key(location))
             elif _SCHEME.match(location):
                 raise _RowError(Code.URL_UNSUPPORTED, "")
             else:
@@ -166,7 +166,7 @@ class ListSource:
             if is_web(entry.location):
                 pages.append((entry, folder / f"web-{index}"))
             elif entry.location.startswith("s3://"):
-                bucket, key = split_object_uri(entry.location)
+                bucket, key = bucket_and_key(entry.location)
                 objects.append(ObjectWanted(bucket, key, entry.size, entry.version, all_of_it))
             else:
                 found[entry.location] = Fetched(entry.location, local_file.time_of(entry.version))
@@ -188,13 +188,13 @@ class ListSource:
                 return True
             return (looked.size, looked.version) != (entry.size, entry.version)
         if entry.location.startswith("s3://"):
-            return stored_objects.has_changed(self.tools.need_store(), *split_object_uri(entry.location), entry)
+            return stored_objects.has_changed(self.tools.need_store(), *bucket_and_key(entry.location), entry)
         return local_file.has_changed(entry.location, entry)
 
     def copy_from(self, entry: Entry) -> CopyOrigin | None:
         if not entry.location.startswith("s3://") or not self.tools.can_copy:
             return None
-        bucket, key = split_object_uri(entry.location)
+        bucket, key = bucket_and_key(entry.location)
         return CopyOrigin(bucket, key, entry.version, etag_is_md5(entry.version))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagehaul.errors import Code, SettingsError
-from imagehaul.layout import split_s3_uri
+from imagehaul.layout import split_object_uri, split_s3_uri
 from imagehaul.records import SourceFile
 from imagehaul.sources.source import Entry, Fetched
 from imagehaul.store.download import Download, download
@@ -30,9 +30,9 @@ def etag_is_md5(etag: str) -> bool:
     return bool(_MD5.fullmatch(etag))
 
 
-def split_object_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key. The key is "" where there is none, or where the bucket's name is none."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
+def bucket_and_key(uri: str) -> tuple[str, str]:
+    """Of a URI that somebody wrote. The key is "" where there is none, or where the bucket's name is none."""
+    bucket, key = split_object_uri(uri)
     try:
         split_s3_uri(f"s3://{bucket}")
     except SettingsError:

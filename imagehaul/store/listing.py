@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from imagehaul.errors import StoreError
+from imagehaul.layout import Layout, split_object_uri
+from imagehaul.mapping import IN_PLACE
 from imagehaul.records import StoredObject
+from imagehaul.store.endpoint import Store
 from imagehaul.store.sub_prefixes import Parts, cut, list_side_by_side
 
 if TYPE_CHECKING:
@@ -31,6 +34,23 @@ def list_objects(client: S3Client, bucket: str, prefix: str) -> Iterator[StoredO
     """Every object below the prefix, once. Raises as `list_contents`."""
     for item in list_contents(client, bucket, prefix):
         yield StoredObject(item["Key"], item["Size"], item.get("ETag", "").strip('"'))
+
+
+def list_dataset(client: S3Client, layout: Layout) -> Iterator[StoredObject]:
+    """Images, thumbnails and crops of a data set. Raises as `list_contents`."""
+    for prefix in (layout.images, layout.thumbnails, layout.crops):
+        yield from list_objects(client, layout.bucket, prefix)
+
+
+def list_in_place(store: Store, uri: str) -> Iterator[StoredObject]:
+    """Originals that stay where they are, each under its whole URI as a key. `uri`: s3://bucket/prefix, as it stands.
+
+    Raises StoreError.
+    """
+    bucket, prefix = split_object_uri(uri)
+    with store.explaining("list", uri):
+        for item in list_objects(store.patient_client(), bucket, prefix):
+            yield StoredObject(f"{IN_PLACE}{bucket}/{item.key}", item.size, item.etag)
 
 
 def list_contents(client: S3Client, bucket: str, prefix: str) -> Iterator[ObjectTypeDef]:
