@@ -128,28 +128,13 @@ class BatchWork:
             Picture(None, code=found.code, message=found.message) if found.code else next(rendered) for found in fetched
         ]
 
-    def _objects_of(self, image: PlannedImage, files: Fetched, picture: Picture) -> list[_Object]:
+    def _objects_of(self, image: PlannedImage, fetched: Fetched, picture: Picture) -> list[_Object]:
         present = {item.key: item for item in image.present}
-        row = LedgerRow(
-            source_path=image.path,
-            kind="image",
-            key=self.mapping.image_key(image.name),
-            status="sent",
-            source_size=image.size,
-            source_version=image.version,
-            media_id=self.mapping.media_id(image.path),
-            recipe=self.wanted.image_recipe,
-            run=self.run,
-            source_name=self.mapping.source_name,
-        )
+        row = _image_row(image, self.mapping, self.run, self.wanted.image_recipe)
         info, code = picture.info, picture.code
         if info:
             row = row.with_info(info)
-        sent_anyway = bool(code) and Trait.SENT_ANYWAY in Code[code].traits
-        deliverable = not code or (sent_anyway and (bool(picture.renditions) or not self.mapping.normalize))
-        if not deliverable and self.wanted.deliver_undecodable and not self.mapping.normalize:
-            deliverable = Trait.BYTES_DELIVERABLE in Code[code].traits and info is not None
-        if not deliverable or info is None:
+        if info is None or not self._is_deliverable(picture):
             return [_Object(row.with_problem(Code[code].status, code, picture.message))]
         if code:
             row = row.with_problem("sent", code, picture.message)
@@ -166,17 +151,26 @@ class BatchWork:
                     made = self._crop(made, image, info, next(boxes))
                 objects.append(self._object(made, rendition, present))
         if not self.mapping.normalize:
-            objects.append(self._original(row, image, files, present))
+            objects.append(self._original(row, image, fetched, present))
         return objects
 
+    def _is_deliverable(self, picture: Picture) -> bool:
+        """Whether the image is sent, in spite of its code where it has one."""
+        if not picture.code:
+            return True
+        traits = Code[picture.code].traits
+        if self.mapping.normalize:
+            return Trait.SENT_ANYWAY in traits and bool(picture.renditions)
+        return Trait.SENT_ANYWAY in traits or (self.wanted.deliver_undecodable and Trait.BYTES_DELIVERABLE in traits)
+
     def _original(
-        self, row: LedgerRow, image: PlannedImage, files: Fetched, present: dict[str, ExistingObject]
+        self, row: LedgerRow, image: PlannedImage, fetched: Fetched, present: dict[str, ExistingObject]
     ) -> _Object:
         if self.mapping.originals:
             return _Object(self._in_place(row, image, present))
         origin = self.source.copy_from(image)
         if origin is None:
-            return self._upload(row, files.file, present)
+            return self._upload(row, fetched.file, present)
         row = row.but(size=image.size, etag=row.etag or image.version)
         if self._is_present(row, present):
             return _Object(row.but(status="present", run=present[row.key].run))
@@ -251,22 +245,25 @@ def _without_arrived(objects: Sequence[_Object], images: Sequence[PlannedImage],
     return [_Object(item.row) if item.row.key in there else item for item in objects]
 
 
+def _image_row(image: PlannedImage, mapping: Mapping, run: str, recipe: str = "") -> LedgerRow:
+    """As it is before anything is known of the image's bytes."""
+    return LedgerRow(
+        source_path=image.path,
+        kind="image",
+        key=mapping.image_key(image.name),
+        status="sent",
+        source_size=image.size,
+        source_version=image.version,
+        media_id=mapping.media_id(image.path),
+        recipe=recipe,
+        run=run,
+        source_name=mapping.source_name,
+    )
+
+
 def lost_rows(images: Sequence[PlannedImage], mapping: Mapping, run: str, message: str) -> list[LedgerRow]:
     """The rows of a batch whose workers died: nobody knows what was sent of it."""
-    return [
-        LedgerRow(
-            source_path=image.path,
-            kind="image",
-            key=mapping.image_key(image.name),
-            status="failed",
-            source_size=image.size,
-            source_version=image.version,
-            media_id=mapping.media_id(image.path),
-            run=run,
-            source_name=mapping.source_name,
-        ).with_problem("failed", Code.WORKER_LOST, message)
-        for image in images
-    ]
+    return [_image_row(image, mapping, run).with_problem("failed", Code.WORKER_LOST, message) for image in images]
 
 
 def _rows_after(
