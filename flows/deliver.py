@@ -4,7 +4,6 @@
 the command line does not want to pay where no Prefect API is configured.
 """
 
-from dataclasses import replace
 from typing import Any
 
 from prefect import flow
@@ -90,9 +89,19 @@ def deliver(
     leaves = when_locked == "wait" and may_leave()
     try:
         meets_lock: WhenLocked = "refuse" if leaves else when_locked
-        request = Request(dataset, source, locations(annotations), rerun, dry_run, allow_loss, meets_lock)
-        request = replace(request, source_type=source_type, column=column, source_store=source_store.strip())
-        request = replace(request, source_name=source_name)
+        request = Request(
+            dataset=dataset,
+            source=source,
+            annotations=locations(annotations),
+            rerun=rerun,
+            dry_run=dry_run,
+            allow_loss=allow_loss,
+            when_locked=meets_lock,
+            source_type=source_type,
+            column=column,
+            source_store=source_store.strip(),
+            source_name=source_name,
+        )
         summary = _deliver(request, settings_of_run(settings), store.to_store(), approve)
     except HeldError as error:
         if leaves:
