@@ -122,10 +122,10 @@ class ArchiveSource:
 
     def _fetch_one(self, entry: Entry, target: Path) -> Fetched:
         member = Member.of(entry.location)
-        size, _, version = member.identity.partition("-")
+        file = ArchiveFile.of(member)
         try:
-            with ArchiveFile(member.archive, int(size), version).open(self.tools) as stream, target.open("wb") as out:
-                if member.archive.lower().endswith(".zip"):
+            with file.open(self.tools) as stream, target.open("wb") as out:
+                if file.is_zip:
                     code = zip_archive.read_member(member, entry.size, entry.version, stream, out)
                 else:
                     code = _copy_of_tar(member, entry, stream, out)
@@ -146,9 +146,8 @@ class ArchiveSource:
         if not wanted:
             return files
         if self._staging is None:
-            member = Member.of(entries[0].location)
-            size, _, version = member.identity.partition("-")
-            self._staging = tar_archive.members(ArchiveFile(member.archive, int(size), version), self.tools)
+            file = ArchiveFile.of(Member.of(entries[0].location))
+            self._staging = tar_archive.members(file, self.tools)
             (self._scratch() / "staged").mkdir(exist_ok=True)
         last = max(wanted)
         for item in self._staging:

@@ -6,10 +6,11 @@ import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Self, cast
 
 from imagehaul.errors import Code, SourceError, StoreError
 from imagehaul.sources import stored_objects
+from imagehaul.sources.archive_members import Member
 from imagehaul.sources.source import SourceTools
 from imagehaul.sources.stored_objects import bucket_and_key
 from imagehaul.store.ranged_file import BLOCK, RangedFile
@@ -41,6 +42,12 @@ class ArchiveFile:
     uri: str
     size: int
     version: str
+
+    @classmethod
+    def of(cls, member: Member) -> Self:
+        """The archive that the member was listed in, as it was then."""
+        size, _, version = member.identity.partition("-")
+        return cls(member.archive, int(size), version)
 
     @property
     def identity(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from imagehaul.sources.source import SourceTools
 _MEMBERS = "members.parquet"
 _FIELDS = ("path", "size", "version", "code", "message", "location")
 _ROWS = 10_000
+_CHUNK = 1024 * 1024
 
 
 def recalled(file: ArchiveFile, tools: SourceTools, inside: Path) -> Iterator[SourceFile] | None:
@@ -36,7 +38,8 @@ def recalled(file: ArchiveFile, tools: SourceTools, inside: Path) -> Iterator[So
                 return None
             for name in parts.namelist():
                 if name == _MEMBERS:
-                    members.write_bytes(parts.read(name))
+                    with parts.open(name) as kept_members, members.open("wb") as out:
+                        shutil.copyfileobj(kept_members, out, _CHUNK)
                 else:
                     parts.extract(name, inside)
     except (zipfile.BadZipFile, KeyError, OSError):

@@ -73,11 +73,10 @@ class OpenedSource:
                 yield entry
             elif is_archive(entry.path):
                 yield from self._scan_archive(entry, beside, report)
-            elif entry.code:
-                report.leave_out(entry.path)
             else:
                 report.leave_out(entry.path)
-                waiting.append(entry)
+                if not entry.code:
+                    waiting.append(entry)
                 if len(waiting) == _FETCHED:
                     self._lay_out(waiting, beside)
                     waiting.clear()
