@@ -83,12 +83,9 @@ def find_capabilities(client: S3Client, request: dict[str, Any]) -> Capabilities
     knows_new = bool(etag) and not put_if(client, new, **request)
     etag = etag or put_if(client, {}, **request)
     for found in (Capabilities("quoted", knows_new), Capabilities("bare", knows_new)):
-        # Where ETags are no MD5, each write has another.
-        etag = (written := put_if(client, found.condition(etag), **request)) or etag
-        if written:
-            return (
-                Capabilities("none", knows_new) if put_if(client, found.condition(_NO_SUCH_ETAG), **request) else found
-            )
+        if put_if(client, found.condition(etag), **request):
+            takes_any = put_if(client, found.condition(_NO_SUCH_ETAG), **request)
+            return Capabilities("none", knows_new) if takes_any else found
     return Capabilities("none", knows_new)
 
 
