@@ -1,7 +1,7 @@
 """Many data sets through one deployment, a few at a time: a backfill."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -85,8 +85,8 @@ def _asked(
     if not rows:
         raise SettingsError("There is no data set to deliver: name some, or a catalog.")
     rows = [{"source_name": MAIN_SOURCE, "annotations": "", **row} for row in rows]
-    names = [(row.get("dataset", ""), row["source_name"]) for row in rows]
-    if twice := {name for name, source in names if names.count((name, source)) > 1}:
+    named = Counter((row.get("dataset", ""), row["source_name"]) for row in rows)
+    if twice := {dataset for (dataset, _), rows_of_it in named.items() if rows_of_it > 1}:
         raise SettingsError(
             f"{', '.join(sorted(twice))}: named more than once. Give each source of a data set a source_name."
         )
@@ -126,7 +126,8 @@ def _run_all(
             for place, begun in list(at_work.items()):
                 run = client.read_flow_run(begun.id)
                 if run.state and run.state.is_final():
-                    ended[place] = at_work.pop(place) and run
+                    del at_work[place]
+                    ended[place] = run
                     logger.info(
                         "%d of %d: %s %s. %s",
                         len(ended),

@@ -55,13 +55,7 @@ def read(location: Location) -> tuple[str, Items]:
     said = (
         said
         + renamed
-        + [
-            AnnotationProblem(
-                "A column of a type that no column of the index can have: not read", f"{shown}: {name}: {kind}"
-            )
-            for name in others
-            if (kind := unusable.get(name))
-        ]
+        + [AnnotationProblem(_NO_TYPE, f"{shown}: {name}: {kind}") for name in others if (kind := unusable.get(name))]
     )
     rows = file.rows(path, shown, [names.index(name) for name in columns.all])
     reader = location.metadata.objects if boxes else location.metadata.images

@@ -65,7 +65,7 @@ def eight_bits(image: Image.Image) -> Image.Image:
         return image.convert("LA" if mode == "L" else "RGBA")
     if mode == "1":
         return image.convert("L")
-    if mode == "L" and _tiff_tag(image, _SAMPLE_FORMAT, None) == (_SIGNED,):
+    if mode == "L" and _tiff_tag(image, _SAMPLE_FORMAT) == (_SIGNED,):
         return image.point([(value + 128) % 256 for value in range(256)])
     if mode not in ("L", "LA", "RGB", "RGBA", "CMYK", "LAB", "YCbCr"):
         return image.convert("RGB")
@@ -74,7 +74,7 @@ def eight_bits(image: Image.Image) -> Image.Image:
 
 def _from_sixteen_bits(image: Image.Image) -> Image.Image:
     """Scaled, and not cut off at 255 as `convert` does. Twelve bits are the other depth that TIFF has here."""
-    brightest = 4095 if _tiff_tag(image, _BITS_PER_SAMPLE, None) == (12,) else 65535
+    brightest = 4095 if _tiff_tag(image, _BITS_PER_SAMPLE) == (12,) else 65535
     return _spread(image, brightest)
 
 
@@ -112,7 +112,7 @@ def sample_of(image: Image.Image) -> array[float] | array[int]:
 
 def nodata_of(image: Image.Image) -> float | None:
     """https://gdal.org/en/stable/drivers/raster/gtiff.html#nodata-value"""
-    text = _tiff_tag(image, _GDAL_NODATA, None)
+    text = _tiff_tag(image, _GDAL_NODATA)
     try:
         value = float(str(text).strip(" \0"))
         return struct.unpack("f", struct.pack("f", value))[0] if image.mode == "F" else value
@@ -133,12 +133,13 @@ def _with_transparency(image: Image.Image, levels: Image.Image) -> Image.Image:
 
 def _with_black_as_zero(image: Image.Image, levels: Image.Image) -> Image.Image:
     """Pillow turns white-is-zero TIFFs round, but those of more than eight bits it does not."""
-    inverted = _tiff_tag(image, _PHOTOMETRIC, None) == _WHITE_IS_ZERO
+    inverted = _tiff_tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO
     return ImageOps.invert(levels) if inverted else levels
 
 
-def _tiff_tag(image: Image.Image, tag: int, default: object) -> object:
-    return image.tag_v2.get(tag, default) if isinstance(image, TiffImagePlugin.TiffImageFile) else default
+def _tiff_tag(image: Image.Image, tag: int) -> object:
+    """None where there is none."""
+    return image.tag_v2.get(tag) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:
