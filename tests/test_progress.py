@@ -136,6 +136,8 @@ def test_a_dry_run_says_what_would_be_sent() -> None:
     counts = Counts(planned=4, unchanged=1, rejected=1, pending=2)
     text = shown(summary(counts=counts, dry_run=True, published=False, pending_bytes=5000, notes=("a.jpg → s3://b/a",)))
     assert "to send" in text
+    assert "For example:\n    a.jpg → s3://b/a\n" in text
+    assert "images/s" not in text
     assert "5.0 kB" in text
     assert "nothing was sent" in text
     assert "delivered" not in text

@@ -54,7 +54,9 @@ def print_summary(summary: Summary, console: Console) -> None:
     ]
     if summary.dry_run:
         rows[1:2] = [("to send", f"{counts.pending:,}", f"images, {human_bytes(summary.pending_bytes)}")]
-        rows = [row for row in rows if row[0] not in ("failed", "objects")]
+        rows = [row for row in rows if row[0] not in ("rejected", "failed", "objects", "seconds")]
+        rows.append(("rejected", f"{counts.rejected:,}", "so far: what is broken is found when it is read"))
+        rows.append(("seconds", f"{summary.seconds:,.1f}", ""))
     if summary.vanished:
         rows.insert(5, ("gone", f"{summary.vanished:,}", "published before, and no longer in the source"))
     for name, number, meaning in rows:
@@ -74,6 +76,8 @@ def print_summary(summary: Summary, console: Console) -> None:
         console.print(
             Text(f"Left out, since their names are not those of images: {printable(in_words(summary.left_out))}.")
         )
+    if summary.notes:
+        console.print(Text("For example:"))
     for note in summary.notes:
         console.print(Text(f"    {printable(note)}"))
     if summary.refused:
