@@ -19,9 +19,9 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(_seen, text.split("\n")))
 
 
-def counted(number: int, thing: str) -> str:
-    """1 run, 2 runs."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+def counted(number: int, thing: str, things: str = "") -> str:
+    """1 run, 2 runs; 1 box, 2 boxes."""
+    return f"{number:,} {thing if number == 1 else things or f'{thing}s'}"
 
 
 def _seen(text: str) -> str:

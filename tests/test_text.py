@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagehaul.text import LONGEST, printable
+from imagehaul.text import LONGEST, counted, printable
 
 
 @pytest.mark.parametrize("text", ["plain.jpg", "日本 é.jpg", "a b\\c'\"", "😀", "100 %"])
@@ -42,3 +42,8 @@ def test_whatever_comes_is_one_printable_line(text: str) -> None:
     assert shown.splitlines() in ([], [shown])
     assert all(character.isprintable() or character.isspace() for character in shown)
     shown.encode()
+
+
+def test_one_of_a_thing_is_not_several() -> None:
+    assert [counted(number, "run") for number in (0, 1, 2000)] == ["0 runs", "1 run", "2,000 runs"]
+    assert [counted(number, "box", "boxes") for number in (1, 2)] == ["1 box", "2 boxes"]

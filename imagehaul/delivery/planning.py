@@ -12,6 +12,7 @@ from imagehaul.ledger.plan import Plan, fingerprint, make_plan, preview_of
 from imagehaul.mapping import Mapping
 from imagehaul.progress import human_bytes
 from imagehaul.settings import Settings
+from imagehaul.text import counted
 
 MOST_EXAMPLES = 10
 
@@ -25,8 +26,8 @@ def plan_work(run: Run) -> Plan:
     run.progress.stage("Comparing the source with the store")
     plan = make_plan(run.catalog, run.mapping, run.wanted, run.settings.batch_size, worker_count(run.settings))
     run.progress.say(
-        f"{plan.planned:,} images ({human_bytes(plan.planned_bytes)}): {plan.new:,} new, {plan.changed:,} changed, "
-        f"{plan.redo:,} to complete, {plan.carried:,} unchanged, {plan.rejected:,} rejected"
+        f"{counted(plan.planned, 'image')} ({human_bytes(plan.planned_bytes)}): {plan.new:,} new, "
+        f"{plan.changed:,} changed, {plan.redo:,} to complete, {plan.carried:,} unchanged, {plan.rejected:,} rejected"
         + (f", {plan.vanished:,} gone from the source" if plan.vanished else "")
     )
     return plan

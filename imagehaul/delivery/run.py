@@ -23,6 +23,7 @@ from imagehaul.sources.source import Source, SourceDescriptor
 from imagehaul.store.conditional_writes import Capabilities
 from imagehaul.store.endpoint import Store
 from imagehaul.store.files import OwnFiles
+from imagehaul.text import counted
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -97,7 +98,7 @@ class Inventory:
 
     @property
     def found(self) -> str:
-        return f"{self.images:,} images"
+        return counted(self.images, "image")
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Annotated:
 
     @property
     def found(self) -> str:
-        return f"{self.matches.boxes:,} boxes"
+        return counted(self.matches.boxes, "box", "boxes")
 
 
 @dataclass(frozen=True)

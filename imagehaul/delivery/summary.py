@@ -7,6 +7,7 @@ from typing import Any
 
 from imagehaul.layout import MAIN_SOURCE
 from imagehaul.ledger.counts import Counts, Problem, Reason
+from imagehaul.text import counted
 
 MOST_PICTURES = 40
 """So many thumbnails or crops stand on a contact sheet."""
@@ -117,12 +118,13 @@ class Summary:
     def headline(self) -> str:
         """One line that tells the truth; the final state of a flow run carries it."""
         counts = self.counts
+        planned = f"{self.dataset}: {counted(counts.planned, 'image')}"
         said = (
-            f"{self.dataset}: {counts.planned:,} images: {counts.delivered:,} delivered, "
+            f"{planned}: {counts.delivered:,} delivered, "
             f"{counts.unchanged:,} unchanged, {counts.rejected:,} rejected, {counts.failed:,} failed"
         )
         if self.dry_run:
-            return f"{self.dataset}: {counts.planned:,} images, {counts.pending:,} of them to send; nothing was sent"
+            return f"{planned}, {counts.pending:,} of them to send; nothing was sent"
         if self.refused:
             return f"{said}. Not published: {self.refused}"
         return said

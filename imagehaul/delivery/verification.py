@@ -41,6 +41,7 @@ from imagehaul.store.endpoint import Store
 from imagehaul.store.files import fetch_files
 from imagehaul.store.listing import list_dataset, list_in_place, list_objects
 from imagehaul.store.read_back import Reader, look_at
+from imagehaul.text import counted
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -86,7 +87,7 @@ class Verification:
         how = "read back and compared" if self.content else "compared with the store's listing"
         parts = [f"{getattr(self, problem):,} {problem}" for problem in PROBLEMS]
         return (
-            f"{self.dataset}: {self.objects:,} objects of run {self.run} {how}: {self.proven:,} proven, "
+            f"{self.dataset}: {counted(self.objects, 'object')} of run {self.run} {how}: {self.proven:,} proven, "
             f"{', '.join(parts)}"
         )
 
@@ -181,7 +182,7 @@ def _read(catalog: Catalog, reader: Reader, workers: int, progress: Progress) ->
     number, size = count_doubts(catalog)
     if not number:
         return
-    progress.stage(f"Reading {number:,} objects back")
+    progress.stage(f"Reading {counted(number, 'object')} back")
     progress.expect(number, size, "objects")
     for item, problem, message in look_at(doubts(catalog), reader, workers):
         progress.advance(1, item.size)

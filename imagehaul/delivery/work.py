@@ -25,6 +25,7 @@ from imagehaul.store.explanations import explain
 from imagehaul.store.obstore_options import NOTHING_FOUND_OUT, ObstoreOptions
 from imagehaul.store.probe import checks_crc64
 from imagehaul.store.reference import StoreReference
+from imagehaul.text import counted
 from imagehaul.version import software
 
 
@@ -33,7 +34,7 @@ def work_through(held: Held, plan: Plan, run_batches: RunBatches, open_runner: O
     run = held.run
     _refuse_secrets_elsewhere(run)
     refuse_elsewhere(run.source, run.settings.task_runner)
-    run.progress.stage(f"Delivering {plan.work:,} images")
+    run.progress.stage(f"Delivering {counted(plan.work, 'image')}")
     parts = run.scratch / "parts"
     parts.mkdir()
     context = context_of(held)

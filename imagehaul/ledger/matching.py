@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.references import resolve_references
 from imagehaul.ledger.spelling import EXACT, GUESSED, WORDS
-from imagehaul.text import printable
+from imagehaul.text import counted, printable
 
 EXAMPLES = 3
 _SAID = "kind IN ('box', 'label', 'caption', 'metadata')"
@@ -42,29 +42,31 @@ class Matches:
     def warnings(self) -> Iterator[str]:
         """A line for each thing that a person should know."""
         if self.unknown or self.ambiguous:
-            yield (
-                f"Of the annotations, {self.unknown:,} are about images that are not in this delivery, and "
-                f"{self.ambiguous:,} name more than one. For example {'; '.join(self.examples)}."
+            kinds = (
+                (self.unknown, "of images that are not in this delivery"),
+                (self.ambiguous, "that fit several images"),
             )
+            said = " and ".join(f"{counted(count, 'annotation')} {which}" for count, which in kinds if count)
+            yield f"Left out: {said}. For example {'; '.join(self.examples)}."
         if self.respelled:
             ways = ", ".join(f"{count:,} {WORDS[how]}" for how, count, _ in self.respelled)
             total = sum(count for _, count, _ in self.respelled)
             yield (
-                f"{total:,} names in the annotations are written otherwise than in the source ({ways}), "
+                f"{counted(total, 'name')} in the annotations written otherwise than in the source ({ways}), "
                 f"such as {self.respelled[0][2]}."
             )
         count, example = self.guessed
         if count:
             yield (
-                f"{count:,} label files name no image by their path, and were taken for the only one of that name: "
-                f"{example}."
+                f"{counted(count, 'label file')} whose path is that of no image: taken for the only image of that "
+                f"name, such as {example}."
             )
         count, example = self.torn
         if count:
-            yield f"{count:,} images are in several splits, of which the first said counts, such as {example}."
+            yield f"{counted(count, 'image')} in several splits, of which the first said counts, such as {example}."
         count, example = self.outspoken
         if count:
-            yield f"{count:,} images have several rows of metadata, of which the first counts, such as {example}."
+            yield f"{counted(count, 'image')} with several rows of metadata: the first counts, such as {example}."
 
 
 def match_annotations(catalog: Catalog, roots: Sequence[str] = (), any_case: bool = False) -> Matches:

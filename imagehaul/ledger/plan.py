@@ -11,6 +11,7 @@ from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.inventory import OK
 from imagehaul.mapping import Mapping
 from imagehaul.records import BatchReference, BoxSpace, PlannedImage, Rerun
+from imagehaul.text import counted
 
 BATCH_BYTES = 256_000_000
 """More at once would only lengthen what a killed run has to look at again, and fill the scratch disk."""
@@ -69,7 +70,9 @@ class Plan:
     @property
     def found(self) -> str:
         said = {"new": self.new, "changed": self.changed, "to complete": self.redo, "unchanged": self.carried}
-        return f"{self.planned:,} images: " + ", ".join(f"{count:,} {word}" for word, count in said.items() if count)
+        return f"{counted(self.planned, 'image')}: " + ", ".join(
+            f"{count:,} {word}" for word, count in said.items() if count
+        )
 
 
 def make_plan(catalog: Catalog, mapping: Mapping, wanted: Wanted, batch_size: int, workers: int) -> Plan:

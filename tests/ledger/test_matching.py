@@ -252,9 +252,7 @@ def test_of_two_splits_of_one_image_the_first_counts_and_that_is_told(catalog: C
     _, matches = matched(catalog, ["a.jpg"], split("a.jpg", "val"), split("./a.jpg", "val"), split("a.jpg", "test"))
     assert splits(catalog) == {"a.jpg": "val"}
     assert matches.torn == (1, "a.jpg")
-    assert list(matches.warnings()) == [
-        "1 images are in several splits, of which the first said counts, such as a.jpg."
-    ]
+    assert list(matches.warnings()) == ["1 image in several splits, of which the first said counts, such as a.jpg."]
 
 
 def test_several_rows_of_metadata_for_one_image_are_told(catalog: Catalog) -> None:
