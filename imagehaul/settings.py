@@ -261,7 +261,7 @@ class Settings(BaseModel):
     task_runner_address: Text = Field(
         default="",
         description="The cluster, such as tcp://scheduler:8786 or ray://head:10001. "
-        "local: one that the run starts for itself. Needs TASK_RUNNER=dask or ray.",
+        "local, or not set: one that the run starts for itself. Needs TASK_RUNNER=dask or ray.",
     )
     transfer_engine: Literal["auto", "s5cmd", "boto3", "obstore"] = Field(
         default="auto",

@@ -74,6 +74,8 @@ def target(value: str) -> str:
         path = value.partition("://")[2].partition("/")[2].strip("/")
         raise ValueError(f"is a server's address: write s3://{path or 'bucket'}/, and the server in OBJECT_STORE_URL")
     if "://" not in value:
+        if value.startswith(("/", ".", "~")):
+            raise ValueError("is a folder of this machine: write s3://bucket/prefix/")
         raise ValueError(f"write s3://{value.strip('/')}/")
     if value.startswith("s3://arn:"):
         raise ValueError(AN_ARN)

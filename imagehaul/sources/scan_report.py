@@ -126,10 +126,14 @@ class ScanReport:
         """Raises `SourceError` where the listing gave no image."""
         if self.images:
             return
-        counts = [f"{self.other_files} other files", f"{self.excluded} excluded images"]
-        counts += [f"{self.unread_folders.count} excluded folders"] * bool(self.unread_folders.count)
-        counts += [f"{self.own_objects.count} objects that imagehaul stored"] * bool(self.own_objects.count)
+        kinds = (
+            (self.other_files, "other files"),
+            (self.excluded, "excluded images"),
+            (self.unread_folders.count, "excluded folders"),
+            (self.own_objects.count, "objects that imagehaul stored"),
+        )
+        there = ", ".join(f"{what}: {count:,}" for count, what in kinds if count)
         raise SourceError(
-            f"There are no images in {source!r}, only {', '.join(counts)}. An image's name ends in "
+            f"There are no images in {source!r} ({there or 'it is empty'}). An image's name ends in "
             f".{', .'.join(IMAGE_SUFFIXES[:-1])} or .{IMAGE_SUFFIXES[-1]}; SUFFIXES adds others."
         )

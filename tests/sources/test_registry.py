@@ -102,7 +102,7 @@ class TestScanSource:
         with pytest.raises(SourceError) as caught:
             self.listed(tmp_path, ScanReport())
         assert str(caught.value) == (
-            f"There are no images in '{tmp_path}', only 2 other files, 0 excluded images. An image's name ends in "
+            f"There are no images in '{tmp_path}' (other files: 2). An image's name ends in "
             ".png, .apng, .jpg, .jpeg, .jpe, .jfif, .jfi, .mpo, .gif, .tif, .tiff, .heic, .heif, .hif, .avif, .bmp, "
             ".webp, .jp2, .j2k, .jpx, .ico, .tga, .pbm, .pgm, .ppm or .pnm; SUFFIXES adds others."
         )
