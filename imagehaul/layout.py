@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from imagehaul.errors import SettingsError
+from imagehaul.url_secrets import without_secrets
 
 DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _TIME = "%Y%m%dT%H%M%SZ"
@@ -55,6 +56,11 @@ def split_s3_uri(uri: str) -> tuple[str, str]:
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     if uri.startswith("s3://arn:"):
         raise SettingsError(f"{uri!r} {AN_ARN}.")
+    if uri.startswith("s3://") and "@" in bucket:
+        raise SettingsError(
+            f"{without_secrets(uri)!r} was written with a user or keys before the bucket, and others will read them: "
+            "leave them out."
+        )
     if not uri.startswith("s3://") or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.\-_]{1,254}", bucket):
         raise SettingsError(f"{uri!r} names no bucket. Write s3://bucket/prefix/.")
     if prefix and not prefix.endswith("/"):

@@ -158,7 +158,7 @@ class Settings(BaseModel):
         description="open: archives in a folder or prefix are opened; what they hold is called by the archive's path "
         "without its suffix.",
     )
-    source_root: Text = Field(
+    source_root: Annotated[Text, AfterValidator(checks.source_root)] = Field(
         default="",
         description="Of a list: pictures below this folder, s3:// or https:// prefix are called by their path there.",
     )

@@ -135,6 +135,14 @@ def endpoint(value: str) -> str:
     return value.rstrip("/")
 
 
+def source_root(value: str) -> str:
+    if re.match(r"https?://", value):
+        _refuse_user(value)
+        if "?" in value or "#" in value:
+            raise ValueError("is the beginning of addresses: leave out what follows '?' or '#'")
+    return value
+
+
 def header(value: str) -> str:
     if not value.isascii():
         raise ValueError("a header holds ASCII characters only")

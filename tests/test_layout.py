@@ -37,6 +37,12 @@ def test_what_names_no_bucket_is_refused(uri: str) -> None:
         split_s3_uri(uri)
 
 
+def test_keys_in_a_uri_are_refused_and_not_shown() -> None:
+    with pytest.raises(SettingsError, match="leave them out") as caught:
+        split_s3_uri("s3://AKIA:s3cr3t@bucket/prefix")
+    assert "s3cr3t" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["a", "0", "Birds_2026.v1-final", "a" * 100])
 def test_data_set_names_that_work(name: str) -> None:
     assert Layout.of("s3://mybucket", name).root == f"{name}/"

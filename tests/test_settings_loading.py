@@ -223,6 +223,7 @@ class TestBadValues:
             ("object_store_url", "http://minio:9000/mybucket", "bucket and prefix go into REMOTE_SAVE."),
             ("object_store_url", "http://minio:nine", "is no URL: check host and port."),
             ("object_store_url", "http://", "names no host"),
+            ("source_root", "https://host/a?sig=x", "leave out what follows '?' or '#'."),
             ("save_thumbnails_method", "crop", "takes image or crops or both."),
             ("preprocess_image_transfer", "keep", "takes keep_original_filename or media_id."),
             ("use_s5cmd_when_available", "maybe", "takes true or false."),
@@ -281,7 +282,7 @@ class TestBadValues:
             "REMOTE_SAVE is required: set it in .vl/config.json, in the environment, or with --remote-save."
         )
 
-    @pytest.mark.parametrize("name", ["object_store_url", "cdn_fullpath"])
+    @pytest.mark.parametrize("name", ["object_store_url", "cdn_fullpath", "source_root"])
     @pytest.mark.parametrize("userinfo", ["joe:s3cr3t@", "joe:s3/cr3t@", "joe:s3#cr3t@", "s3cr3t:@"])
     def test_a_password_in_a_url_is_refused_and_not_shown(self, tmp_path: Path, name: str, userinfo: str) -> None:
         message = refusal(tmp_path, **{name: f"http://{userinfo}minio:9000"})

@@ -25,7 +25,9 @@ from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.statements import load_annotations
 from imagehaul.metadata import MetadataColumn
 from imagehaul.sources.source import SourceDescriptor
+from imagehaul.sources.web_address import is_web
 from imagehaul.store.endpoint import Store
+from imagehaul.url_secrets import without_secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,11 @@ def _given(locations: Sequence[str], source: SourceDescriptor, store: Store, pla
     for number, location in enumerate(dict.fromkeys(locations)):
         if location.startswith("s3://"):
             yield from open_annotations(_downloaded(location, source, store, plain, plain.scratch / f"given-{number}"))
+        elif is_web(location):
+            raise AnnotationError(
+                f"The annotations at {without_secrets(location)} are an address on the web. Download them, and give "
+                "the file or its folder."
+            )
         else:
             path = Path(location).expanduser()
             inside = folder_in_source(path, source.folder) if source.folder else None

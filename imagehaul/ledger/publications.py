@@ -98,7 +98,8 @@ def _report(client: S3Client, layout: Layout, run: str) -> dict[str, Any] | None
         texts += said.get("exports", {}).values()
         if not all(isinstance(text, str) for text in texts) or not isinstance(said["published"], bool):
             raise TypeError
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        sources_of({"run": "", "counts": {}, "fingerprint": "", "time": "", **said.get("publication", {})})
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(
             f"{layout.uri(layout.report(run))} is not a report that imagehaul wrote.\n"
             "Name another run, or remove that object."

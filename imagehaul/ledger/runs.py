@@ -124,19 +124,28 @@ def read_current(client: S3Client, layout: Layout) -> Current | None:
 
 
 def sources_of(said: dict[str, Any]) -> dict[str, PublishedSource]:
-    """What was written before there could be several is one, of the name `main`."""
+    """What was written before there could be several is one, of the name `main`.
+
+    Raises KeyError, TypeError, ValueError and AttributeError for what has another form.
+    """
     if "sources" in said:
-        known = {item.name for item in fields(PublishedSource)}
-        return {
-            str(name): PublishedSource(**{key: value for key, value in one.items() if key in known})
-            for name, one in said["sources"].items()
-        }
+        return {str(name): _source_of(one) for name, one in said["sources"].items()}
     counts = dict(said["counts"])
     images = int(counts.get("delivered", 0)) + int(counts.get("unchanged", 0))
     fingerprint = said["fingerprint"]
     return {
         MAIN_SOURCE: PublishedSource(said["run"], said["time"], images=images, counts=counts, fingerprint=fingerprint)
     }
+
+
+def _source_of(said: dict[str, Any]) -> PublishedSource:
+    """Fields that are not known are a newer version's."""
+    known = {item.name for item in fields(PublishedSource)}
+    source = PublishedSource(**{key: value for key, value in said.items() if key in known})
+    empty = PublishedSource(run="")
+    if wrong := [name for name in known if type(getattr(source, name)) is not type(getattr(empty, name))]:
+        raise TypeError(f"{wrong[0]} has another type")
+    return source
 
 
 def _foreign(layout: Layout, why: str) -> StoreError:

@@ -28,7 +28,7 @@ from imagehaul.sources.scan_report import ScanReport
 from imagehaul.sources.source import CopyOrigin, Entry, Fetched, Source, SourceDescriptor, SourceTools, SourceType
 from imagehaul.sources.stored_objects import ObjectWanted, bucket_and_key, etag_is_md5
 from imagehaul.sources.web import Looked, Web, WebError
-from imagehaul.sources.web_address import has_image_suffix, is_web, path_of, problem_of_url
+from imagehaul.sources.web_address import has_image_suffix, is_web, path_of, problem_of_url, without_user
 from imagehaul.sources.web_memory import WebMemory
 from imagehaul.store.ca import authority_file
 from imagehaul.url_secrets import without_secrets
@@ -143,10 +143,11 @@ class ListSource:
     def _path_of(self, written: str, location: str, suffix: str = "") -> str:
         """What the picture is called where its row does not say it."""
         root = self.options.source_root
-        if root and location.startswith(root.rstrip("/") + "/"):
-            below = location[len(root.rstrip("/")) + 1 :]
+        # A root names no user, and the addresses below it may.
+        plain = without_user(location) if is_web(location) else location
+        if root and plain.startswith(root.rstrip("/") + "/"):
             if not is_web(location):
-                return below
+                return location[len(root.rstrip("/")) + 1 :]
             # Decoded, and with what tells queries apart, as without a root.
             return path_of(location, suffix)[len(path_of(root.rstrip("/") + "/", "")) :]
         if is_web(location):

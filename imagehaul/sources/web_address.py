@@ -30,6 +30,11 @@ def problem_of_url(url: str) -> str:
     return ""
 
 
+def without_user(url: str) -> str:
+    """It is used to compare addresses; what is no URL is given back as it is."""
+    return re.sub(r"^(https?://)[^/?#]*@", r"\1", url, flags=re.IGNORECASE)
+
+
 def path_of(url: str, suffix: str) -> str:
     """`host/path`, decoded; with a hash of the query where that tells it from others, and an image's suffix.
 

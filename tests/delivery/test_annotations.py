@@ -192,6 +192,15 @@ def test_every_split_of_a_data_set_is_found_and_each_picture_has_its_own_box(
     assert not [line for line in found.warnings if "not read" in line]
 
 
+def test_an_address_on_the_web_is_refused_and_its_signature_is_not_shown(
+    store: Store, catalog: Catalog, tmp_path: Path
+) -> None:
+    given = ["https://joe:s3cr3t@host/boxes.json?sig=s3cr3t"]
+    with pytest.raises(AnnotationError, match=r"https://host/boxes\.json are an address on the web") as caught:
+        gather(given, SourceDescriptor("folder", str(tmp_path)), store, catalog, tmp_path)
+    assert "s3cr3t" not in str(caught.value)
+
+
 @pytest.mark.parametrize("order", [("train", "val"), ("val", "train")])
 def test_annotations_are_given_several_times(
     order: tuple[str, str], store: Store, catalog: Catalog, tmp_path: Path

@@ -175,6 +175,8 @@ def changed(**changes: Any) -> bytes:
         changed(exports={"json": None}),
         changed(counts=3),
         changed(time=...),
+        changed(sources=[]),
+        changed(sources={"main": {"run": CURRENT, "rows": "7"}}),
     ],
 )
 def test_a_foreign_or_broken_pointer_is_named_and_nothing_is_guessed(body: bytes, bucket: str, store: Store) -> None:

@@ -118,6 +118,8 @@ class TestNames:
         assert files[2].path.endswith(".jpg")
         for root, path in (f"s3://{bucket}/x", "a.jpg"), (f"{server.url}/y/", "b.jpg"):
             assert path in paths(scan(tmp_path / "list.txt", replace(ALLOWED, source_root=root), store))
+        with_user = write(tmp_path / "user.txt", f"{server.url}/y/b.jpg".replace("://", "://user:secret@"))
+        assert paths(scan(with_user, replace(ALLOWED, source_root=f"{server.url}/y"))) == ["b.jpg"]
 
     def test_globs_are_compared_with_them(self, tmp_path: Path) -> None:
         write(tmp_path / "a.jpg", "x")
