@@ -154,10 +154,12 @@ class BarProgress:
         self._bar.update(self._task, description=escape(printable_lines(name)), total=None, detail="")
 
     def say(self, line: str) -> None:
-        self._console.print(printable_lines(line), markup=False, highlight=False)
+        self._console.print(printable_lines(line), markup=False, highlight=False, soft_wrap=True)
 
     def warn(self, line: str) -> None:
-        self._console.print(f"warning: {printable_lines(line)}", markup=False, highlight=False, style="yellow")
+        self._console.print(
+            f"warning: {printable_lines(line)}", markup=False, highlight=False, soft_wrap=True, style="yellow"
+        )
 
     def expect(self, images: int, size: int, what: str = "images") -> None:
         self._work = Work(images, size, what)

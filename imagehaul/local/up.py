@@ -53,7 +53,9 @@ def main(folder: Path, deployments: Path) -> int:
                 if not store.pid:
                     raise HaulError(f"The embedded store has ended by itself. Its log: {store.log}")
                 time.sleep(0.5)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Exception) as error:
+            if not is_interrupt(error):
+                raise
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)
             _say("\nStopping: runs end first, then the worker, the server and the store.")
@@ -97,6 +99,13 @@ Stop all with Ctrl-C."""
 def _say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
+
+
+def is_interrupt(error: BaseException | None) -> bool:
+    """Where the signal comes while Pydantic serializes, it makes another error of it, whose cause is the interrupt."""
+    while error and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error is not None
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

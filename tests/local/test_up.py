@@ -15,10 +15,29 @@ import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from pydantic import BaseModel, model_serializer
+from pydantic_core import PydanticSerializationError
 
+from imagehaul.local.up import is_interrupt
 from tests.support.prefect_runs import DEPLOYMENTS, wait_for, wait_for_end
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
+
+
+class Stopped(BaseModel):
+    """Ctrl-C comes while this is serialized, as Prefect serializes a block that is saved."""
+
+    @model_serializer
+    def dump(self) -> str:
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_is_known_from_within_another_error() -> None:
+    with pytest.raises(PydanticSerializationError) as caught:
+        Stopped().model_dump()
+    assert is_interrupt(caught.value)
+    assert is_interrupt(KeyboardInterrupt())
+    assert not is_interrupt(ValueError("another"))
 
 
 def start(state: Path) -> tuple[subprocess.Popen[str], dict[str, str]]:
