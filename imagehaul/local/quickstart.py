@@ -85,5 +85,7 @@ Run `make run` again: nothing is sent twice. To open the store itself:
 if __name__ == "__main__":
     try:
         sys.exit(main(Path(sys.argv[1])))
+    except KeyboardInterrupt:
+        sys.exit("Interrupted: the store and all that was started have ended. Run it again to go on.")
     except HaulError as error:
         sys.exit(f"imagehaul: {error}")

@@ -45,5 +45,7 @@ def main(folder: Path) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(Path(sys.argv[1])))
+    except KeyboardInterrupt:
+        sys.exit("Interrupted: the store and all that was started have ended. Run it again to go on.")
     except HaulError as error:
         sys.exit(f"imagehaul: {error}")

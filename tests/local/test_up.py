@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -114,3 +115,15 @@ def test_up_delivers_marks_a_run_that_was_cut_off_keeps_its_state_and_ends_witho
         assert "A retry goes on from what is proven" in (found.state.message or "")
         assert "0 delivered, 33 unchanged" in outcome(client, submit(client, state))
         assert "Stopped. All is kept" in stop(process)
+
+
+def test_ctrl_c_ends_make_run_with_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "imagehaul.local.quickstart", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "store" / "server.log").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said.count("\n")) == (1, 1)
+    assert said.startswith("Interrupted: ")
