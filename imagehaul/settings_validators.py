@@ -164,9 +164,9 @@ def account(value: str) -> str:
 
 
 def folder(value: str) -> str:
-    if set(value) & set("*?[]"):
-        # DuckDB would take them for a pattern.
-        raise ValueError("holds one of * ? [ ]: name another folder")
+    if set(value) & set("*?[]\\"):
+        # DuckDB would take them for a pattern, and a backslash for a slash.
+        raise ValueError("holds one of * ? [ ] \\: name another folder")
     return os.path.expanduser(value)  # noqa: PTH111 - pathlib's raises where there is no such user
 
 

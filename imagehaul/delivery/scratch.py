@@ -10,8 +10,8 @@ from pathlib import Path
 from imagehaul.errors import SettingsError
 from imagehaul.settings import Settings
 
-_PATTERNS = "?*["
-"""DuckDB takes these in a file's name for a pattern, and writes its own file beside the folder."""
+_PATTERNS = "?*[\\"
+"""DuckDB takes these in a file's name for a pattern, and writes its own file beside the folder; `\\\\` is `/` to it."""
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def scratch_folder(settings: Settings) -> Iterator[Path]:
     origin = "SCRATCH" if settings.scratch else "TMPDIR"
     if any(mark in str(Path(above).absolute()) for mark in _PATTERNS):
         raise SettingsError(
-            f"{origin}={above}: a name with ?, * or [ cannot be used for temporary files. "
+            f"{origin}={above}: a name with ?, *, [ or \\ cannot be used for temporary files. "
             "Name another folder with SCRATCH."
         )
     try:

@@ -70,7 +70,7 @@ def test_a_working_folder_that_is_gone_is_named(source: Path, environment: dict[
     refused(done, "working folder")
 
 
-@pytest.mark.parametrize("name", ["odd?", "odd*", "odd["])
+@pytest.mark.parametrize("name", ["odd?", "odd*", "odd[", "odd\\"])
 def test_a_folder_for_temporary_files_that_cannot_be_used_is_named(
     name: str, source: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
