@@ -111,20 +111,13 @@ def prune(
     json: Json = False,
     settings: Every = None,
 ) -> int:
-    from contextlib import ExitStack
-
+    from imagehaul.delivery.holding import holding
     from imagehaul.delivery.prune import prune as remove_old
-    from imagehaul.layout import new_run_name
-    from imagehaul.ledger.lease import lease
-    from imagehaul.store.probe import probe_writing
 
-    with _opened(dataset, config, store, settings) as work, ExitStack() as held:
-        target, layout, options = work.store, work.layout, work.settings.object_options()
-        target.check(layout.bucket, layout.root, wait=True, setting="REMOTE_SAVE")
-        if not dry_run:
-            can = probe_writing(target, layout.bucket, layout.root, options)
-            held.enter_context(lease(target, options, layout, can, new_run_name(), "wait", work.progress.say))
-        removed = remove_old(target, layout, keep, dry_run)
+    with _opened(dataset, config, store, settings) as work:
+        options = work.settings.object_options()
+        with holding(work.store, work.layout, options, work.progress, dry_run):
+            removed = remove_old(work.store, work.layout, keep, dry_run)
     if json:
         print_json(removed.as_json())
     else:

@@ -10,7 +10,7 @@ from imagehaul.delivery.diff import keep_file
 from imagehaul.delivery.faults import explaining_faults
 from imagehaul.delivery.scratch import scratch_folder
 from imagehaul.delivery.summary import Summary
-from imagehaul.delivery.verification import Verification, verify
+from imagehaul.delivery.verification import Verification, VerificationRun, verify
 from imagehaul.layout import MAIN_SOURCE, Layout
 from imagehaul.progress import Progress
 from imagehaul.records import Request
@@ -43,10 +43,19 @@ def verify_and_repair(
     store = store.under(settings.bucket_terms())
     layout = Layout.of(settings.remote_save, dataset)
     source = store_of_source(replace(settings.source_options(), source_store=source_store), store)
-    workers = settings.transfer_workers
     with explaining_faults("verify", settings, store), scratch_folder(settings) as scratch:
         (scratch / "before").mkdir()
-        found = verify(store, layout, content, workers, scratch / "before", progress, source, source_name)
+        run = VerificationRun(
+            store=store,
+            layout=layout,
+            folder=scratch / "before",
+            progress=progress,
+            workers=settings.transfer_workers,
+            content=content,
+            source=source,
+            source_name=source_name,
+        )
+        found = verify(run)
         if not repair or found.exit_status == 0:
             return _kept(found, findings), None
         progress.say(f"{found.headline}. Sending again from {repair}.")
@@ -61,7 +70,7 @@ def verify_and_repair(
         )
         summary = deliver(request, settings, store, run_batches, progress)
         (scratch / "after").mkdir()
-        after = verify(store, layout, content, workers, scratch / "after", progress, source, source_name)
+        after = verify(replace(run, folder=scratch / "after"))
         return _kept(after, findings), summary
 
 

@@ -7,25 +7,23 @@ since cannot come back. The next delivery goes on from what the source holds, as
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from imagehaul.delivery.holding import holding
 from imagehaul.delivery.lost_exports import lost_exports
-from imagehaul.delivery.verification import EXAMPLES, verify_run
-from imagehaul.layout import Layout, new_run_name
+from imagehaul.delivery.verification import EXAMPLES, VerificationRun, compare_publication
+from imagehaul.layout import Layout
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.comparison import Finding, examples, tally
-from imagehaul.ledger.lease import lease
 from imagehaul.ledger.publications import current_publication, publication
 from imagehaul.ledger.runs import Runs
 from imagehaul.progress import Progress
 from imagehaul.settings import Settings
-from imagehaul.store.conditional_writes import Capabilities
 from imagehaul.store.endpoint import Store
 from imagehaul.store.files import OwnFiles
-from imagehaul.store.probe import probe_writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +93,13 @@ def restore(
     """
     began = time.monotonic()
     layout, options = Layout.of(settings.remote_save, dataset), settings.object_options()
-    store.check(layout.bucket, layout.root, wait=True, setting="REMOTE_SAVE")
     client = store.patient_client()
-    with ExitStack() as stack, closing(Catalog(folder)) as catalog:
-        can, held = Capabilities(), None
-        if not dry_run:
-            can = probe_writing(store, layout.bucket, layout.root, options)
-            held = stack.enter_context(lease(store, options, layout, can, new_run_name(), "wait", progress.say))
+    with holding(store, layout, options, progress, dry_run) as (held, can), closing(Catalog(folder)) as catalog:
         with store.explaining("read", layout.uri(layout.runs)):
             current = current_publication(client, layout)
             wanted = publication(client, layout, run, current)
-        verify_run(catalog, store, layout, wanted, False, settings.transfer_workers, folder, progress, source)
+        looked = VerificationRun(store, layout, folder, progress, settings.transfer_workers, source=source)
+        compare_publication(catalog, looked, wanted)
         lost = lost_exports(store, wanted)
         counts = tally(catalog)
         found = Restored(

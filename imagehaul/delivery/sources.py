@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from imagehaul.delivery.exporting import export_run, origin_of
+from imagehaul.delivery.holding import holding
 from imagehaul.delivery.other_sources import other_published_sources, read_index
 from imagehaul.delivery.publish import look_for_issues
 from imagehaul.errors import SettingsError, StoreError
@@ -15,7 +16,6 @@ from imagehaul.layout import Layout, new_run_name
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.counts import Counts
 from imagehaul.ledger.inventory import load_prior
-from imagehaul.ledger.lease import lease
 from imagehaul.ledger.ledger_file import write_ledger
 from imagehaul.ledger.metadata_columns import name_metadata_columns
 from imagehaul.ledger.other_sources import count_rows, lacking_rows
@@ -27,7 +27,6 @@ from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import is_missing
 from imagehaul.store.files import OwnFiles
-from imagehaul.store.probe import probe_writing
 from imagehaul.version import software
 
 _EVERY = ""
@@ -86,9 +85,7 @@ def forget_source(
     Raises `SettingsError` where there is no such source, or no other; `StoreError`.
     """
     options = settings.object_options()
-    store.check(layout.bucket, layout.root, wait=True, setting="REMOTE_SAVE")
-    capabilities = probe_writing(store, layout.bucket, layout.root, options)
-    with lease(store, options, layout, capabilities, new_run_name(), "wait", progress.say) as held:
+    with holding(store, layout, options, progress) as (held, capabilities):
         with store.explaining("read", layout.uri(layout.current)):
             current = current_publication(store.patient_client(), layout)
         need_source(layout, name, current)
@@ -121,7 +118,8 @@ def forget_source(
             )
             with store.explaining("write", f"run {run} to {layout.uri(layout.root)}"):
                 left = _write_run(left, catalog, runs, settings, scratch, progress, quality)
-        held.check()
+        if held:
+            held.check()
         runs.publish(left, current, capabilities)
     return left
 

@@ -99,31 +99,36 @@ class Verification:
         return {**said, "seconds": round(self.seconds, 3), "examples": examples, "warnings": list(self.warnings)}
 
 
-def verify(
-    store: Store,
-    layout: Layout,
-    content: bool,
-    workers: int,
-    folder: Path,
-    progress: Progress,
-    source: Store | None = None,
-    source_name: str = "",
-) -> Verification:
-    """`folder`: an empty scratch folder; the findings stay in it. `workers`: objects that are read at a time.
-    `source`: the store in which originals lie that stay where they are, None = the same. `source_name`: the one source
-    of the data set that is looked at, "" = all.
+@dataclass(frozen=True, slots=True)
+class VerificationRun:
+    """One verification of one data set: what it has, and what it looks at.
 
-    Raises SettingsError where there is no such source, StoreError where nothing was published, or the store cannot be
-    asked.
+    `folder`: an empty scratch folder; the findings stay in it. `workers`: objects that are read at a time. `content`:
+    all of them are read. `source`: the store in which originals lie that stay where they are, None = the same.
+    `source_name`: the one source of the data set that is looked at, "" = all.
     """
+
+    store: Store
+    layout: Layout
+    folder: Path
+    progress: Progress
+    workers: int
+    content: bool = False
+    source: Store | None = None
+    source_name: str = ""
+
+
+def verify(run: VerificationRun) -> Verification:
+    """Raises SettingsError where there is no such source, StoreError where nothing was published, or the store cannot
+    be asked."""
     began = time.monotonic()
-    client = store.patient_client()
-    with closing(Catalog(folder)) as catalog:
+    store, layout, client = run.store, run.layout, run.store.patient_client()
+    with closing(Catalog(run.folder)) as catalog:
         with store.explaining("read", layout.uri(layout.current)):
             current = current_publication(client, layout)
-        if source_name:
-            need_source(layout, source_name, current)
-        verify_run(catalog, store, layout, current, content, workers, folder, progress, source, source_name)
+        if run.source_name:
+            need_source(layout, run.source_name, current)
+        compare_publication(catalog, run, current)
         with store.explaining("read", layout.uri(layout.current)):
             now = read_current(client, layout)
         warnings = []
@@ -131,36 +136,25 @@ def verify(
             warnings.append(
                 "Another run was published in the meantime, so that some findings may be its doing: verify again."
             )
-        return _summary(catalog, layout, current, content, folder, began, warnings)
+        return _summary(catalog, run, current, began, warnings)
 
 
-def verify_run(
-    catalog: Catalog,
-    store: Store,
-    layout: Layout,
-    published: Current,
-    content: bool,
-    workers: int,
-    folder: Path,
-    progress: Progress,
-    source: Store | None,
-    source_name: str = "",
-) -> None:
-    """Fills `finding` with what is not as the ledger of that publication says. `source_name`: as in `verify`."""
-    client = store.patient_client()
-    progress.stage(f"Reading the ledger of run {published.run}")
+def compare_publication(catalog: Catalog, run: VerificationRun, published: Current) -> None:
+    """Fills `finding` with what is not as the ledger of that publication says. Raises StoreError."""
+    store, layout, client = run.store, run.layout, run.store.patient_client()
+    run.progress.stage(f"Reading the ledger of run {published.run}")
     with store.explaining("read", f"the ledger {published.ledger}"):
-        files = download_ledger(client, published, folder)
-    load_expected(catalog, published.ledger, files, source_name)
+        files = download_ledger(client, published, run.folder)
+    load_expected(catalog, published.ledger, files, run.source_name)
     refuse_partial(catalog, published, files)
-    progress.stage(f"Listing {layout.uri(layout.root)}")
+    run.progress.stage(f"Listing {layout.uri(layout.root)}")
     with store.explaining("list", layout.uri(layout.root)):
         objects = list_dataset(client, layout)
-        in_place = (item for place in places_in_place(catalog) for item in list_in_place(source or store, place))
+        in_place = (item for place in places_in_place(catalog) for item in list_in_place(run.source or store, place))
         load_listing(catalog, itertools.chain(objects, in_place), layout, IN_PLACE)
-    compare_with_listing(catalog, content)
-    reader = Reader(store, client, layout.bucket, content)
-    keep_findings(catalog, _read(catalog, reader, workers, progress))
+    compare_with_listing(catalog, run.content)
+    reader = Reader(store, client, layout.bucket, run.content)
+    keep_findings(catalog, _read(catalog, reader, run.workers, run.progress))
 
 
 def download_ledger(client: S3Client, current: Current, folder: Path) -> list[Path]:
@@ -191,21 +185,15 @@ def _read(catalog: Catalog, reader: Reader, workers: int, progress: Progress) ->
 
 
 def _summary(
-    catalog: Catalog,
-    layout: Layout,
-    current: Current,
-    content: bool,
-    folder: Path,
-    began: float,
-    warnings: list[str],
+    catalog: Catalog, run: VerificationRun, current: Current, began: float, warnings: list[str]
 ) -> Verification:
-    findings = folder / "findings.parquet"
+    findings = run.folder / "findings.parquet"
     write_findings(catalog, findings)
     counts = tally(catalog)
     return Verification(
-        dataset=layout.dataset,
+        dataset=run.layout.dataset,
         run=current.run,
-        content=content,
+        content=run.content,
         objects=counts.objects,
         proven=counts.proven,
         missing=counts.problems["missing"],

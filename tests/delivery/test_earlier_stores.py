@@ -16,7 +16,7 @@ import pytest
 
 from imagehaul.delivery.sources import list_sources
 from imagehaul.delivery.summary import Summary
-from imagehaul.delivery.verification import verify
+from imagehaul.delivery.verification import VerificationRun, verify
 from imagehaul.layout import Layout
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
@@ -57,7 +57,7 @@ def deliver(target: Target, source: Path) -> Summary:
 def test_it_is_what_its_ledger_says(target: Target, tmp_path: Path) -> None:
     (tmp_path / "scratch").mkdir()
     layout = Layout.of(f"s3://{BUCKET}/{PREFIX}", DATASET)
-    found = verify(target.store, layout, content=True, workers=4, folder=tmp_path / "scratch", progress=Lines())
+    found = verify(VerificationRun(target.store, layout, tmp_path / "scratch", Lines(), workers=4, content=True))
     assert (found.run, found.objects, found.proven, found.extra) == (LAST_RUN, 23, 23, 0)
 
 

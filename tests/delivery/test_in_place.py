@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from imagehaul.delivery.verification import verify
+from imagehaul.delivery.verification import VerificationRun, verify
 from imagehaul.errors import SettingsError
 from imagehaul.layout import Layout
 from imagehaul.sources import stored_objects
@@ -35,7 +35,7 @@ def images(target: Target) -> dict[str, dict[str, Any]]:
 def findings(target: Target, scratch: Path, content: bool = False) -> list[tuple[str, str]]:
     scratch.mkdir()
     layout = Layout(target.bucket, target.prefix, target.dataset)
-    found = verify(target.store, layout, content, 4, scratch, Lines())
+    found = verify(VerificationRun(target.store, layout, scratch, Lines(), workers=4, content=content))
     return [(item.problem, item.source_path) for item in found.examples]
 
 

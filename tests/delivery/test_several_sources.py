@@ -13,7 +13,7 @@ import pytest
 from imagehaul.delivery.prune import prune
 from imagehaul.delivery.restore import restore
 from imagehaul.delivery.sources import forget_source, list_sources
-from imagehaul.delivery.verification import verify
+from imagehaul.delivery.verification import VerificationRun, verify
 from imagehaul.errors import SettingsError, SourceError, StoreError
 from imagehaul.layout import Layout
 from imagehaul.settings import Settings
@@ -210,7 +210,7 @@ def test_verify_looks_at_all_or_at_one(target: Target, tmp_path: Path) -> None:
     def look(name: str) -> tuple[int, int, int]:
         folder = tmp_path / f"look-{name}"
         folder.mkdir()
-        found = verify(target.store, layout, False, 4, folder, Lines(), source_name=name)
+        found = verify(VerificationRun(target.store, layout, folder, Lines(), workers=4, source_name=name))
         return found.objects, found.missing, found.extra
 
     assert look("") == (9, 1, 0)
@@ -294,7 +294,7 @@ def test_rows_of_a_source_that_are_gone_from_the_ledger_do_not_drop_out_of_the_i
     assert target.current() == before
     layout = Layout.of(f"s3://{target.bucket}/{target.prefix}", target.dataset)
     with pytest.raises(StoreError, match="holds 4 of its 9 rows"):
-        verify(target.store, layout, False, 4, tmp_path / "first", Lines())
+        verify(VerificationRun(target.store, layout, tmp_path / "first", Lines(), workers=4))
     whole = target.deliver(first, settings=CROPS)
     assert (whole.counts.unchanged, whole.counts.objects, whole.sources) == (2, 0, {"main": 2, "partner": 2})
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
-from imagehaul.delivery.verification import Verification, verify
+from imagehaul.delivery.verification import Verification, VerificationRun, verify
 from imagehaul.errors import StoreError
 from imagehaul.layout import Layout
 from imagehaul.local.embedded_store import EmbeddedStore
@@ -75,7 +75,7 @@ def verified(tmp_path_factory: pytest.TempPathFactory) -> Verify:
     def run(target: Target, content: bool = False, **options: Any) -> Verification:
         layout = Layout(target.bucket, target.prefix, target.dataset)
         options = {"workers": 4, "progress": Lines(), "folder": tmp_path_factory.mktemp("verify"), **options}
-        return verify(options.pop("store", target.store), layout, content, **options)
+        return verify(VerificationRun(options.pop("store", target.store), layout, content=content, **options))
 
     return run
 
