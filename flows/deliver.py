@@ -90,18 +90,10 @@ def deliver(
     try:
         meets_lock: WhenLocked = "refuse" if leaves else when_locked
         request = Request(
-            dataset=dataset,
-            source=source,
-            annotations=locations(annotations),
-            rerun=rerun,
-            dry_run=dry_run,
-            allow_loss=allow_loss,
-            when_locked=meets_lock,
-            source_type=source_type,
-            column=column,
-            source_store=source_store.strip(),
-            source_name=source_name,
-        )
+            dataset=dataset, source=source, annotations=locations(annotations), rerun=rerun, dry_run=dry_run,
+            allow_loss=allow_loss, when_locked=meets_lock, source_type=source_type, column=column,
+            source_store=source_store.strip(), source_name=source_name,
+        )  # fmt: skip
         summary = _deliver(request, settings_of_run(settings), store.to_store(), approve)
     except HeldError as error:
         if leaves:

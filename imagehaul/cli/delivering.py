@@ -61,18 +61,10 @@ def deliver(
     from imagehaul.progress import shown_on
 
     request = Request(
-        dataset=dataset,
-        source=source,
-        annotations=locations(annotations),
-        rerun=rerun,
-        dry_run=dry_run,
-        allow_loss=allow_loss,
-        when_locked=when_locked,
-        source_type=source_type,
-        column=column,
-        source_store=source_store,
-        source_name=source_name,
-    )
+        dataset=dataset, source=source, annotations=locations(annotations), rerun=rerun, dry_run=dry_run,
+        allow_loss=allow_loss, when_locked=when_locked, source_type=source_type, column=column,
+        source_store=source_store, source_name=source_name,
+    )  # fmt: skip
     resolved, warnings = resolve(config, settings)
     as_flow = runs_as_flow(prefect, store or source_store, "--store" if store else "--source-store")
     with shown_on(sys.stderr) as progress:
