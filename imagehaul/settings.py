@@ -173,7 +173,7 @@ class Settings(BaseModel):
         default="", description="Profile in ~/.aws with the keys of the source's store. Not set: the target's keys."
     )
     source_aws_region: Text = Field(default="", description="Region of the source's bucket. Not set: the target's.")
-    source_ca_bundle: Annotated[Text, AfterValidator(checks.folder)] = Field(
+    source_ca_bundle: Annotated[Text, AfterValidator(checks.file)] = Field(
         default="", description="PEM file with the CA of the source's store or web servers. Not set: the system's."
     )
     ignore_case: bool = Field(

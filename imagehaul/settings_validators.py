@@ -167,6 +167,10 @@ def folder(value: str) -> str:
     if set(value) & set("*?[]\\"):
         # DuckDB would take them for a pattern, and a backslash for a slash.
         raise ValueError("holds one of * ? [ ] \\: name another folder")
+    return file(value)
+
+
+def file(value: str) -> str:
     return os.path.expanduser(value)  # noqa: PTH111 - pathlib's raises where there is no such user
 
 

@@ -221,6 +221,7 @@ def test_transfer_engine_overrides_use_s5cmd_when_available_where_it_names_an_en
         ("object_store_url", "https://[::1]:9000", "https://[::1]:9000"),
         ("scratch", "~/tmp", f"{Path.home()}/tmp"),
         ("scratch", "~nobody-of-that-name/tmp", "~nobody-of-that-name/tmp"),
+        ("source_ca_bundle", "~/cas [new].pem", f"{Path.home()}/cas [new].pem"),
         ("max_rejected", "0%", 0.0),
     ],
 )
