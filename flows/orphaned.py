@@ -12,7 +12,7 @@ from prefect.states import Crashed
 AT_WORK = [StateType.RUNNING, StateType.PENDING, StateType.PAUSED, StateType.CANCELLING]
 
 
-def mark_stranded(reason: str) -> list[str]:
+def mark_orphaned(reason: str) -> list[str]:
     """Marks every run that is said to be at work as crashed, and gives their names. For a server without a worker."""
     with get_client(sync_client=True) as client:
         found = client.read_flow_runs(

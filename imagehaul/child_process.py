@@ -70,12 +70,12 @@ def start_bound_python(code: str, arguments: Sequence[str], **options: Any) -> s
     The code finds the `arguments` in `sys.argv[1:]`, and its pipes at the process's `stdin` and `stdout`.
     """
     # File names are UTF-8 in all of our processes, whatever the locale says.
-    flags = ["-I", "-S", "-X", "utf8"]
-    preamble, parent = ("import sys\n", []) if sys.platform != "linux" else (_DIE_WITH_PARENT, [str(os.getpid())])
-    # The first argument becomes the program's name, as in any other program.
-    command = [sys.executable, *flags, "-c", preamble + code, *parent, "-", *arguments]
-    if sys.platform != "linux":
-        command.remove("-")
+    command = [sys.executable, "-I", "-S", "-X", "utf8", "-c"]
+    if sys.platform == "linux":
+        # The preamble makes the first argument the program's name, as it is in any other program.
+        command += [_DIE_WITH_PARENT + code, str(os.getpid()), "-", *arguments]
+    else:
+        command += ["import sys\n" + code, *arguments]
     return start_kept(command, **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, **options})
 
 

@@ -39,9 +39,9 @@ def folder_of_split(folder: str) -> str:
 def told_apart(folder: str, root: str = "") -> tuple[str, ...]:
     """The folders that a label file's picture must share with it, whatever else its path is.
 
-    `folder` lies below `root`, the folder of annotations that was found or named. Of the root's own path it is what
-    stands behind `labels` or `Annotations`, and folders with a split's name: how somebody named the folder in which
-    he keeps all boxes tells no pictures apart.
+    `folder` lies below `root`, the folder of annotations that was found or named. Of the root's own path those count
+    that stand behind `labels` or `Annotations`, and those with a split's name. The name of a folder that holds all
+    boxes tells no pictures apart.
     """
     above = [part for part in root.split("/") if part]
     behind = max((index for index, part in enumerate(above) if part in LAYOUT_FOLDERS), default=len(above))

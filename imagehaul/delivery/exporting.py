@@ -9,7 +9,7 @@ from pathlib import Path
 from imagehaul.entity import Addresses, OriginalsInPlace
 from imagehaul.exports.export import About, Exported, ExportFiles, Origin
 from imagehaul.exports.registry import write_exports
-from imagehaul.layout import GALLERY, Layout
+from imagehaul.layout import GALLERY
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.counts import proofs_of
 from imagehaul.ledger.entities import classes_of_boxes, count_entities, images, rejects
@@ -28,7 +28,6 @@ def origin_of(run: str, sources: Mapping[str, PublishedSource], quality: tuple[s
 
 def export_run(
     catalog: Catalog,
-    layout: Layout,
     sources: Collection[PublishedSource],
     settings: Settings,
     runs: Runs,
@@ -42,6 +41,7 @@ def export_run(
 
     Says in a line what a format could not carry. Raises what the client raises, and OSError.
     """
+    layout = runs.layout
     beside = layout.bucket, f"{layout.exports}{origin.run}/"
     elsewhere = settings.export_entities_result_bucket
     chosen = (elsewhere, f"{layout.dataset}/{origin.run}/") if elsewhere else beside

@@ -181,7 +181,7 @@ def _switch(held: Held, summary: Summary, made_of: str) -> Current:
     sources = published_sources(run, summary.counts, made_of, held.current)
     origin = origin_of(run.name, sources, summary.quality)
     exports = export_run(
-        run.catalog, run.layout, sources.values(), run.settings, run.runs, origin, created, run.scratch, run.progress
+        run.catalog, sources.values(), run.settings, run.runs, origin, created, run.scratch, run.progress
     )
     if held.lease:
         held.lease.check()

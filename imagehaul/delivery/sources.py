@@ -138,7 +138,7 @@ def _write_run(
     write_ledger(catalog, file, "other")
     runs.upload(file, layout.ledger_of_others(run))
     sources, origin = current.sources, origin_of(run, current.sources, quality)
-    exports = export_run(catalog, layout, sources.values(), settings, runs, origin, current.created, scratch, progress)
+    exports = export_run(catalog, sources.values(), settings, runs, origin, current.created, scratch, progress)
     report = {
         "dataset": layout.dataset,
         "run": run,

@@ -1,4 +1,4 @@
-"""What every export is given, does and leaves: the door to this room. `registry.py` names them all."""
+"""What every export is given, what it does and what it leaves. `registry.py` names them all."""
 
 from __future__ import annotations
 

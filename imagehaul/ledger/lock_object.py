@@ -171,7 +171,7 @@ def _machine() -> str:
 
 
 def _born(pid: int) -> str:
-    """When the process started, in the kernel's ticks; "" where it is not there, or is dead and not yet buried.
+    """When the process started, in the kernel's ticks; "" where it is not there, or is a zombie.
 
     https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
     """

@@ -169,8 +169,8 @@ def prove(
 ) -> None:
     """Fills `proven`: the rows of `outcome` with their final status, by the catalog's listing of the store.
 
-    `read_back`: what was sent in this run is read, whatever its ETag says. `source_sha256`: path → SHA-256 of the
-    source's bytes, read now; asked where no hash of an object is known and its ETag says nothing.
+    `workers`: objects that are looked at at a time. `read_back`: what was sent in this run is read, whatever its ETag
+    says. `source_sha256`: as in `ObjectChecker`; asked where no hash of an object is known and its ETag says nothing.
     """
     rules = {"read_back": read_back, "nothing_sent": Code.all_with(Trait.NOTHING_SENT)}
     parts = catalog.ranges("outcome", "key")

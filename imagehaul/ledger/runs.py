@@ -1,7 +1,7 @@
 """The runs of a data set in the store: what earlier ones left, and how a new one becomes current.
 
 A run delivers one of the data set's sources, and its ledger carries the rows of all others in a file of their own. So a
-source's earlier runs are the one that was published last, by which name ever, and those that came after it.
+source's earlier runs are the one that was published last, whichever source it delivered, and those that came after it.
 
 A run that works leaves a journal under `.imagehaul/journal/`, part by part as its batches finish, so that a
 killed run loses the batches in flight at most. At its end the proven rows become `runs/<run>/ledger/`, and the

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from imagehaul.child_process import start_bound
 from imagehaul.errors import HaulError
-from imagehaul.local.local_prefect import free_port
+from imagehaul.local.local_prefect import free_port, stop
 
 START_SECONDS = 60.0
 
@@ -53,11 +53,7 @@ def _running(
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        stop(process)
 
 
 def _wait_for(address: str, workers: int, scheduler: subprocess.Popen[bytes], folder: Path) -> None:

@@ -95,8 +95,8 @@ def prefect_worker(folder: Path, pool: str, environment: Mapping[str, str]) -> I
 
 @contextmanager
 def _running(name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Iterator[Part]:
-    part = folder / f"{name}.log"
-    with part.open("wb") as log:
+    path = folder / f"{name}.log"
+    with path.open("wb") as log:
         process = start_bound(
             [sys.executable, "-m", *command],
             cwd=folder,
@@ -106,7 +106,7 @@ def _running(name: str, command: Sequence[str], folder: Path, environment: Mappi
             stderr=subprocess.STDOUT,
         )
     try:
-        yield Part(name, process, part)
+        yield Part(name, process, path)
     finally:
         stop(process)
 

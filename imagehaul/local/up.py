@@ -68,12 +68,12 @@ def _prepare(store: EmbeddedStore, deployments: Path) -> None:
     from imagehaul.blocks import ObjectStore, ObjectStoreCredentials
     from imagehaul.flows.automations import install
     from imagehaul.flows.deploy import Deployer
-    from imagehaul.flows.orphaned import mark_stranded
+    from imagehaul.flows.orphaned import mark_orphaned
 
     keys = ObjectStoreCredentials(access_key=store.access_key, secret_key=store.secret_key)
     keys.save(f"{BLOCK}-keys", overwrite=True)
     ObjectStore(object_store_url=store.url, credentials=keys).save(BLOCK, overwrite=True)
-    for name in mark_stranded("The worker was stopped while it ran."):
+    for name in mark_orphaned("The worker was stopped while it ran."):
         _say(f"found unfinished, and marked as crashed: {name}")
     install(deployments.with_name("automations.yaml"))
     for deployed in Deployer(deployments, None, os.environ).deploy():

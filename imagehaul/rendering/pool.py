@@ -92,7 +92,7 @@ class RenderPool:
             try:
                 pictures.update(zip(asked, worker.answers([jobs[number] for number in asked]), strict=True))
             except WorkerDiedError as death:
-                self._bury(worker)
+                self._discard(worker)
                 # From now on one at a time, so that no answer is lost again. Those that were done come last.
                 alone = True
                 waiting.rotate(-death.lost)
@@ -117,7 +117,7 @@ class RenderPool:
         try:
             (picture,) = worker.answers((job,), decode=False)
         except WorkerDiedError:
-            self._bury(worker)
+            self._discard(worker)
             picture = Picture(None)
         else:
             self._give_back(worker)
@@ -143,7 +143,7 @@ class RenderPool:
         try:
             worker.greet()
         except WorkerDiedError as death:
-            self._bury(worker)
+            self._discard(worker)
             raise HaulError(
                 f"The rendering process cannot start: {death.last_words or death.message}\n"
                 "Install imagehaul again, into an environment of its own."
@@ -155,7 +155,7 @@ class RenderPool:
             self._busy.discard(worker)
             self._idle.append(worker)
 
-    def _bury(self, worker: RenderProcess) -> None:
+    def _discard(self, worker: RenderProcess) -> None:
         with self._lock:
             self._busy.discard(worker)
             closed = self._closed

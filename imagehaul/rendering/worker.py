@@ -1,6 +1,6 @@
 """The rendering process: takes pictures from its standard input, and answers on its standard output.
 
-Started by `imagehaul.rendering.pool`. Decoders are the one part of the chain that meets hostile bytes in C code, so
+Started by `imagehaul.rendering.process`. Decoders are the one part of the chain that meets hostile bytes in C code, so
 each picture has a time and a memory limit that the kernel holds, and whoever breaks one takes nobody along.
 """
 

@@ -2,7 +2,7 @@
 
 What an archive holds has the archive's own path, without its suffix, before its own: `parts/train.zip` with `a/1.jpg`
 in it gives `parts/train/a/1.jpg`, as if each archive had been unpacked into a folder of its name. Pictures beside the
-archives are delivered as ever, and annotations are found in both: all of them are laid out in one folder.
+archives are delivered as well, and annotations are found in both: all of them are laid out in one folder.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ def test_a_run_that_waits_says_once_for_whom_and_goes_on_when_it_has_ended(
 def test_a_run_that_was_killed_on_this_machine_holds_nothing(store: Store, layout: Layout, said: list[str]) -> None:
     with held_by_a_process(store, layout) as process:
         process.kill()
-        # Dead, and not yet buried.
+        # A zombie: dead, and its parent has not asked for it.
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with lease(store, layout, RUN, "refuse", said.append) as held:
             held.check()

@@ -37,7 +37,7 @@ def pool() -> Iterator[RenderPool]:
 def workers() -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children():
-        with contextlib.suppress(psutil.Error):  # gone meanwhile, or dead and not yet buried
+        with contextlib.suppress(psutil.Error):  # gone meanwhile, or a zombie
             if "rendering.worker" in " ".join(child.cmdline()):
                 found.append(child)
     return found
