@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +41,19 @@ class _Object:
     copy: Copy | None = None
 
 
+class Stop:
+    """Says that a worker sends no more. `reason`: the store's first error that is why; None: it was told to stop."""
+
+    def __init__(self) -> None:
+        self.reason: StoreError | None = None
+        self.is_set = False
+
+    def set(self, reason: StoreError | None = None) -> None:
+        # In this order: whoever sees that it is set finds the reason.
+        self.reason = self.reason or reason
+        self.is_set = True
+
+
 @dataclass(frozen=True)
 class BatchWork:
     """What all batches of a run share in one process. A call works on one batch, in the thread of the caller."""
@@ -52,7 +64,7 @@ class BatchWork:
     pool: RenderPool
     engine: Engine
     run: str
-    stop: threading.Event
+    stop: Stop
 
     def __call__(
         self, images: Sequence[PlannedImage], folder: Path, part: Path, arrived: Arrived | None = None
@@ -71,10 +83,10 @@ class BatchWork:
                 sent = self._send(objects, folder)
             except StoreError as error:
                 stopped, sent = error, []
-                self.stop.set()
+                self.stop.set(error)
             rows = _rows_after(objects, {item.key: item for item in sent}, stopped, self.wanted.judgement)
         write_part(rows, part)
-        return stopped
+        return self.stop.reason if stopped else None
 
     def _prepare(self, images: Sequence[PlannedImage], files: RenditionFiles) -> list[_Object]:
         """Renders the batch, and says for each of its objects how it is to be sent, or why it is not."""
@@ -228,7 +240,7 @@ class BatchWork:
         return same_bytes and known.recipe in ("", row.recipe)
 
     def _send(self, objects: list[_Object], folder: Path) -> list[SendResult]:
-        if self.stop.is_set():
+        if self.stop.is_set:
             raise StoreError("The run was stopped.", Code.NOT_ATTEMPTED)
         sent = self.engine.send([item.upload for item in objects if item.upload], folder)
         return sent + self.engine.copy([item.copy for item in objects if item.copy])

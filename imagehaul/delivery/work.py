@@ -14,7 +14,7 @@ from imagehaul.delivery.planning import worker_count
 from imagehaul.delivery.run import Held, Run, WorkResult
 from imagehaul.delivery.runners.runner import ATTEMPTS, OpenRunner, Runner, WorkerLostError
 from imagehaul.delivery.staging import Stager, refuse_elsewhere
-from imagehaul.errors import SettingsError, StoreError
+from imagehaul.errors import HaulError, SettingsError, StoreError
 from imagehaul.ledger.fence import Fence, now
 from imagehaul.ledger.packing import Packer
 from imagehaul.ledger.plan import Plan, first_of_work, with_secret_address
@@ -45,10 +45,7 @@ def work_through(held: Held, plan: Plan, run_batches: RunBatches, open_runner: O
             held.lease.on_lost = runner.stop
         run.progress.expect(plan.work, sum(batch.size for batch in plan.batches))
 
-        def work_on(reference: BatchReference) -> BatchResult | None:
-            return None if gathered.stopped else gathered.run(reference)
-
-        with closing(run_batches(plan.batches, work_on, runner.slots, lambda: end(runner, held))) as results:
+        with closing(run_batches(plan.batches, gathered.work_on, runner.slots, gathered.interrupt)) as results:
             for result in filter(None, results):
                 gathered.keep(result, parts)
     finally:
@@ -125,10 +122,28 @@ class _Gathered:
         self._parts: list[Path] = []
         self._warnings: list[str] = []
         self._engine = "none"
-        self.stopped: StoreError | None = None
-        self._stager = Stager(held.run.source, lambda: self.stopped is not None or not _may_send(held))
+        self._stopped: StoreError | None = None
+        self._interrupted = False
+        self._stager = Stager(held.run.source, self._sends_no_more)
 
-    def run(self, reference: BatchReference) -> BatchResult:
+    def work_on(self, reference: BatchReference) -> BatchResult | None:
+        """None where the store has stopped the run: what a batch that was waiting meets then is no news."""
+        try:
+            return None if self._stopped else self._run(reference)
+        except HaulError:
+            if self._stopped:
+                return None
+            raise
+
+    def interrupt(self) -> None:
+        """Ends what is at work; batches that wait for their turn see it."""
+        self._interrupted = True
+        end(self._runner, self._held)
+
+    def _sends_no_more(self) -> bool:
+        return self._stopped is not None or self._interrupted or not _may_send(self._held)
+
+    def _run(self, reference: BatchReference) -> BatchResult:
         planned = self._packer.pack(reference)
         job = BatchJob(self._context, reference.number, reference.images, reference.size, planned)
         try:
@@ -146,8 +161,8 @@ class _Gathered:
         if result.reason and result.engine != self._engine:
             self._engine = result.engine
             run.progress.say(result.reason)
-        if result.stopped and not self.stopped:
-            self.stopped = result.stopped
+        if result.stopped and not self._stopped:
+            self._stopped = result.stopped
             self._warnings.append(run.warn(str(result.stopped)))
             self._runner.stop()
         if result.warning and result.warning not in self._warnings:
@@ -177,4 +192,4 @@ class _Gathered:
 
     def result(self) -> WorkResult:
         parts = tuple(sorted(self._parts))
-        return WorkResult(parts, self._engine, self._runner.name, self.stopped, tuple(self._warnings))
+        return WorkResult(parts, self._engine, self._runner.name, self._stopped, tuple(self._warnings))

@@ -13,11 +13,12 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from imagehaul.delivery.batch import BatchWork
+from imagehaul.delivery.batch import BatchWork, Stop
 from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult, stopped_run
 from imagehaul.errors import HaulError
 from imagehaul.ledger.fence import FenceView
 from imagehaul.ledger.planned import planned_images
+from imagehaul.ledger.rows import write_part
 from imagehaul.rendering.pool import RenderPool
 from imagehaul.sources.registry import open_source
 from imagehaul.sources.source import SourceTools
@@ -44,7 +45,7 @@ class Worker:
     ) -> None:
         self._context = context
         self._store = store
-        self._stopped = threading.Event()
+        self._stop = Stop()
         self._on_end = on_end
         self._lease: FenceView | None = None
         self._tools = ExitStack()
@@ -63,14 +64,18 @@ class Worker:
             raise
 
     def run(self, job: BatchJob) -> BatchResult:
-        """Raises HaulError where the work cannot be done by anybody, or was stopped before its turn."""
-        if self._stopped.is_set():
+        """After the store has stopped the run, a result without rows. Raises HaulError where the work cannot be done by
+        anybody, or where the worker was told to stop before the batch's turn."""
+        if self._stop.is_set and not self._stop.reason:
             raise stopped_run()
         folder = Path(tempfile.mkdtemp(prefix=f"batch-{job.number:05d}-", dir=self._scratch))
         part = folder / f"part-{job.number:05d}.parquet"
         try:
             looks = None if job.attempt == 1 else partial(self._arrived, job.attempt)
-            stopped = self._work(planned_images(job.planned), folder, part, looks)
+            if stopped := self._stop.reason:
+                write_part((), part)
+            else:
+                stopped = self._work(planned_images(job.planned), folder, part, looks)
             rows = part.read_bytes()
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -78,7 +83,7 @@ class Worker:
 
     def stop(self) -> None:
         """Nothing more is sent: batches at work end with what they have, within a second."""
-        self._stopped.set()
+        self._stop.set()
         self._engine.close()
 
     def close(self) -> None:
@@ -107,7 +112,7 @@ class Worker:
         context = self._context
         tools = SourceTools(self._store, context.transfer_workers, context.mapping.layout, self._scratch)
         source = open_source(context.source, tools)
-        return BatchWork(source, context.mapping, context.wanted, self._pool, self._engine, context.run, self._stopped)
+        return BatchWork(source, context.mapping, context.wanted, self._pool, self._engine, context.run, self._stop)
 
     def _look_at_lease(self) -> None:
         if self._context.fence is None:

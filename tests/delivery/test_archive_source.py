@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from imagehaul.errors import SettingsError
+from imagehaul.errors import SettingsError, SourceError
+from imagehaul.sources.archive import ArchiveSource
+from imagehaul.sources.source import Entry
 from imagehaul.store.endpoint import Store
 from tests.sources.test_archive import pack
 from tests.support.delivering import Target, draw
@@ -74,3 +79,30 @@ def test_what_one_reader_lays_out_goes_to_no_other_machine(tmp_path: Path, store
     pack(tmp_path / "set.tar.gz", {"a.jpg": b"x"})
     with pytest.raises(SettingsError, match="TASK_RUNNER=dask cannot go with an archive"):
         target.deliver(tmp_path / "set.tar.gz", settings={"task_runner": "dask"})
+
+
+def test_an_archive_that_cannot_be_read_on_ends_the_run(
+    tmp_path: Path, store: Store, bucket: str, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches behind that one wait for their turn, which never comes."""
+    stage, staged = ArchiveSource.stage, itertools.count(1)
+
+    def breaks_off(self: ArchiveSource, entries: Sequence[Entry]) -> list[Path]:
+        if next(staged) == 2:
+            raise SourceError("The archive cannot be read on.")
+        return stage(self, entries)
+
+    monkeypatch.setattr(ArchiveSource, "stage", breaks_off)
+    outcome: list[BaseException] = []
+
+    def deliver() -> None:
+        try:
+            Target(store, bucket).deliver(archive, settings={"batch_size": 1, "workers": 2})
+        except BaseException as error:
+            outcome.append(error)
+
+    archive = pack(tmp_path / "set.tar.gz", files)
+    run = threading.Thread(target=deliver, daemon=True)
+    run.start()
+    run.join(20)
+    assert [str(error) for error in outcome] == ["The archive cannot be read on."]

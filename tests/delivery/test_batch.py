@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, cast
 import pyarrow.parquet as pq
 import pytest
 
-from imagehaul.delivery.batch import Arrived, BatchWork
+from imagehaul.delivery.batch import Arrived, BatchWork, Stop
 from imagehaul.errors import StoreError
 from imagehaul.layout import Layout
 from imagehaul.ledger.plan import Wanted
@@ -87,7 +86,7 @@ def run(
         pool,
         cast(Engine, engine),
         "run-1",
-        threading.Event(),
+        Stop(),
     )
     stopped = work(images, folder, scratch / "part.parquet", arrived)
     return stopped, pq.read_table(scratch / "part.parquet").to_pylist()

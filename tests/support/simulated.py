@@ -8,13 +8,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-from imagehaul.delivery.batch import BatchWork
+from imagehaul.delivery.batch import BatchWork, Stop
 from imagehaul.layout import Layout
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.counts import Counts, count_outcome
@@ -232,7 +231,7 @@ class Run:
         source = FolderSource(self.site.folder / "source", Selection(), False)
         drawer = Drawer(self.wanted)
         pool, engine = cast(RenderPool, drawer), cast(Engine, sender)
-        work = BatchWork(source, self.site.mapping, self.wanted, pool, engine, self.name, threading.Event())
+        work = BatchWork(source, self.site.mapping, self.wanted, pool, engine, self.name, Stop())
         for reference in self.plan.batches[:batches]:
             folder = self.scratch / f"batch-{reference.number}"
             folder.mkdir()
