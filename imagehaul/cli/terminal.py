@@ -37,29 +37,11 @@ def print_summary(summary: Summary, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    counts = summary.counts
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(justify="left")
     table.add_column(justify="right")
     table.add_column(justify="left", style="dim", overflow="fold")
-    rate = per_second(counts.planned / summary.seconds) if summary.seconds else "0"
-    rows = [
-        ("planned", f"{counts.planned:,}", f"images in {printable(summary.source)}"),
-        ("delivered", f"{counts.delivered:,}", f"{summary.new:,} new, {summary.changed:,} changed in the source"),
-        ("unchanged", f"{counts.unchanged:,}", "proven now, sent by an earlier run"),
-        ("rejected", f"{counts.rejected:,}", "not sent, for a reason in the file itself"),
-        ("failed", f"{counts.failed:,}", "should have been sent, and not proven"),
-        ("objects", f"{counts.objects:,}", f"images, thumbnails and crops sent: {human_bytes(counts.bytes)}"),
-        ("seconds", f"{summary.seconds:,.1f}", f"{rate} images/s, {summary.sent_by}"),
-    ]
-    if summary.dry_run:
-        rows[1:2] = [("to send", f"{counts.pending:,}", f"images, {human_bytes(summary.pending_bytes)}")]
-        rows = [row for row in rows if row[0] not in ("rejected", "failed", "objects", "seconds")]
-        rows.append(("rejected", f"{counts.rejected:,}", "so far: what is broken is found when it is read"))
-        rows.append(("seconds", f"{summary.seconds:,.1f}", ""))
-    if summary.vanished:
-        rows.insert(5, ("gone", f"{summary.vanished:,}", "published before, and no longer in the source"))
-    for name, number, meaning in rows:
+    for name, number, meaning in _count_rows(summary):
         table.add_row(Text(name), Text(number), Text(meaning))
     of = f"  source {summary.source_name}" if summary.source_name != MAIN_SOURCE else ""
     console.print(Text(f"\n{summary.dataset}{of}  run {summary.run}", style="bold"))
@@ -96,6 +78,29 @@ def print_summary(summary: Summary, console: Console) -> None:
         console.print(Text(f"quality {line}"))
     for name, uri in summary.exports.items():
         console.print(Text(f"export  {uri}  ({name})"))
+
+
+def _count_rows(summary: Summary) -> list[tuple[str, str, str]]:
+    """What is counted, how many, and what that means."""
+    counts = summary.counts
+    rate = per_second(counts.planned / summary.seconds) if summary.seconds else "0"
+    rows = [
+        ("planned", f"{counts.planned:,}", f"images in {printable(summary.source)}"),
+        ("delivered", f"{counts.delivered:,}", f"{summary.new:,} new, {summary.changed:,} changed in the source"),
+        ("unchanged", f"{counts.unchanged:,}", "proven now, sent by an earlier run"),
+        ("rejected", f"{counts.rejected:,}", "not sent, for a reason in the file itself"),
+        ("failed", f"{counts.failed:,}", "should have been sent, and not proven"),
+        ("objects", f"{counts.objects:,}", f"images, thumbnails and crops sent: {human_bytes(counts.bytes)}"),
+        ("seconds", f"{summary.seconds:,.1f}", f"{rate} images/s, {summary.sent_by}"),
+    ]
+    if summary.dry_run:
+        rows[1:2] = [("to send", f"{counts.pending:,}", f"images, {human_bytes(summary.pending_bytes)}")]
+        rows = [row for row in rows if row[0] not in ("rejected", "failed", "objects", "seconds")]
+        rows.append(("rejected", f"{counts.rejected:,}", "so far: what is broken is found when it is read"))
+        rows.append(("seconds", f"{summary.seconds:,.1f}", ""))
+    if summary.vanished:
+        rows.insert(5, ("gone", f"{summary.vanished:,}", "published before, and no longer in the source"))
+    return rows
 
 
 def _of_all_sources(sources: Mapping[str, int]) -> str:
