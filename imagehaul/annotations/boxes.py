@@ -42,5 +42,6 @@ def from_corners(xmin: Any, ymin: Any, xmax: Any, ymax: Any) -> tuple[float, flo
 
 
 def from_centre(cx: Any, cy: Any, width: Any, height: Any) -> tuple[float, float, float, float]:
+    """As x, y, width, height, in the unit that they are given in."""
     wide, high = coordinate(width), coordinate(height)
     return coordinate(cx) - wide / 2, coordinate(cy) - high / 2, wide, high

@@ -30,6 +30,8 @@ class Place(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FolderPlace:
+    """A folder of this machine."""
+
     root: Path
 
     def is_file(self, path: str) -> bool:

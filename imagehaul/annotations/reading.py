@@ -16,6 +16,8 @@ _PLURALS = {"box": "boxes", "label": "labels", "caption": "captions"}
 
 @dataclass(slots=True)
 class ProblemCount:
+    """How often a problem was met, whether what was said is used in spite of it, and the first places."""
+
     count: int = 0
     used: bool = False
     examples: list[str] = field(default_factory=list)

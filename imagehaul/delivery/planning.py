@@ -18,6 +18,7 @@ MOST_EXAMPLES = 10
 
 
 def image_uri(mapping: Mapping, name: str) -> str:
+    """Where the image of that name is stored, or stays."""
     key = mapping.image_key(name)
     return key if mapping.originals else mapping.layout.uri(key)
 

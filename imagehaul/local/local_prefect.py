@@ -88,6 +88,7 @@ def prefect_server(folder: Path, port: int, environment: Mapping[str, str]) -> I
 
 @contextmanager
 def prefect_worker(folder: Path, pool: str, environment: Mapping[str, str]) -> Iterator[Part]:
+    """Runs flows of this pool in processes until the block ends. It may not have reached the server yet."""
     command = ["prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", f"{pool} {os.getpid()}"]
     with _running("worker", command, folder, environment) as worker:
         yield worker

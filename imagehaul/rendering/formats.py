@@ -157,6 +157,7 @@ def lacks_skill(words: str) -> bool:
 
 
 def unsupported(source: Source, name: str, words: str) -> PictureError:
+    """For a whole file of the format `name` that no decoder here reads. `words`: what the decoder said."""
     info = replace(source.info, format=name, content_type=CONTENT_TYPES[name], checked="header")
     hint = second_tiff.HINT if name == "TIFF" and not second_tiff.register() else ""
     return PictureError(Code.FORMAT_UNSUPPORTED, f"No decoder here reads this {name}: {words}.{hint}", info)

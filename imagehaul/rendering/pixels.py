@@ -143,6 +143,7 @@ def _tiff_tag(image: Image.Image, tag: int) -> object:
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """`orientation`: EXIF's, 1 to 8."""
     turn = _TURNS.get(orientation)
     return image if turn is None else image.transpose(turn)
 

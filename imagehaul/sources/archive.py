@@ -36,6 +36,8 @@ _LARGEST_ANNOTATIONS = 4 * 1024**3
 
 @dataclass(slots=True)
 class ArchiveSource:
+    """`uri`: an absolute path, or `s3://bucket/key`."""
+
     uri: str
     selection: Selection
     tools: SourceTools

@@ -66,6 +66,7 @@ def problem_of_size(size: int, packed: int) -> str:
 
 
 def is_bomb(size: int, packed: int) -> bool:
+    """Both in bytes: unpacked, and as they lie in the archive."""
     return size > _SUSPECT and size > _MOST_RATIO * max(packed, 1)
 
 

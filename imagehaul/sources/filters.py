@@ -25,6 +25,8 @@ _TOKEN = re.compile(r"(?<![^/])\*\*/|\*+|\?|\[!?\]?[^\]/]*\]|.", re.DOTALL)
 
 @dataclass(frozen=True)
 class Selection:
+    """What INCLUDE, EXCLUDE and SUFFIXES select. `suffixes`: in any case, with their dot or without."""
+
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     suffixes: tuple[str, ...] = ()

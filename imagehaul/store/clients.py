@@ -165,6 +165,7 @@ _DECIDED = ("NoSuchUpload", "ConditionalRequestConflict", "OperationAborted", "B
 
 
 def s3fs_filesystem(store: StoreAddress, credentials: RenewableCredentials) -> S3FileSystem:
+    """With the settings that `boto3_client` has. It remembers no listing."""
     import asyncio
 
     from aiobotocore.credentials import AioCredentials

@@ -31,6 +31,7 @@ def stored_sha256(client: S3Client, bucket: str, key: str) -> str:
 
 
 def read_content(client: S3Client, bucket: str, key: str) -> Content:
+    """Of all bytes, read a MiB at a time. Raises what boto3 raises."""
     sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
     for chunk in client.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(READ_AT_ONCE):
         sha256.update(chunk)

@@ -28,6 +28,8 @@ are denied everything do not ask ten million times."""
 
 
 class Keyed(Protocol):
+    """What is transferred: answers name it by its key."""
+
     @property
     def key(self) -> str: ...
 

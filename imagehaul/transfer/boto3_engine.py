@@ -36,6 +36,8 @@ _DIGEST_ERRORS = {"BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch", "X
 
 @dataclass(frozen=True)
 class Boto3Sender:
+    """`threads`: objects that are on their way at the same time."""
+
     store: Store
     bucket: str
     options: ObjectOptions

@@ -34,6 +34,9 @@ _WITHOUT_TAGS: dict[str, Any] = {"TaggingDirective": "REPLACE", "Tagging": ""}
 
 @dataclass(frozen=True)
 class Copier:
+    """`threads`: objects that are copied at the same time. `largest`: bytes that one request copies; a larger object is
+    copied in parts of `part` bytes."""
+
     store: Store
     bucket: str
     options: ObjectOptions

@@ -26,6 +26,7 @@ def source_fault(upload: Upload) -> SendResult | None:
 
 
 def unreadable(upload: Upload, error: OSError) -> SendResult:
+    """The answer for a file that cannot be read: failed where it has gone, else rejected."""
     words = error.strerror or str(error)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return SendResult(upload.key, "failed", Code.SOURCE_GONE, words)
