@@ -44,4 +44,6 @@ def deliver_and_count(source: str, dataset: str, remote_save: str, block: str) -
 
 
 if __name__ == "__main__":
-    print(deliver_and_count(*sys.argv[1:5]))
+    if len(sys.argv) != 5:
+        sys.exit(__doc__)
+    print(deliver_and_count(*sys.argv[1:]))

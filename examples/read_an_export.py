@@ -34,5 +34,11 @@ def labels_of(dataset: str) -> list[tuple[str, int, float]]:
 
 
 if __name__ == "__main__":
-    for label, objects, pixels in labels_of(sys.argv[1]):
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    try:
+        found = labels_of(sys.argv[1])
+    except FileNotFoundError:
+        sys.exit(f"{sys.argv[1]} holds no current.json. Is it the folder of a data set that was published?")
+    for label, objects, pixels in found:
         print(f"{label}: {objects} objects of {pixels:g} pixels")

@@ -40,13 +40,31 @@ def environment(store: Store, bucket: str) -> dict[str, str]:
     }
 
 
-def run(example: str, *arguments: object, cwd: Path, environment: dict[str, str]) -> str:
-    done = subprocess.run(
+def started(
+    example: str, *arguments: object, cwd: Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, str(EXAMPLES / example), *map(str, arguments)],
         cwd=cwd, env=environment, capture_output=True, text=True, timeout=180,
     )  # fmt: skip
+
+
+def run(example: str, *arguments: object, cwd: Path, environment: dict[str, str]) -> str:
+    done = started(example, *arguments, cwd=cwd, environment=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def test_what_is_not_there_is_named_and_no_argument_shows_how(
+    bucket: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    how = started("read_an_export.py", cwd=tmp_path, environment=environment)
+    assert (how.returncode, "python examples/read_an_export.py s3://" in how.stderr) == (1, True)
+    absent = started("read_an_export.py", f"s3://{bucket}/pre/none/", cwd=tmp_path, environment=environment)
+    assert (absent.returncode, absent.stderr.splitlines()) == (
+        1,
+        [f"s3://{bucket}/pre/none/ holds no current.json. Is it the folder of a data set that was published?"],
+    )
 
 
 def test_a_folder_is_delivered_from_python_and_its_export_read_with_duckdb(
