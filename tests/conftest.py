@@ -26,7 +26,7 @@ import trustme
 
 from imagehaul.local.embedded_store import Certificate, EmbeddedStore
 from imagehaul.store import clients as store_clients
-from imagehaul.store.clients import Patience as ClientPatience
+from imagehaul.store.clients import ClientPatience
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
 from imagehaul.store.retry import Patience

@@ -127,12 +127,17 @@ class _Gathered:
         self._stager = Stager(held.run.source, self._sends_no_more)
 
     def work_on(self, reference: BatchReference) -> BatchResult | None:
-        """None where the store has stopped the run: what a batch that was waiting meets then is no news."""
+        """None where the store has stopped the run: what a batch that was waiting meets then is no news.
+
+        Raises LockedError where another run has taken the data set, which stops all batches.
+        """
         try:
             return None if self._stopped else self._run(reference)
         except HaulError:
             if self._stopped:
                 return None
+            if self._held.lease and self._held.lease.lost:
+                self._held.lease.check()
             raise
 
     def interrupt(self) -> None:

@@ -143,9 +143,8 @@ def _near_duplicates(catalog: Catalog, bits: int) -> str:
             ) GROUP BY id
         ), seen AS (
             SELECT p.source_name, p.source_path, p.sha256, coalesce(g.leader, h.id) AS leader, n.bits
-            FROM indexed p JOIN hash h USING (phash)
+            FROM (SELECT * FROM indexed WHERE {_IMAGES}) p JOIN hash h USING (phash)
             LEFT JOIN hash_group g ON g.id = h.id LEFT JOIN nearest n ON n.id = h.id
-            WHERE {_IMAGES.replace("kind", "p.kind").replace("status", "p.status")}
         )
         SELECT source_name, source_path, 'near_duplicates' AS kind, 1.0 - coalesce(bits, 0) / 128.0 AS confidence,
                md5('near ' || leader_hash.phash) AS group_id, 1.0 - $bits / 128.0 AS threshold
@@ -200,9 +199,10 @@ def _flaws(catalog: Catalog, thresholds: Thresholds) -> list[str]:
 
 def _unmeasured(catalog: Catalog) -> str:
     count, images = catalog.one(
-        f"SELECT count(*) FILTER (phash = ''), count(*) FROM indexed i WHERE {_IMAGES} AND EXISTS ("
-        "SELECT 1 FROM indexed t WHERE t.kind = 'thumbnail' AND t.source_path = i.source_path "
-        "AND t.source_name = i.source_name)"
-        .replace("kind = 'image'", "i.kind = 'image'").replace("status IN", "i.status IN")
-    )  # fmt: skip
+        f"""
+        SELECT count(*) FILTER (phash = ''), count(*) FROM (SELECT * FROM indexed WHERE {_IMAGES}) i WHERE EXISTS (
+            SELECT 1 FROM indexed t
+            WHERE t.kind = 'thumbnail' AND t.source_path = i.source_path AND t.source_name = i.source_name)
+        """
+    )
     return f"{count:,} of {images:,} images were not measured, by an older run: --rerun all does it" if count else ""

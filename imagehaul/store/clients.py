@@ -35,7 +35,7 @@ CONNECTIONS = 1100
 """None is opened before it is needed, and TRANSFER_WORKERS is at most 1,024."""
 
 
-class Patience(NamedTuple):
+class ClientPatience(NamedTuple):
     """How long a client waits for a connection and for the next byte, in seconds, and how often it tries in all.
 
     `connections`: how many may be kept open; as many places are made at once.
@@ -50,9 +50,9 @@ class Patience(NamedTuple):
     pauses: tuple[float, ...] = ()
 
 
-TO_WORK = Patience()
-TO_WAIT = Patience(attempts=1, pauses=(1.0, 4.0, 16.0, 64.0))
-TO_CHECK = Patience(connect=5, read=8, attempts=1, connections=1)
+TO_WORK = ClientPatience()
+TO_WAIT = ClientPatience(attempts=1, pauses=(1.0, 4.0, 16.0, 64.0))
+TO_CHECK = ClientPatience(connect=5, read=8, attempts=1, connections=1)
 TO_CHECK_AND_WAIT = TO_CHECK._replace(pauses=(1.0, 4.0, 16.0, 16.0))
 """Half a minute: nothing was reached yet, and it may be the URL that is wrong."""
 
@@ -87,7 +87,7 @@ def boto3_session(credentials: RenewableCredentials) -> Session:
 
 
 def boto3_client(
-    store: StoreAddress, session: Session, credentials: RenewableCredentials, patience: Patience = TO_WORK
+    store: StoreAddress, session: Session, credentials: RenewableCredentials, patience: ClientPatience = TO_WORK
 ) -> S3Client:
     """`session`: of these credentials. Threads must not make clients of one session at the same time."""
     from botocore.config import Config
@@ -199,7 +199,7 @@ def s3fs_filesystem(store: StoreAddress, credentials: RenewableCredentials) -> S
     )
 
 
-def _settings(store: StoreAddress, patience: Patience) -> dict[str, Any]:
+def _settings(store: StoreAddress, patience: ClientPatience) -> dict[str, Any]:
     """What the two have in common, as botocore's `Config` takes it."""
     return {
         "region_name": store.region,

@@ -25,7 +25,7 @@ from imagehaul.store.clients import (
     TO_CHECK_AND_WAIT,
     TO_WAIT,
     TO_WORK,
-    Patience,
+    ClientPatience,
     boto3_client,
     boto3_session,
     s3fs_filesystem,
@@ -225,7 +225,7 @@ class Store:
         except Exception as error:
             raise explain(error, verb, what, self.url) from error
 
-    def _new_client(self, patience: Patience) -> S3Client:
+    def _new_client(self, patience: ClientPatience) -> S3Client:
         session = _made.get(self, "session", lambda: boto3_session(self._credentials()))
         return boto3_client(self, session, self._credentials(), patience)
 

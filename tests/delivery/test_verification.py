@@ -19,7 +19,7 @@ from imagehaul.errors import StoreError
 from imagehaul.layout import Layout
 from imagehaul.local.embedded_store import EmbeddedStore
 from imagehaul.store import read_back
-from imagehaul.store.clients import Patience
+from imagehaul.store.clients import ClientPatience
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
 from tests.support.delivering import Lines, Target, draw
@@ -247,7 +247,7 @@ def test_an_object_that_the_store_lists_and_cannot_give_is_unread_and_the_others
     target: Target, verified: Verify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(read_back, "PAUSES", ())
-    monkeypatch.setattr("imagehaul.store.endpoint.TO_WAIT", Patience(attempts=1, pauses=()))
+    monkeypatch.setattr("imagehaul.store.endpoint.TO_WAIT", ClientPatience(attempts=1, pauses=()))
     ailing = Store(target.store.url, credentials=target.store.credentials, region=f"test-{uuid.uuid4().hex}")
 
     def fail(request: AWSPreparedRequest, **_: object) -> AWSResponse | None:

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from imagehaul.errors import SettingsError, StoreError
 from imagehaul.store.ca import authority_file
-from imagehaul.store.clients import Patience
+from imagehaul.store.clients import ClientPatience
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store, store_from_environment
 from tests.support.answering import Answer, Answering
@@ -253,7 +253,7 @@ def test_a_store_that_is_not_there() -> None:
 
 
 def test_a_store_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imagehaul.store.endpoint.TO_CHECK", Patience(0.5, 0.5, 1))
+    monkeypatch.setattr("imagehaul.store.endpoint.TO_CHECK", ClientPatience(0.5, 0.5, 1))
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
