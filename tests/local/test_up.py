@@ -119,7 +119,14 @@ def test_up_delivers_marks_a_run_that_was_cut_off_keeps_its_state_and_ends_witho
 
 def test_ctrl_c_ends_make_run_with_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "imagehaul.local.quickstart", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where the tests run in the background of a shell, SIGINT comes down to us ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not (tmp_path / "store" / "server.log").exists():
         assert process.poll() is None
         time.sleep(0.05)

@@ -159,15 +159,17 @@ def test_a_picture_on_which_two_workers_died_is_told_by_how_they_died(tmp_path: 
     hostile = replace(endless(tmp_path), size=0)
     stop = threading.Event()
 
+    # Open for both, the pipe has a writer from now on: whoever reads it waits, and never meets an end.
+    pipe = os.open(hostile.file, os.O_RDWR)
+
     def kill_who_reads() -> None:
-        """Stands for a decoder that dies of this picture every time. The pipe opens when a worker has begun with it."""
+        """Stands for a decoder that dies of this picture every time, and of no other."""
         while not stop.wait(0.01):
-            with contextlib.suppress(OSError):
-                writer = os.open(hostile.file, os.O_WRONLY | os.O_NONBLOCK)
-                for worker in workers():
-                    worker.send_signal(kill)
-                    wait_until(lambda gone=worker: gone not in workers())
-                os.close(writer)
+            for worker in workers():
+                with contextlib.suppress(OSError, psutil.Error):
+                    opened = [file.readlink() for file in Path(f"/proc/{worker.pid}/fd").iterdir()]
+                    if Path(hostile.file) in opened:
+                        worker.send_signal(kill)
 
     killer = threading.Thread(target=kill_who_reads)
     killer.start()
@@ -177,6 +179,7 @@ def test_a_picture_on_which_two_workers_died_is_told_by_how_they_died(tmp_path: 
         finally:
             stop.set()
             killer.join()
+            os.close(pipe)
     assert [picture.code for picture in pictures] == ["", "", code, "", ""]
     assert pictures[2].message
 
