@@ -51,6 +51,8 @@ def label_files(root: Path, shown: str, folders: Iterable[str] = ("",)) -> Itera
                         yield AnnotationProblem("The name is not UTF-8: not read", f"{shown}/{_bytes_shown(path)}")
                     elif entry.is_dir():
                         yield AnnotationProblem("A link to a folder: not followed", f"{shown}/{path}")
+                    elif not entry.is_file() and not entry.is_symlink():
+                        yield AnnotationProblem("A pipe or a device: not read", f"{shown}/{path}")
                     else:
                         yield LabelFile(root / path, path, f"{shown}/{path}")
         except OSError as error:

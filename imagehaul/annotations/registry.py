@@ -115,11 +115,17 @@ def open_annotations(location: Location) -> Iterator[Reading]:
 
 
 def _open_one(location: Location) -> Reading:
-    """Raises AnnotationError where the file is of no known format."""
+    """Raises AnnotationError where the file is of no known format, or no file."""
     if location.path.is_dir():
         known, _ = _survey(location)
         if known:
             return _read(known, location)
+    elif location.path.exists() and not location.path.is_file():
+        # To open a pipe would wait for whoever writes into it.
+        raise AnnotationError(
+            f"{location.shown} is a pipe or a device, and annotations are read more than once.\n"
+            "Write them to a file, and name that."
+        )
     suffix = location.path.suffix.lower()
     for known in FORMATS:
         if suffix in known.suffixes:

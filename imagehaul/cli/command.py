@@ -36,7 +36,8 @@ def _run(arguments: Sequence[str]) -> int:
         tokens = _join_switches(arguments)
         return int(app(tokens, exit_on_error=False, print_error=False, result_action="return_value") or 0)
     except CycloptsError as error:
-        return _fail(f"{error}\nSee `imagehaul --help`.", 2, arguments)
+        command = " ".join(["imagehaul", *(error.command_chain or ())])
+        return _fail(f"{error}\nSee `{command} --help`.", 2, arguments)
     except HaulError as error:
         return _fail(str(error), error.exit_status, arguments)
     except KeyboardInterrupt:

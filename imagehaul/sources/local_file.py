@@ -30,11 +30,20 @@ def readable(path: str, what: str) -> str:
     """The absolute path. Raises `SourceError` where it cannot be read; `what`: its kind, such as "list"."""
     file = Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111 - these never raise
     try:
-        with file.open("rb"):
-            return str(file)
+        mode = file.stat().st_mode
+        stays = stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+        # To open a pipe would wait for whoever writes into it.
+        if stays:
+            file.open("rb").close()
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise SourceError(f"The {what} {str(file)!r} cannot be read: {why}.") from None
+    if not stays:
+        raise SourceError(
+            f"The {what} {str(file)!r} is a pipe or a device, and it is read more than once.\n"
+            "Write it to a file, and name that."
+        )
+    return str(file)
 
 
 def has_changed(path: str, entry: Entry) -> bool:

@@ -226,6 +226,15 @@ def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path: Path) -> Non
         read_annotations(write(tmp_path / "boxes.tfrecord", ""), tmp_path)
 
 
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.json")
+    with pytest.raises(AnnotationError, match=r"^a\.json is a pipe or a device"):
+        read_annotations(tmp_path / "a.json", tmp_path, shown="a.json")
+    os.mkfifo(tmp_path / "annotations.json")
+    with pytest.raises(AnnotationError, match=r"^given/annotations\.json is a pipe or a device"):
+        read_annotations(tmp_path, tmp_path, shown="given")
+
+
 def test_the_yaml_of_a_yolo_data_set_is_answered_with_the_folder_to_name(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match=r"For YOLO, name the folder of the label files\."):
         read_annotations(write(tmp_path / "data.yaml", "names: [cat]"), tmp_path)
@@ -285,15 +294,17 @@ def test_words_of_the_file_cannot_speak_to_the_terminal(tmp_path: Path) -> None:
     assert reading.warnings()[0].endswith(r"(a.json: annotation 1: image_id \x1b[2J\n)")
 
 
-def test_a_name_that_is_not_utf8_and_a_link_to_a_folder_are_named(tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8_a_link_to_a_folder_and_a_pipe_are_named(tmp_path: Path) -> None:
     root = tmp_path / "given"
     write(root / "a.xml", VOC)
     Path(os.fsdecode(os.fsencode(root) + b"/\xff.xml")).write_text(VOC)
     (root / "again").symlink_to(root)
+    os.mkfifo(root / "pipe.xml")
     reading = read_annotations(root, tmp_path, shown="given")
     assert len(list(reading)) == 1
     assert reading.problems["The name is not UTF-8: not read"].examples == ["given/\\xff.xml"]
     assert reading.problems["A link to a folder: not followed"].examples == ["given/again"]
+    assert reading.problems["A pipe or a device: not read"].examples == ["given/pipe.xml"]
 
 
 # Boxes

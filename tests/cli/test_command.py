@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from imagehaul.cli.app import app
-from imagehaul.cli.command import _join_switches
+from imagehaul.cli.command import _join_switches, main
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
 from tests.support.commanding import COMMAND, imagehaul, in_a_process, last_json, refused
@@ -289,6 +289,17 @@ def test_what_is_to_be_put_away_at_the_end_of_the_process_is() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stdout.splitlines() == ["waited for", "put away"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "help_of"),
+    [(["no-such"], "imagehaul"), (["diff", "--no-such"], "imagehaul diff"), (["sources", "--x"], "imagehaul sources")],
+)
+def test_a_wrong_argument_is_answered_with_the_help_of_its_command(
+    arguments: list[str], help_of: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.endswith(f"See `{help_of} --help`.\n")
 
 
 def test_a_switch_may_have_its_value_behind_a_space() -> None:

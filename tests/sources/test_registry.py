@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,12 @@ class TestDescribeSource:
     def test_what_is_neither_is_refused(self, source: str, words: str) -> None:
         with pytest.raises(SourceError, match=words):
             describe_source(source)
+
+    @pytest.mark.parametrize("name", ["images.csv", "images.tar.gz"])
+    def test_a_pipe_is_refused_and_not_waited_for(self, name: str, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(SourceError, match="is a pipe or a device, and it is read more than once"):
+            describe_source(str(tmp_path / name))
 
     def test_a_uri_without_bucket_is_refused(self) -> None:
         with pytest.raises(SettingsError, match="names no bucket"):
