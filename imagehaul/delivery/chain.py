@@ -17,9 +17,9 @@ from imagehaul.delivery.faults import explaining_faults
 from imagehaul.delivery.inventory import check_and_lock, read_annotations, take_inventory
 from imagehaul.delivery.planning import plan_work, preview
 from imagehaul.delivery.proving import prove
-from imagehaul.delivery.publish import Ended, publish
+from imagehaul.delivery.publish import FinishedRun, publish
 from imagehaul.delivery.recipes import wanted_of
-from imagehaul.delivery.run import Held, Run, WorkResult
+from imagehaul.delivery.run import HeldDataset, Run, WorkResult
 from imagehaul.delivery.runners.registry import open_runner
 from imagehaul.delivery.runners.runner import OpenRunner
 from imagehaul.delivery.scratch import scratch_folder
@@ -78,11 +78,11 @@ def deliver(
             return preview(held, plan, annotated, inventory)
         worked = stages.run(BATCHES, lambda: _work(held, plan, run_batches, open_runner), lambda done: done.found)
         proof = stages.run(PROOF, lambda: prove(run, worked), lambda proof: proof.found)
-        ended = Ended(held, inventory, annotated, plan, worked, proof, stages.seconds)
-        return stages.run(PUBLICATION, lambda: publish(ended), lambda summary: summary.headline)
+        finished = FinishedRun(held, inventory, annotated, plan, worked, proof, stages.seconds)
+        return stages.run(PUBLICATION, lambda: publish(finished), lambda summary: summary.headline)
 
 
-def _work(held: Held, plan: Plan, run_batches: RunBatches, open_runner: OpenRunner) -> WorkResult:
+def _work(held: HeldDataset, plan: Plan, run_batches: RunBatches, open_runner: OpenRunner) -> WorkResult:
     if not plan.batches:
         return WorkResult()
     # A run with nothing to do needs neither a renderer nor an engine.

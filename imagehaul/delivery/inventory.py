@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from imagehaul.delivery.annotations import gather_annotations
 from imagehaul.delivery.other_sources import take_other_sources
-from imagehaul.delivery.run import Annotated, Held, Inventory, Run
+from imagehaul.delivery.run import HeldDataset, Inventory, MatchedAnnotations, Run
 from imagehaul.layout import new_run_name
 from imagehaul.ledger.inventory import (
     drop_broken,
@@ -35,7 +35,7 @@ from imagehaul.store.multipart import abort_unfinished_uploads
 from imagehaul.store.probe import keeps_backslashes, probe_writing
 
 
-def check_and_lock(run: Run, stack: ExitStack) -> Held:
+def check_and_lock(run: Run, stack: ExitStack) -> HeldDataset:
     """Takes the data set for this run, until the stack ends; a dry run takes nothing.
 
     Raises `StoreError` before any work where the store, the keys or a bucket are not what they should be, and
@@ -65,7 +65,7 @@ def check_and_lock(run: Run, stack: ExitStack) -> Held:
     if earlier and run.name <= earlier[-1]:
         # Clocks differ, and this run may have waited for the end of a later one.
         run = replace(run, name=new_run_name(after=earlier[-1]))
-    return Held(run, capabilities, held, current, earlier)
+    return HeldDataset(run, capabilities, held, current, earlier)
 
 
 def _check_stores(run: Run) -> Capabilities:
@@ -97,7 +97,7 @@ def _end_unfinished_uploads(run: Run) -> None:
         run.progress.say(f"Uploads that a killed run left may still be there. {problem}")
 
 
-def take_inventory(held: Held) -> Inventory:
+def take_inventory(held: HeldDataset) -> Inventory:
     """What the source holds, what the store holds, what earlier runs left.
 
     Raises `SourceError` where the source cannot be listed whole, or two of its images would land on one key.
@@ -147,7 +147,7 @@ def _check_names(run: Run) -> list[str]:
     ]
 
 
-def read_annotations(run: Run, inventory: Inventory) -> Annotated:
+def read_annotations(run: Run, inventory: Inventory) -> MatchedAnnotations:
     """Raises `AnnotationError` where a file that was named is not there, or is not what it should be."""
     run.progress.stage("Reading annotations")
     place, store = run.described, source_store(run.described.options, run.store)
@@ -168,4 +168,4 @@ def read_annotations(run: Run, inventory: Inventory) -> Annotated:
                 "annotated box: none are made. Give the boxes with --annotations."
             )
         )
-    return Annotated(matches, tuple(warnings))
+    return MatchedAnnotations(matches, tuple(warnings))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from imagehaul.cores import usable_cores
-from imagehaul.delivery.run import Annotated, Held, Inventory, Run
+from imagehaul.delivery.run import HeldDataset, Inventory, MatchedAnnotations, Run
 from imagehaul.delivery.summary import Summary
 from imagehaul.ledger.counts import Counts
 from imagehaul.ledger.plan import Plan, fingerprint, make_plan, preview_of
@@ -34,7 +34,7 @@ def plan_work(run: Run) -> Plan:
     return plan
 
 
-def preview(held: Held, plan: Plan, annotated: Annotated, inventory: Inventory) -> Summary:
+def preview(held: HeldDataset, plan: Plan, annotated: MatchedAnnotations, inventory: Inventory) -> Summary:
     """What a dry run shows, and what a person is asked to approve."""
     run = held.run
     mapped, rejected = preview_of(run.catalog, most=MOST_EXAMPLES)

@@ -9,7 +9,7 @@ from typing import Any
 
 from imagehaul.delivery.lost_exports import lost_exports
 from imagehaul.delivery.other_sources import published_sources
-from imagehaul.delivery.run import Annotated, Held, Inventory, Proof, Run, WorkResult
+from imagehaul.delivery.run import HeldDataset, Inventory, MatchedAnnotations, Proof, Run, WorkResult
 from imagehaul.delivery.summary import MOST_PICTURES, MOST_PROBLEMS, Summary
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.counts import pictures_of, problems_of, reasons_of
@@ -27,12 +27,12 @@ from imagehaul.version import software
 
 
 @dataclass(frozen=True)
-class Ended:
+class FinishedRun:
     """A run whose images have their final status. `stages`: seconds by stage."""
 
-    held: Held
+    held: HeldDataset
     inventory: Inventory
-    annotated: Annotated
+    annotated: MatchedAnnotations
     plan: Plan
     worked: WorkResult
     proof: Proof
@@ -44,21 +44,21 @@ class Ended:
         return tuple(line for part in parts for line in part.warnings)
 
 
-def publish(ended: Ended) -> Summary:
+def publish(finished: FinishedRun) -> Summary:
     """Writes the ledger and the report, and where nothing speaks against it the exports and `current.json`."""
-    held, run = ended.held, ended.held.run
+    held, run = finished.held, finished.held.run
     run.progress.stage("Writing ledger and export")
-    warnings = [*ended.warnings, *_size_warnings(run)]
+    warnings = [*finished.warnings, *_size_warnings(run)]
     refused = refusal(
         run.catalog,
-        ended.plan,
-        ended.proof.counts,
+        finished.plan,
+        finished.proof.counts,
         run.settings,
         run.request.allow_loss,
         held.current,
         run.request.source_name,
     )
-    summary = replace(_summary_of(ended, refused), quality=look_for_issues(run.catalog, run.settings, run.progress))
+    summary = replace(_summary_of(finished, refused), quality=look_for_issues(run.catalog, run.settings, run.progress))
     made_of = fingerprint(run.catalog, run.settings)
     current = held.current
     changed = bool(refused) or _has_news(held, made_of, warnings)
@@ -70,8 +70,8 @@ def publish(ended: Ended) -> Summary:
             summary = replace(
                 summary, exports=current.exports, published=True, current_run=run.name, sources=_images_of(current)
             )
-        summary = replace(summary, nothing_changed=not changed, warnings=tuple(warnings), **_times(ended))
-        run.runs.write_json(run.layout.report(run.name), _report(ended, summary, made_of, current))
+        summary = replace(summary, nothing_changed=not changed, warnings=tuple(warnings), **_times(finished))
+        run.runs.write_json(run.layout.report(run.name), _report(finished, summary, made_of, current))
     except Exception as error:
         what = "report" if summary.published else "ledger"
         problem = str(explain(error, "write", f"the {what} of run {run.name}", run.store.url))
@@ -81,10 +81,10 @@ def publish(ended: Ended) -> Summary:
         summary = replace(summary, refused=refused, warnings=tuple(warnings))
     if summary.published or summary.nothing_changed:
         _tidy(run, until=summary.current_run)
-    return replace(summary, **_times(ended))
+    return replace(summary, **_times(finished))
 
 
-def _has_news(held: Held, made_of: str, warnings: list[str]) -> bool:
+def _has_news(held: HeldDataset, made_of: str, warnings: list[str]) -> bool:
     """Whether there is anything to publish: of this run, or an export that readers are pointed at and is gone."""
     run, current = held.run, held.current
     if current is None or says_something_new(run.catalog, run.settings, made_of, current, run.request.source_name):
@@ -118,22 +118,22 @@ def _size_warnings(run: Run) -> list[str]:
     ]
 
 
-def _summary_of(ended: Ended, refused: str) -> Summary:
+def _summary_of(finished: FinishedRun, refused: str) -> Summary:
     """As it is before anything is published: readers still use what they used."""
-    held, run, plan = ended.held, ended.held.run, ended.plan
+    held, run, plan = finished.held, finished.held.run, finished.plan
     current = held.current
     return Summary(
         dataset=run.request.dataset,
         run=run.name,
         source=str(run.described),
-        left_out=dict(ended.inventory.report.left_out),
-        counts=ended.proof.counts,
+        left_out=dict(finished.inventory.report.left_out),
+        counts=finished.proof.counts,
         new=plan.new,
         changed=plan.changed,
         vanished=plan.vanished,
         seconds=0.0,
-        engine=ended.worked.engine,
-        runner=ended.worked.runner,
+        engine=finished.worked.engine,
+        runner=finished.worked.runner,
         ledger=current.ledger if current else "",
         exports=current.exports if current else {},
         published=False,
@@ -147,8 +147,8 @@ def _summary_of(ended: Ended, refused: str) -> Summary:
     )
 
 
-def _times(ended: Ended) -> dict[str, Any]:
-    return {"seconds": time.monotonic() - ended.held.run.began, "stages": dict(ended.stages)}
+def _times(finished: FinishedRun) -> dict[str, Any]:
+    return {"seconds": time.monotonic() - finished.held.run.began, "stages": dict(finished.stages)}
 
 
 def _tidy(run: Run, until: str) -> None:
@@ -172,7 +172,7 @@ def _write_ledger(run: Run) -> str:
     return layout.uri(layout.ledger(run.name))
 
 
-def _switch(held: Held, summary: Summary, made_of: str) -> Current:
+def _switch(held: HeldDataset, summary: Summary, made_of: str) -> Current:
     """Exports, and then points readers at this run: the last thing that is written."""
     from imagehaul.delivery.exporting import export_run, origin_of  # and all formats
 
@@ -196,8 +196,8 @@ def _images_of(current: Current | None) -> dict[str, int]:
     return {name: source.images for name, source in current.sources.items()} if current else {}
 
 
-def _report(ended: Ended, summary: Summary, made_of: str, current: Current | None) -> dict[str, object]:
-    held, run, report = ended.held, ended.held.run, ended.inventory.report
+def _report(finished: FinishedRun, summary: Summary, made_of: str, current: Current | None) -> dict[str, object]:
+    held, run, report = finished.held, finished.held.run, finished.inventory.report
     return {
         **summary.as_json(),
         "schema": SCHEMA_NUMBER,
@@ -212,8 +212,8 @@ def _report(ended: Ended, summary: Summary, made_of: str, current: Current | Non
             "conditional_writes": held.capabilities.conditional_writes,
             "lock": "advisory" if held.lease and held.lease.advisory else "exclusive",
         },
-        "batches": len(ended.plan.batches),
+        "batches": len(finished.plan.batches),
         "other_files": report.other_files,
         "excluded": report.excluded,
-        "annotations": asdict(ended.annotated.matches),
+        "annotations": asdict(finished.annotated.matches),
     }

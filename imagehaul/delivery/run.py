@@ -69,7 +69,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldDataset:
     """The data set is this run's. `lease`: None in a dry run. `current`: what readers use now.
 
     `capabilities`: what the store makes of conditional writes.
@@ -102,7 +102,7 @@ class Inventory:
 
 
 @dataclass(frozen=True)
-class Annotated:
+class MatchedAnnotations:
     """What annotations say of the images. The rows are in the catalog."""
 
     matches: Matches

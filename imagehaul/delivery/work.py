@@ -11,7 +11,7 @@ from imagehaul.delivery.batch import lost_rows
 from imagehaul.delivery.batch_threads import RunBatches
 from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult
 from imagehaul.delivery.planning import worker_count
-from imagehaul.delivery.run import Held, Run, WorkResult
+from imagehaul.delivery.run import HeldDataset, Run, WorkResult
 from imagehaul.delivery.runners.runner import ATTEMPTS, OpenRunner, Runner, WorkerLostError
 from imagehaul.delivery.staging import Stager, refuse_elsewhere
 from imagehaul.errors import HaulError, SettingsError, StoreError
@@ -29,7 +29,7 @@ from imagehaul.text import counted
 from imagehaul.version import software
 
 
-def work_through(held: Held, plan: Plan, run_batches: RunBatches, open_runner: OpenRunner) -> WorkResult:
+def work_through(held: HeldDataset, plan: Plan, run_batches: RunBatches, open_runner: OpenRunner) -> WorkResult:
     """Renders and sends all batches. Raises HaulError where they cannot be run at all, or the lease was lost."""
     run = held.run
     _refuse_secrets_elsewhere(run)
@@ -64,7 +64,7 @@ def _refuse_secrets_elsewhere(run: Run) -> None:
         )
 
 
-def end(runner: Runner, held: Held) -> None:
+def end(runner: Runner, held: HeldDataset) -> None:
     """Ends what is at work. Where a batch elsewhere may still be, the lease runs out by itself."""
     if held.lease and runner.name != "processes":
         try:
@@ -75,7 +75,7 @@ def end(runner: Runner, held: Held) -> None:
         held.lease.leave()
 
 
-def context_of(held: Held) -> BatchContext:
+def context_of(held: HeldDataset) -> BatchContext:
     run, settings = held.run, held.run.settings
     return BatchContext(
         run=run.name,
@@ -103,18 +103,18 @@ def _options_of_obstore(run: Run) -> ObstoreOptions:
     return ObstoreOptions(crc64, run.store.address(bucket))
 
 
-def _holds_until(held: Held) -> float:
+def _holds_until(held: HeldDataset) -> float:
     return held.lease.holds_until if held.lease else math.inf
 
 
-def _may_send(held: Held) -> bool:
+def _may_send(held: HeldDataset) -> bool:
     return now() < _holds_until(held)
 
 
 class _Gathered:
     """The results of a run's batches, as they come. The leader keeps files and counts, and reads no row."""
 
-    def __init__(self, held: Held, context: BatchContext, runner: Runner, packer: Packer) -> None:
+    def __init__(self, held: HeldDataset, context: BatchContext, runner: Runner, packer: Packer) -> None:
         self._held = held
         self._packer = packer
         self._runner = runner
