@@ -49,7 +49,9 @@ FIRST_SERVER = {
     "tests/test_wheel.py",
 }
 """As long as all others that use a Prefect server together."""
-SLOW = {name for name, text in TEXTS.items() if "mark.slow" in text}
+LAST_BY_NAME = {"tests/transfer/test_engines.py", "tests/ledger/test_plan.py"}
+"""The longest of those that would come last: one process would be at them when all others have ended."""
+EARLY = {name for name, text in TEXTS.items() if "mark.slow" in text} | LAST_BY_NAME
 ACTIONS = {"all": ["Admin"], "next": ["Admin"], "read": ["Read", "List"], "no list": ["Read", "Write"]}
 
 
@@ -180,7 +182,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=apart)
         items[:] = [item for item in items if item not in set(apart)]
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: (_file(item.nodeid) not in WITH_PREFECT, _file(item.nodeid) not in SLOW))
+        items.sort(key=lambda item: (_file(item.nodeid) not in WITH_PREFECT, _file(item.nodeid) not in EARLY))
 
 
 def pytest_collection_finish() -> None:
