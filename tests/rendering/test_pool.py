@@ -27,6 +27,9 @@ from imagehaul.rendering.pool import RenderPool
 from imagehaul.rendering.process import WorkerDiedError
 from tests.support.pictures import UPRIGHT, job, quadrants, saved, seen
 
+LARGE = 10_000_000
+"""Bytes that are worth a second worker."""
+
 
 @pytest.fixture
 def pool() -> Iterator[RenderPool]:
@@ -55,11 +58,11 @@ def thumbnails(folder: Path, count: int) -> list[PictureJob]:
     return [job(file, thumbnail=str(folder / f"{number}.thumbnail")) for number in range(count)]
 
 
-def endless(folder: Path, **asked: Any) -> PictureJob:
+def endless(folder: Path, size: int = 100, **asked: Any) -> PictureJob:
     """A picture that is never read to its end: opening a pipe waits for somebody who writes to it."""
     file = folder / f"endless-{len(list(folder.iterdir()))}.jpg"
     os.mkfifo(file)
-    return PictureJob(str(file), 100, "", **asked)
+    return PictureJob(str(file), size, "", **asked)
 
 
 def test_pictures_come_back_in_the_order_of_their_jobs(pool: RenderPool, tmp_path: Path) -> None:
@@ -75,6 +78,13 @@ def test_pictures_come_back_in_the_order_of_their_jobs(pool: RenderPool, tmp_pat
 def test_no_jobs_start_no_worker(pool: RenderPool) -> None:
     assert pool.render([]) == []
     assert workers() == []
+
+
+def test_little_work_starts_one_worker_and_more_of_it_the_next(pool: RenderPool, tmp_path: Path) -> None:
+    pool.render(thumbnails(tmp_path, 3))
+    assert len(workers()) == 1
+    pool.render(thumbnails(tmp_path, 60))
+    assert len(workers()) == 2
 
 
 def test_several_threads_share_the_workers(pool: RenderPool, tmp_path: Path) -> None:
@@ -141,8 +151,9 @@ def test_the_memory_limit_holds_and_the_worker_lives_on(tmp_path: Path) -> None:
 def test_a_worker_that_somebody_kills_costs_no_picture(tmp_path: Path) -> None:
     jobs = thumbnails(tmp_path, 100)
     with RenderPool(RenderOptions(), workers=2) as pool:
-        pool.render(jobs[:4])
+        pool.render(jobs)
         doomed = workers()
+        assert len(doomed) == 2
         for number, worker in enumerate(doomed):
             threading.Timer(0.05 + 0.05 * number, worker.kill).start()
         pictures = pool.render(jobs)
@@ -152,7 +163,7 @@ def test_a_worker_that_somebody_kills_costs_no_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kill", "code"), [(signal.SIGSEGV, "DECODER_CRASHED"), (9, "MEMORY_LIMIT"), (signal.SIGHUP, "RENDERING_FAILED")]
+    ("kill", "code"), [(signal.SIGSEGV, "DECODER_CRASHED"), (9, "MEMORY_LIMIT"), (signal.SIGUSR1, "RENDERING_FAILED")]
 )
 def test_a_picture_on_which_two_workers_died_is_told_by_how_they_died(tmp_path: Path, kill: int, code: str) -> None:
     good = thumbnails(tmp_path, 4)
@@ -230,7 +241,7 @@ def test_a_worker_that_died_while_idle_is_replaced(pool: RenderPool, tmp_path: P
 def test_closing_ends_all_workers_in_the_middle_of_a_picture(tmp_path: Path) -> None:
     pool = RenderPool(RenderOptions(), workers=2)
     with ThreadPoolExecutor(2) as callers:
-        results = [callers.submit(pool.render, [endless(tmp_path), endless(tmp_path)]) for _ in range(2)]
+        results = [callers.submit(pool.render, [endless(tmp_path, LARGE), endless(tmp_path)]) for _ in range(2)]
         assert wait_until(lambda: len(workers()) == 2)
         time.sleep(0.3)
         start = time.monotonic()
@@ -247,7 +258,7 @@ def test_closing_ends_all_workers_in_the_middle_of_a_picture(tmp_path: Path) -> 
 
 def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
     """One stands still in the middle of a picture, the other waits for work."""
-    stuck, good = endless(tmp_path), thumbnails(tmp_path, 1)[0]
+    stuck, good = endless(tmp_path, LARGE), thumbnails(tmp_path, 1)[0]
     program = (
         "import sys, threading\nfrom imagehaul.records import PictureJob, RenderOptions\n"
         "from imagehaul.rendering.pool import RenderPool\npool = RenderPool(RenderOptions(), 2)\n"
@@ -270,7 +281,7 @@ def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
 
 def test_ctrl_c_is_the_parent_s_to_answer(pool: RenderPool, tmp_path: Path) -> None:
     jobs = thumbnails(tmp_path, 40)
-    pool.render(jobs[:4])
+    pool.render(jobs)
     before = workers()
     for worker in before:
         worker.send_signal(signal.SIGINT)
