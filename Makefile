@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STATE := .state
 # Tests wait for servers and processes as much as they compute. One store serves all.
-SIDE_BY_SIDE := -n 6 --no-loadscope-reorder
+SIDE_BY_SIDE := -n 5 --no-loadscope-reorder
 
 # Where this is set, each of the hundreds of processes of a test run would compile all that it imports again.
 unexport PYTHONDONTWRITEBYTECODE

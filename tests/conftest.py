@@ -1,6 +1,6 @@
 """The real S3 server that all tests share, and an environment without this machine's keys.
 
-Tests may run in several processes (`pytest -n 6`): then the process that leads them runs the store, and all that
+Tests may run in several processes (`pytest -n 5`): then the process that leads them runs the store, and all that
 share a Prefect server run in two of them, one after the other.
 """
 

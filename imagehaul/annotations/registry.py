@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from imagehaul.annotations import coco, tables, voc, yolo
@@ -23,6 +23,9 @@ FORMATS: tuple[AnnotationFormat, ...] = (tables.FORMAT, coco.FORMAT, voc.FORMAT,
 BESIDE = tuple(dict.fromkeys(name for known in FORMATS for name in known.beside))
 """Names of files that may have to be read with a folder of label files, and may lie in the folder above it."""
 
+_LABEL_FILES = {suffix: known.name for known in FORMATS if known.claims for suffix in known.suffixes}
+_FEWEST_LABEL_FILES = 3
+"""One or two are a licence, or a word on the images."""
 _CLAIMS = {known.name: known.claims for known in FORMATS if known.claims}
 _WHOLE = {suffix for known in FORMATS if not known.claims for suffix in known.suffixes}
 _SUFFIXES = {suffix for known in FORMATS for suffix in known.suffixes} | {
@@ -78,6 +81,20 @@ def find_annotations(place: Place) -> Choice:
             f"{', '.join(left_out)}. Name what counts with --annotations, which may be given several times."
         )
     return Choice((*documented, *chosen), tuple(lines))
+
+
+def unread_label_files(left_out: Mapping[str, int], images: int) -> Iterator[str]:
+    """Says which files among the images may tell of them: with a label file's suffix, and half as many as the images.
+
+    `left_out`: files that are no images, by their suffixes without the dot.
+    """
+    for suffix, name in _LABEL_FILES.items():
+        count = left_out.get(suffix.removeprefix("."), 0)
+        if count >= max(_FEWEST_LABEL_FILES, images / 2):
+            yield (
+                f"{count:,} {suffix} files among the images may be annotations ({name}), and none was read. "
+                "Name their folder with --annotations."
+            )
 
 
 def open_found(location: Location, found: Iterable[Found]) -> Iterator[Reading]:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from imagehaul.annotations.registry import unread_label_files
 from imagehaul.delivery.annotations import gather_annotations
 from imagehaul.delivery.other_sources import take_other_sources
 from imagehaul.delivery.run import HeldDataset, Inventory, MatchedAnnotations, Run
@@ -159,7 +160,9 @@ def read_annotations(run: Run, inventory: Inventory) -> MatchedAnnotations:
         run.progress.say(line)
     add_metadata_columns(run.catalog, found.columns)
     matches = match_annotations(run.catalog, found.roots, run.settings.ignore_case)
-    said = (*found.warnings, *name_metadata_columns(run.catalog), *matches.warnings())
+    said = [*found.warnings, *name_metadata_columns(run.catalog), *matches.warnings()]
+    if not found.lines:
+        said += unread_label_files(inventory.report.left_out, inventory.report.images)
     warnings = [run.warn(line) for line in said]
     if run.settings.makes_crops and not matches.boxes:
         warnings.append(

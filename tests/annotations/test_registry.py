@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from imagehaul.annotations.boxes import coordinate, from_centre, from_corners, hull, pixels
 from imagehaul.annotations.folder import Image, image_of
 from imagehaul.annotations.place import FolderPlace
-from imagehaul.annotations.registry import find_annotations, may_tell_of_images, open_annotations
+from imagehaul.annotations.registry import (
+    find_annotations,
+    may_tell_of_images,
+    open_annotations,
+    unread_label_files,
+)
 from imagehaul.cells import text
 from imagehaul.errors import AnnotationError
 from tests.support.annotating import location, read_annotations
@@ -135,6 +140,22 @@ def test_a_yaml_that_cannot_be_read_beside_the_images_is_said_and_stops_nothing(
     choice = find_annotations(FolderPlace(tmp_path))
     assert choice.found == ()
     assert "data.yaml is not valid YAML" in choice.lines[0]
+
+
+@pytest.mark.parametrize(
+    ("left_out", "images", "said"),
+    [
+        ({"xml": 10, "txt": 3}, 20, ["10 .xml files among the images may be annotations (Pascal VOC), and none was"]),
+        ({"txt": 2_000}, 1_900, ["2,000 .txt files among the images may be annotations (YOLO), and none was read"]),
+        ({"txt": 2}, 3, []),
+        ({"xml": 9, "": 40, "cr2": 40, "json": 40}, 20, []),
+    ],
+)
+def test_label_files_among_the_images_that_nobody_named_are_told(
+    left_out: dict[str, int], images: int, said: list[str]
+) -> None:
+    lines = list(unread_label_files(left_out, images))
+    assert [line[: len(words)] for line, words in zip(lines, said, strict=True)] == said
 
 
 def test_a_dangling_link_under_a_documented_name_is_found_so_that_reading_it_fails(tmp_path: Path) -> None:

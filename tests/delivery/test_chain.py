@@ -178,6 +178,17 @@ def test_a_dry_run_sends_nothing_and_shows_the_plan(source: Path, target: Target
     assert target.all_keys() == []
 
 
+def test_label_files_among_the_images_that_were_not_read_are_told_and_not_where_others_were(
+    source: Path, target: Target
+) -> None:
+    for number in range(3):
+        (source / f"{number}.xml").write_text("<annotation/>")
+    assert target.deliver(source, dry_run=True).warnings == ()
+    (source / "object_annotations.csv").unlink()
+    [warning] = target.deliver(source, dry_run=True).warnings
+    assert warning.startswith("3 .xml files among the images may be annotations (Pascal VOC), and none was read.")
+
+
 def test_two_sources_on_one_key_are_refused_before_anything_is_sent(source: Path, target: Target) -> None:
     draw(source / "f1" / "picture 0.jpg", seed=20)
     with pytest.raises(SourceError, match=r"f0/picture 0\.jpg.*f1/picture 0\.jpg"):
