@@ -22,7 +22,7 @@ _BACKSLASH = "contains(name, '\\')"
 _KNOWN = "key, size, etag, md5, recipe, run"
 
 
-def load_source(catalog: Catalog, files: Iterable[SourceFile], mapping: Mapping) -> int:
+def load_source(catalog: Catalog, files: Iterable[SourceFile], mapping: Mapping) -> None:
     """One row for each entry with an image's suffix, with the name that the mapping gives it."""
 
     def rows() -> Iterator[tuple[int, str, int, str, str, str, str, str, str]]:
@@ -36,18 +36,18 @@ def load_source(catalog: Catalog, files: Iterable[SourceFile], mapping: Mapping)
                     name = ""
             yield ordinal, file.path, file.size, file.version, code, message, name, file.location, file.metadata
 
-    count = catalog.load("source", rows())
-    return count - _merge_repeated(catalog)
+    catalog.load("source", rows())
+    _merge_repeated(catalog)
 
 
-def _merge_repeated(catalog: Catalog) -> int:
+def _merge_repeated(catalog: Catalog) -> None:
     """The same row twice in a list is one; members of one name in an archive are none.
 
     Raises `SourceError` where two rows of one path lead to different places.
     """
     repeated, *_ = catalog.one("SELECT count(*) - count(DISTINCT path) FROM source")
     if not repeated:
-        return 0
+        return
     catalog.execute("DELETE FROM source WHERE ordinal NOT IN (SELECT min(ordinal) FROM source GROUP BY path, location)")
     other = catalog.rows(
         "SELECT path, list(ordinal ORDER BY ordinal), list(location ORDER BY ordinal) FROM source "
@@ -75,7 +75,6 @@ def _merge_repeated(catalog: Catalog) -> int:
         "UPDATE source SET code = 'DUPLICATE_NAME', message = ?, name = '' WHERE list_contains(?, ordinal)",
         [Code.DUPLICATE_NAME.meaning, doubled],
     )
-    return int(repeated)
 
 
 _KEYED_APART = "Give each a name of its own in a column 'key', or take one out."
@@ -89,7 +88,7 @@ def _archive_of(location: str) -> str:
 
 def load_listing(
     catalog: Catalog, objects: Iterable[StoredObject], layout: Layout, originals: str = "", key_prefix: str = ""
-) -> int:
+) -> None:
     """The objects below the data set's three folders; others are left out. Replaces an earlier listing.
 
     `originals`, `key_prefix`: as in `Mapping`; the keys of originals that stay are whole URIs.
@@ -113,7 +112,7 @@ def load_listing(
                 continue
             yield kind, name, key, item.size, item.etag
 
-    return catalog.load("listing", rows())
+    catalog.load("listing", rows())
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ _LARGEST_PICTURE = 1 << 31
 _NO_BOX = (0.0, 0.0, 0.0, 0.0, False, "")
 
 
-def load_annotations(catalog: Catalog, annotations: Iterable[Annotation]) -> int:
+def load_annotations(catalog: Catalog, annotations: Iterable[Annotation]) -> None:
     """Fills `statement` and `place`: the folders that references are seen from, of which there are few."""
     places: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
 
@@ -35,7 +35,7 @@ def load_annotations(catalog: Catalog, annotations: Iterable[Annotation]) -> int
                 clean(item.metadata),
             )
 
-    count = catalog.load("statement", rows())
+    catalog.load("statement", rows())
     catalog.load(
         "place",
         (
@@ -44,7 +44,6 @@ def load_annotations(catalog: Catalog, annotations: Iterable[Annotation]) -> int
             for rank, folder in enumerate(folders)
         ),
     )
-    return count
 
 
 def clean(text: str) -> str:
