@@ -112,6 +112,9 @@ def _where(error: Exception) -> str:
 
 
 def _content(file: Path) -> str:
+    if file.exists() and not file.is_file():
+        # To open a pipe would wait for whoever writes into it.
+        raise AnnotationError(f"The class names cannot be read: {file} is a pipe or a device.")
     try:
         with file.open("rb") as opened:
             data = opened.read(_NAMES_BYTES + 1)

@@ -137,9 +137,12 @@ def test_a_documented_name_counts_before_a_layout_and_the_layout_is_named(tmp_pa
 
 def test_a_yaml_that_cannot_be_read_beside_the_images_is_said_and_stops_nothing(tmp_path: Path) -> None:
     write(tmp_path / "data.yaml", "names: [cat")
+    os.mkfifo(tmp_path / "data.yml")
     choice = find_annotations(FolderPlace(tmp_path))
     assert choice.found == ()
     assert "data.yaml is not valid YAML" in choice.lines[0]
+    (tmp_path / "data.yaml").unlink()
+    assert "data.yml is a pipe or a device" in find_annotations(FolderPlace(tmp_path)).lines[0]
 
 
 @pytest.mark.parametrize(
