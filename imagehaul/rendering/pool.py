@@ -24,6 +24,8 @@ from imagehaul.rendering.process import RenderProcess, WorkerDiedError
 _LARGEST_CHUNK = 16
 _WORTH_A_PROCESS = 8_000_000
 """Bytes of pictures that wait: to render them takes 0.2 s, and a process 0.15 s to start."""
+_STARTS = 3
+"""How often a process is started that dies without a word as it starts."""
 _SMALLEST = 250_000
 """Bytes that a picture counts for at least."""
 
@@ -136,7 +138,7 @@ class RenderPool:
             return picture
         return replace(picture, code=death.code, message=death.message)
 
-    def _take(self) -> RenderProcess:
+    def _take(self, tries: int = _STARTS) -> RenderProcess:
         with self._lock:
             while True:
                 if self._closed:
@@ -159,9 +161,12 @@ class RenderPool:
             worker.greet()
         except WorkerDiedError as death:
             self._discard(worker)
+            # Systems kill for reasons of their own: what died without a word may start the next time.
+            if not death.last_words and tries > 1:
+                return self._take(tries - 1)
+            mend = "Install imagehaul again, into an environment of its own" if death.last_words else "Free memory"
             raise HaulError(
-                f"The rendering process cannot start: {death.last_words or death.message}\n"
-                "Install imagehaul again, into an environment of its own."
+                f"The rendering process cannot start: {death.last_words or death.message}\n{mend}, and run again."
             ) from death
         return worker
 

@@ -24,7 +24,7 @@ from imagehaul.errors import Code, HaulError, Trait
 from imagehaul.records import Box, Crop, Picture, PictureJob, RenderOptions
 from imagehaul.rendering import worker as worker_module
 from imagehaul.rendering.pool import RenderPool
-from imagehaul.rendering.process import WorkerDiedError
+from imagehaul.rendering.process import RenderProcess, WorkerDiedError
 from tests.support.pictures import UPRIGHT, job, quadrants, saved, seen
 
 LARGE = 10_000_000
@@ -322,6 +322,26 @@ def test_a_worker_that_cannot_start_is_one_clear_error(tmp_path: Path, monkeypat
     with RenderPool(RenderOptions(), workers=2) as pool, pytest.raises(HaulError, match="No module named 'PIL'"):
         pool.render(thumbnails(tmp_path, 50))
     assert workers() == []
+
+
+@pytest.mark.parametrize("deaths", [2, 3])
+def test_a_worker_that_is_killed_as_it_starts_is_started_again(
+    pool: RenderPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deaths: int
+) -> None:
+    greet, died = RenderProcess.greet, []
+
+    def killed_at_first(worker: RenderProcess) -> None:
+        if len(died) < deaths:
+            died.append(worker)
+            worker.kill()
+        greet(worker)
+
+    monkeypatch.setattr(RenderProcess, "greet", killed_at_first)
+    if deaths < 3:
+        assert [picture.code for picture in pool.render(thumbnails(tmp_path, 1))] == [""]
+    else:
+        with pytest.raises(HaulError, match=r"cannot start: The system killed .*\nFree memory, and run again\.$"):
+            pool.render(thumbnails(tmp_path, 1))
 
 
 def test_no_process_to_be_had_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
