@@ -13,7 +13,7 @@ from imagehaul.mapping import IN_PLACE, url_of
 from imagehaul.records import Box
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from imagehaul.arrow import pa
 
 MEASURES = ("phash", "brightness", "contrast", "sharpness", "entropy")
 _ENCODED = re.compile(r"[^A-Za-z0-9_.~/-]")

@@ -13,7 +13,7 @@ _ROWS = 4096
 
 
 def header(path: Path, shown: str) -> list[str]:
-    import pyarrow.parquet as pq
+    from imagehaul.arrow import pq
 
     with _named(shown), pq.ParquetFile(path) as file:
         return list(file.schema_arrow.names)
@@ -21,8 +21,7 @@ def header(path: Path, shown: str) -> list[str]:
 
 def without_text(path: Path, shown: str) -> dict[str, str]:
     """The columns whose type no plain value or list of them has, with that type: pictures in bytes, structs."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from imagehaul.arrow import pa, pq
 
     def is_plain(kind: pa.DataType) -> bool:
         return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
@@ -36,7 +35,7 @@ def without_text(path: Path, shown: str) -> dict[str, str]:
 
 def rows(path: Path, shown: str, places: Sequence[int]) -> Iterator[tuple[str, Sequence[Any]]]:
     """The cells of these columns, by their place in the header from 0, in each row, and the row's number from 1."""
-    import pyarrow.parquet as pq
+    from imagehaul.arrow import pq
 
     number = 0
     with _named(shown), pq.ParquetFile(path, buffer_size=2**16, pre_buffer=False) as file:
@@ -50,7 +49,7 @@ def rows(path: Path, shown: str, places: Sequence[int]) -> Iterator[tuple[str, S
 
 @contextmanager
 def _named(shown: str) -> Iterator[None]:
-    import pyarrow as pa
+    from imagehaul.arrow import pa
 
     try:
         yield

@@ -22,7 +22,7 @@ ROWS_AT_ONCE = 2_000
 
 class HuggingFace:
     def __init__(self, about: About, files: ExportFiles) -> None:
-        import pyarrow as pa
+        from imagehaul.arrow import pa
 
         self._addresses = about.addresses
         self._numbers = {name: number for number, name in enumerate(about.classes)}
@@ -69,7 +69,7 @@ class HuggingFace:
         return Exported(FOLDER)
 
     def _write_rows(self) -> None:
-        import pyarrow as pa
+        from imagehaul.arrow import pa
 
         if self._rows:
             self._table.write(pa.Table.from_pylist(self._rows, schema=self._schema))

@@ -11,7 +11,7 @@ from imagehaul.exports.parquet_file import ParquetFile
 from imagehaul.metadata import PREFIX, ColumnType, MetadataColumn
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from imagehaul.arrow import pa
 
 NAME = "metadata.parquet"
 
@@ -85,7 +85,7 @@ class MetadataParquet:
 
 def parquet_schema(metadata: Iterable[MetadataColumn] = ()) -> pa.Schema:
     """The columns that every export has, then those of the user's own metadata."""
-    import pyarrow as pa
+    from imagehaul.arrow import pa
 
     types = {
         "string": pa.string(),
@@ -101,8 +101,7 @@ def parquet_schema(metadata: Iterable[MetadataColumn] = ()) -> pa.Schema:
 
 def _rows_of_images(images: Images, addresses: Addresses, schema: pa.Schema) -> pa.Table:
     """A missing value is null."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+    from imagehaul.arrow import pa, pc
 
     found, number = images.columns, len(images.columns)
     uris = pa.array(map(addresses.uri, found["key"].to_pylist()), pa.string())
@@ -141,14 +140,14 @@ def _rows_of_images(images: Images, addresses: Addresses, schema: pa.Schema) -> 
 
 
 def _or_null(texts: Any) -> Any:
-    import pyarrow.compute as pc
+    from imagehaul.arrow import pc
 
     return pc.if_else(pc.equal(texts, ""), None, texts)
 
 
 def _texts(images: Images, kind: str) -> pa.Array:
     """For each image what is said of it in this way."""
-    import pyarrow as pa
+    from imagehaul.arrow import pa
 
     of = {place: [said.text for said in about if said.kind == kind] for place, about in images.statements.items()}
     return pa.array([of.get(place, ()) for place in range(len(images.columns))], pa.list_(pa.string()))
@@ -156,7 +155,7 @@ def _texts(images: Images, kind: str) -> pa.Array:
 
 def _with_objects(rows: pa.Table, boxes: Sequence[tuple[int, Statement]], addresses: Addresses) -> pa.Table:
     """The rows with one for each box behind its image's. `boxes`: in order, with the place of their images."""
-    import pyarrow as pa
+    from imagehaul.arrow import pa
 
     places = [place for place, _ in boxes]
     about = [said for _, said in boxes]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from imagehaul.exports.export import ExportFiles
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from imagehaul.arrow import pa
 
 ROWS_IN_GROUP = 10_000
 """Of each group but the last, at least. The writer keeps 1 kB for each group and column until the file ends, and a
@@ -17,7 +17,7 @@ more than to write 10,000."""
 
 class ParquetFile:
     def __init__(self, files: ExportFiles, schema: pa.Schema) -> None:
-        import pyarrow.parquet as pq
+        from imagehaul.arrow import pq
 
         self._files, self._file = files, files.create()
         self._writer = pq.ParquetWriter(self._file, schema, compression="zstd")
@@ -36,7 +36,7 @@ class ParquetFile:
         self._files.send(self._file, name)
 
     def _write_group(self) -> None:
-        import pyarrow as pa
+        from imagehaul.arrow import pa
 
         self._writer.write_table(pa.concat_tables(self._waiting))
         self._waiting = []

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar
 
-from imagehaul.arrow import import_arrow
 from imagehaul.errors import HaulError
 from imagehaul.ledger.tables import MACROS, TABLES, VIEWS
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import duckdb
+
+    from imagehaul.arrow import pa
 
 Result = TypeVar("Result")
 
@@ -122,12 +123,12 @@ class Catalog:
 
     def batches(self, sql: str, parameters: Parameters, rows: int) -> Iterator[pa.RecordBatch]:
         """Streamed, as Arrow has them: so many rows at a time."""
-        cursor = self._connection.cursor()
+        cursor = self._arrow_cursor()
         yield from self._patiently(sql, lambda: cursor.sql(sql, params=parameters).to_arrow_reader(rows))
 
     def table(self, sql: str, parameters: Parameters = ()) -> pa.Table:
         """All rows at once, as an Arrow table."""
-        cursor = self._connection.cursor()
+        cursor = self._arrow_cursor()
         table: pa.Table = self._patiently(sql, lambda: cursor.sql(sql, params=parameters).to_arrow_table())
         return table
 
@@ -161,14 +162,19 @@ class Catalog:
         return count
 
     def _load_by_arrow(self, table: str, columns: Sequence[Sequence[Any]]) -> None:
-        import_arrow()
-        import pyarrow as pa
+        from imagehaul.arrow import pa
 
         cursor = self._connection.cursor()
         chunk = pa.table([pa.array(column) for column in columns], names=[f"column{n}" for n in range(len(columns))])
         cursor.register("chunk", chunk)
         sql = f"INSERT INTO {table} SELECT * FROM chunk"
         self._patiently(sql, lambda: cursor.execute(sql))
+
+    def _arrow_cursor(self) -> duckdb.DuckDBPyConnection:
+        """DuckDB imports Arrow by itself, and NumPy with it, where it is not there yet."""
+        from imagehaul.arrow import pa  # noqa: F401
+
+        return self._connection.cursor()
 
     def close(self) -> None:
         self._connection.close()

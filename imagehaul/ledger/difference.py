@@ -198,8 +198,7 @@ def first_changes(catalog: Catalog, most: int) -> Iterator[Change]:
 
 def write_differences(catalog: Catalog, file: Path) -> None:
     """All of them, as Parquet, sorted by path; an image before its boxes."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from imagehaul.arrow import pa, pq
 
     query = f"SELECT * FROM difference WHERE {_WITHIN} ORDER BY path, entity DESC, change, label, box_x, box_y"
     writer: Any = None

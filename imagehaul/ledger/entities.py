@@ -14,7 +14,7 @@ from imagehaul.metadata import MetadataColumn, Place, typed_values
 from imagehaul.records import Box, BoxSpace
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from imagehaul.arrow import pa
 
 IMAGES_AT_ONCE = 2_000
 
@@ -121,7 +121,7 @@ _NO_MORE: tuple[str | None, Iterator[tuple[Any, ...]]] = (None, iter(()))
 
 def _found(batch: pa.RecordBatch, addresses: Addresses, columns: Mapping[str, MetadataColumn]) -> Images:
     """With what the source itself says of the images, and nothing of what annotations say."""
-    import pyarrow as pa
+    from imagehaul.arrow import pa
 
     table = pa.Table.from_batches([batch])
     listed = enumerate(table["metadata"].to_pylist()) if columns else ()

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from imagehaul.arrow import import_arrow
 from imagehaul.errors import StoreError
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.rows import COLUMNS, arrow_schema
@@ -35,9 +34,7 @@ def refuse_partial(catalog: Catalog, published: Current, files: Sequence[Path]) 
 
 def write_ledger(catalog: Catalog, file: Path, table: Literal["proven", "other"] = "proven") -> None:
     """All rows, sorted by path, an image before its thumbnail and crops."""
-    import_arrow()
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from imagehaul.arrow import pa, pq
 
     query = f"""
         SELECT {", ".join(COLUMNS)} FROM {table} WHERE source_path >= $low AND ($high IS NULL OR source_path < $high)
@@ -47,5 +44,5 @@ def write_ledger(catalog: Catalog, file: Path, table: Literal["proven", "other"]
         for part in catalog.ranges(table, "source_path"):
             batches = catalog.batches(query, part, ROWS_AT_ONCE)
             while group := list(itertools.islice(batches, ROWS_IN_GROUP // ROWS_AT_ONCE)):
-                parquet.write_table(pa.Table.from_batches(group).cast(arrow_schema()))
+                parquet.write_table(pa.Table.from_batches(group))
                 group.clear()  # Or the next is read beside it.

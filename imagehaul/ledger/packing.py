@@ -12,7 +12,7 @@ from imagehaul.ledger.planned import pack
 from imagehaul.records import BatchReference
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from imagehaul.arrow import pa
 
 BATCHES_READ = 8
 """So many with one query: it costs as much as a few hundred rows."""

@@ -14,7 +14,7 @@ from imagehaul.records import Box, ExistingObject, PlannedImage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import pyarrow as pa
+    from imagehaul.arrow import pa
 
 
 def pack(images: pa.Table, boxes: pa.Table, present: pa.Table) -> bytes:
@@ -23,7 +23,7 @@ def pack(images: pa.Table, boxes: pa.Table, present: pa.Table) -> bytes:
     The first column of the other two names these; behind it they have the fields of `Box` and `ExistingObject`. All in
     the order in which they are wanted.
     """
-    import pyarrow as pa
+    from imagehaul.arrow import pa
 
     packed = io.BytesIO()
     options = pa.ipc.IpcWriteOptions(compression="zstd")
@@ -34,7 +34,7 @@ def pack(images: pa.Table, boxes: pa.Table, present: pa.Table) -> bytes:
 
 
 def planned_images(packed: bytes) -> tuple[PlannedImage, ...]:
-    import pyarrow as pa
+    from imagehaul.arrow import pa
 
     source = pa.BufferReader(packed)
     images, boxes, present = (pa.ipc.open_stream(source).read_all() for _ in range(3))

@@ -17,7 +17,7 @@ from imagehaul.layout import MAIN_SOURCE
 from imagehaul.records import Box, ImageInfo, Kind, Rendition
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from imagehaul.arrow import pa
 
 SCHEMA_NUMBER = 1
 
@@ -104,14 +104,14 @@ COLUMNS: dict[str, str] = {field.name: _TYPES.get(str(field.type), "VARCHAR") fo
 
 
 def arrow_schema() -> pa.Schema:
-    import pyarrow as pa
+    from imagehaul.arrow import pa
 
     types = {"VARCHAR": pa.string(), "BIGINT": pa.int64(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_()}
     return pa.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
 
 
 def table_of(rows: Sequence[LedgerRow]) -> pa.Table:
-    import pyarrow as pa
+    from imagehaul.arrow import pa
 
     schema = arrow_schema()
     if not rows:
@@ -123,7 +123,7 @@ def table_of(rows: Sequence[LedgerRow]) -> pa.Table:
 
 def write_part(rows: Iterable[LedgerRow], file: Path) -> None:
     """Written beside and renamed, so that a part is whole or not there."""
-    import pyarrow.parquet as pq
+    from imagehaul.arrow import pq
 
     beside = file.with_suffix(".unfinished")
     pq.write_table(table_of(list(rows)), beside, compression="zstd")

@@ -56,8 +56,7 @@ def remember(
     if tools.memory is None:
         yield from members
         return
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from imagehaul.arrow import pa, pq
 
     written = inside.with_suffix(".parquet")
     schema = pa.schema([(name, pa.int64() if name == "size" else pa.string()) for name in _FIELDS])
@@ -87,8 +86,7 @@ def remember(
 
 
 def _rows(members: Path) -> Iterator[SourceFile]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from imagehaul.arrow import pa, pq
 
     try:
         for batch in pq.ParquetFile(members).iter_batches(_ROWS):

@@ -127,8 +127,7 @@ def _json_lines(file: Path, shown: str, column: str) -> Iterator[Row]:
 
 
 def _parquet(file: Path, shown: str, column: str) -> Iterator[Row]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from imagehaul.arrow import pa, pq
 
     try:
         table = pq.ParquetFile(file)

@@ -98,7 +98,7 @@ def _unpacked(file: ArchiveFile, packed: BinaryIO) -> IO[bytes]:
     if name.endswith((".gz", ".tgz")):
         return cast(IO[bytes], gzip.GzipFile(fileobj=packed))
     if name.endswith((".zst", ".tzst")):
-        import pyarrow as pa
+        from imagehaul.arrow import pa
 
         return cast(IO[bytes], pa.CompressedInputStream(pa.PythonFile(packed, "r"), "zstd"))
     return packed

@@ -71,8 +71,7 @@ class WebMemory:
                 self._write()
 
     def _write(self) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+        from imagehaul.arrow import pa, pq
 
         types = (pa.string(), pa.int64(), pa.string(), pa.string())
         schema = pa.schema(list(zip(_FIELDS, types, strict=True)))
@@ -88,8 +87,7 @@ def _hashed(url: str) -> str:
 
 def _rows(file: Path) -> Iterator[tuple[Any, ...]]:
     """Nothing more from where it is not what it should be: it saves the servers some work, and nothing else."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from imagehaul.arrow import pa, pq
 
     with suppress(pa.ArrowException, KeyError, OSError):
         for batch in pq.ParquetFile(file).iter_batches(_ROWS):

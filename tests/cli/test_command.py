@@ -259,6 +259,16 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     assert done.stdout.strip().endswith("HEAVY []")
 
 
+def test_a_delivery_imports_no_numpy(source: Path, environment: dict[str, str]) -> None:
+    script = (
+        "import sys; from imagehaul.cli.command import main; from imagehaul.cli.surroundings import settle; settle();"
+        "status = main(sys.argv[1:]); print('NUMPY', status, {'pyarrow.compute', 'numpy'} & set(sys.modules))"
+    )
+    program = [sys.executable, "-c", script, "deliver", str(source), "--dataset", "cli"]
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("NUMPY 0 {'pyarrow.compute'}")
+
+
 def test_help_shows_defaults_where_there_are_any_and_no_option_that_nobody_needs() -> None:
     shown = subprocess.run([COMMAND, "deliver", "--help"], capture_output=True, text=True, check=True)
     text = " ".join(shown.stdout.replace("│", " ").split())

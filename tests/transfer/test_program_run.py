@@ -38,6 +38,21 @@ def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:
     assert max(map(len, pieces)) < 1_200_000
 
 
+def test_lines_of_a_busy_program_are_read_several_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[bytes] = []
+    read_once = os.read
+
+    def counted(descriptor: int, size: int) -> bytes:
+        reads.append(read_once(descriptor, size))
+        return reads[-1]
+
+    monkeypatch.setattr("imagehaul.transfer.program_run.os.read", counted)
+    script = "import time\nfor number in range(400): print(number, flush=True); time.sleep(0.001)"
+    with BoundRun(bound([sys.executable, "-c", script]), tmp_path, {}) as run:
+        assert [int(line) for line in run.lines() if line] == list(range(400))
+    assert len(reads) < 200
+
+
 def test_a_silent_program_gives_time_to_look_at_the_clock(tmp_path: Path) -> None:
     with BoundRun(bound(["/bin/sleep", "60"]), tmp_path, {}) as run:
         began = time.monotonic()

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from imagehaul.arrow import import_arrow, keep_arrow_small
+from imagehaul.arrow import keep_arrow_small
 from imagehaul.delivery.jobs import BatchJob, stopped_run
 from imagehaul.delivery.runners.shared_lease import holds
 from imagehaul.delivery.worker import Worker
@@ -55,8 +55,7 @@ def main() -> None:
 def _import_for_batches() -> None:
     """What every batch needs, before there is any thread. boto3 is what only one engine needs."""
     keep_arrow_small()
-    import_arrow()
-    import pyarrow.parquet  # noqa: F401
+    from imagehaul.arrow import pq  # noqa: F401
 
 
 def _serve(answer: Any) -> None:
