@@ -54,9 +54,16 @@ class FolderPlace:
     def _names(self, folder: str) -> list[tuple[str, bool]]:
         try:
             with os.scandir(self.root / folder) as entries:
-                return sorted((entry.name, entry.is_dir()) for entry in entries)
+                return sorted((entry.name, _is_folder(entry)) for entry in entries)
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # A link that leads to itself is no folder; whoever needs what it stands for says so.
+        return False
 
 
 def below(folder: str, *names: str) -> str:

@@ -90,7 +90,8 @@ def verify(
     store: Block = "",
     content: Annotated[bool, Parameter(help="Reads every byte back and compares SHA-256.", negative="")] = False,
     repair: Annotated[
-        bool, Parameter(help="Sends again, from --source, what is missing or changed.", negative="")
+        bool,
+        Parameter(help="Sends again, from --source, what is missing or changed, by the same settings.", negative=""),
     ] = False,
     source: Annotated[str, Parameter(help="For --repair: a folder, or s3://bucket/prefix.")] = "",
     annotations: Annotated[list[str] | None, Parameter(help="For --repair: as in `deliver`.")] = None,

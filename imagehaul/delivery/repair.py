@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from imagehaul.delivery.batch_threads import RunBatches
 from imagehaul.delivery.chain import deliver
@@ -11,12 +12,31 @@ from imagehaul.delivery.faults import explaining_faults
 from imagehaul.delivery.scratch import scratch_folder
 from imagehaul.delivery.summary import Summary
 from imagehaul.delivery.verification import Verification, VerificationRun, verify
+from imagehaul.errors import SettingsError
 from imagehaul.layout import MAIN_SOURCE, Layout
+from imagehaul.ledger.publications import current_publication, need_source, settings_of
 from imagehaul.progress import Progress
 from imagehaul.records import Request
 from imagehaul.settings import Settings
 from imagehaul.sources.source_store import source_store as store_of_source
 from imagehaul.store.endpoint import Store
+
+_SHAPE_OBJECTS = (
+    "source_use_fullpath",
+    "preprocess_image_transfer",
+    "preprocess_normalize_output",
+    "skip_image_thumbnail_generation",
+    "save_thumbnails_method",
+    "originals",
+    "key_prefix",
+    "thumbnail_size",
+    "thumbnail_format",
+    "thumbnail_quality",
+    "crop_margin",
+    "box_space",
+)
+_SHAPE_EXPORTS = ("exports", "export_entities_result_bucket", "cdn_fullpath", "serve_original_image")
+"""Settings by which another data set, or another index of it, would be published."""
 
 
 def verify_and_repair(
@@ -38,12 +58,16 @@ def verify_and_repair(
     the main one is mended. `source_store`: the block of the store that the source lies in, "" = as the settings say.
     `findings`: a file for the whole list of them, as Parquet; "" = the examples alone are kept.
 
-    Raises HaulError: as `verify` and `deliver` do.
+    Raises HaulError: as `verify` and `deliver` do; SettingsError where the data set was delivered with settings by
+    which other objects or exports are made than by these.
     """
     store = store.under(settings.bucket_terms())
     layout = Layout.of(settings.remote_save, dataset)
+    mended = source_name or MAIN_SOURCE
     source = store_of_source(replace(settings.source_options(), source_store=source_store), store)
     with explaining_faults("verify", settings, store), scratch_folder(settings) as scratch:
+        if repair:
+            _refuse_another_shape(store, layout, settings, mended)
         (scratch / "before").mkdir()
         run = VerificationRun(
             store=store,
@@ -65,13 +89,42 @@ def verify_and_repair(
             annotations,
             rerun="failed",
             broken=str(found.findings),
-            source_name=source_name or MAIN_SOURCE,
+            source_name=mended,
             source_store=source_store,
         )
         summary = deliver(request, settings, store, run_batches, progress)
+        for problem in summary.problems:
+            progress.say(f"Not mended: {problem.path}: {problem.code}. {problem.message}")
         (scratch / "after").mkdir()
         after = verify(replace(run, folder=scratch / "after"))
         return _kept(after, findings), summary
+
+
+def _refuse_another_shape(store: Store, layout: Layout, settings: Settings, source_name: str) -> None:
+    """Raises SettingsError where the repair would publish another data set than the one that is to be mended."""
+    client = store.patient_client()
+    with store.explaining("read", layout.uri(layout.current)):
+        current = current_publication(client, layout)
+        need_source(layout, source_name, current)
+        of_source = settings_of(client, layout, current.sources[source_name].run)
+        of_exports = settings_of(client, layout, current.run)
+    given = settings.model_dump(mode="json")
+    before = {name: of_source[name] for name in _SHAPE_OBJECTS if name in of_source}
+    before |= {name: of_exports[name] for name in _SHAPE_EXPORTS if name in of_exports}
+    if others := [name for name, value in before.items() if given[name] != value]:
+        raise SettingsError(
+            f"{layout.dataset!r} was delivered with {_listed(before, others)}, and would be mended with "
+            f"{_listed(given, others)}: what was made by those settings would leave the index.\n"
+            "Give the settings of the delivery here as well, or deliver the data set again with the new ones."
+        )
+
+
+def _listed(values: dict[str, Any], names: list[str]) -> str:
+    return ", ".join(f"{name.upper()}={_shown(values[name])}" for name in names)
+
+
+def _shown(value: Any) -> str:
+    return ",".join(value) if isinstance(value, list) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _kept(found: Verification, findings: str) -> Verification:

@@ -21,7 +21,8 @@ class Matches:
     """Counts of statements, but for `images`: those that at least one is about.
 
     `unknown`: no image of the delivery has that name; `ambiguous`: several have. With examples, as reference and
-    origin. `unusable`: boxes with no area or with coordinates that are not finite numbers, which no export can show.
+    origin. `unusable`: boxes with no area or with coordinates that are not finite numbers, which no export can show;
+    `unusable_example`: where one stands.
     `respelled`: (way, references, an example) for each way of writing that was understood; `guessed`: references that
     were understood by their base name alone, and an example. `torn`: images that two splits claim, and an example.
     `outspoken`: images of which several rows of metadata say different things, and an example.
@@ -38,6 +39,7 @@ class Matches:
     guessed: tuple[int, str] = (0, "")
     torn: tuple[int, str] = (0, "")
     outspoken: tuple[int, str] = (0, "")
+    unusable_example: str = ""
 
     def warnings(self) -> Iterator[str]:
         """A line for each thing that a person should know."""
@@ -48,6 +50,11 @@ class Matches:
             )
             said = " and ".join(f"{counted(count, 'annotation')} {which}" for count, which in kinds if count)
             yield f"Left out: {said}. For example {'; '.join(self.examples)}."
+        if self.unusable:
+            yield (
+                f"{counted(self.unusable, 'box', 'boxes')} without an area, or with coordinates that are not numbers: "
+                f"in no index and no export, such as {self.unusable_example}."
+            )
         if self.respelled:
             ways = ", ".join(f"{count:,} {WORDS[how]}" for how, count, _ in self.respelled)
             total = sum(count for _, count, _ in self.respelled)
@@ -95,12 +102,17 @@ def match_annotations(catalog: Catalog, roots: Sequence[str] = (), any_case: boo
 
 
 def _matches(catalog: Catalog) -> Matches:
-    statements, boxes, images, unknown, ambiguous, unusable = catalog.one(
+    statements, boxes, images, unknown, ambiguous = catalog.one(
         f"""
         SELECT count(*), count(*) FILTER (kind = 'box'), count(DISTINCT path) FILTER (images = 1),
-               count(*) FILTER (images = 0), count(*) FILTER (images > 1), count(*) FILTER (NOT usable)
+               count(*) FILTER (images = 0), count(*) FILTER (images > 1)
         FROM resolved WHERE {_SAID}
         """
+    )
+    unusable, unusable_example = _counted(
+        catalog,
+        "SELECT count(*), coalesce(arg_min(origin || ' (' || reference || ')', ordinal), '') FROM resolved "
+        "WHERE NOT usable",
     )
     ways = list(
         catalog.rows(
@@ -124,6 +136,7 @@ def _matches(catalog: Catalog) -> Matches:
             "SELECT count(*), coalesce(min(path), '') FROM (SELECT path FROM annotation WHERE kind = 'metadata' "
             "GROUP BY path HAVING count(DISTINCT metadata) > 1)",
         ),
+        unusable_example,
     )
 
 

@@ -70,6 +70,12 @@ def previous_publication(client: S3Client, layout: Layout, current: Current) -> 
     )
 
 
+def settings_of(client: S3Client, layout: Layout, run: str) -> dict[str, Any]:
+    """The settings that a run was made with, by name, as its report has them; {} where the report is gone."""
+    report = _report(client, layout, run)
+    return dict(report.get("settings") or {}) if report else {}
+
+
 def _run_names(client: S3Client, layout: Layout) -> list[str]:
     """The newest first."""
     names = (name for name in list_folders(client, layout.bucket, layout.runs) if RUN_NAME.fullmatch(name))

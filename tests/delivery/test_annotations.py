@@ -16,6 +16,7 @@ from imagehaul.ledger.matching import match_annotations
 from imagehaul.records import SourceFile, locations
 from imagehaul.sources.source import SourceDescriptor
 from imagehaul.store.endpoint import Store
+from tests.support.delivering import Target, draw
 from tests.support.fault_proxy import Exchange, Fault, FaultProxy, says
 from tests.support.simulated import MAPPING
 
@@ -235,3 +236,15 @@ def test_the_folder_of_an_annotation_file_is_seen_from_the_source(tmp_path: Path
     assert folder_in_source(inside, tmp_path / "set" / "sub") == ""
     assert folder_in_source(inside, tmp_path / "set" / "sub" / "deeper") is None
     assert folder_in_source(inside, tmp_path / "other") is None
+
+
+def test_links_that_lead_to_themselves_are_rows_or_other_files_and_stop_nothing(tmp_path: Path, target: Target) -> None:
+    draw(tmp_path / "source/a.jpg")
+    for name in ("self.jpg", "notes.txt", "annotations.json"):
+        (tmp_path / "source" / name).symlink_to(name)
+    with pytest.raises(AnnotationError, match=r"annotations\.json"):
+        target.deliver(tmp_path / "source")
+    (tmp_path / "source/annotations.json").unlink()
+    summary = target.deliver(tmp_path / "source")
+    assert (summary.counts.delivered, summary.counts.rejected) == (1, 1)
+    assert [reason.code for reason in summary.reasons] == ["LINK_CYCLE"]

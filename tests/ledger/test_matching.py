@@ -280,6 +280,10 @@ def test_a_box_comes_through_as_it_was_said(catalog: Catalog) -> None:
 def test_a_box_that_no_export_can_show_is_counted(numbers: tuple[float, ...], catalog: Catalog) -> None:
     _, matches = matched(catalog, ["a.jpg"], boxed(*numbers), boxed(1, 2, 3, 4), about("a.jpg"))
     assert (matches.boxes, matches.unusable) == (2, 1)
+    assert list(matches.warnings()) == [
+        "1 box without an area, or with coordinates that are not numbers: in no index and no export, such as "
+        "boxes.csv:2 (a.jpg)."
+    ]
     assert [usable for (usable,) in catalog.rows("SELECT usable FROM annotation ORDER BY ordinal")] == [
         False,
         True,
