@@ -7,7 +7,6 @@ take a label file with a share beyond 1 for broken.
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from typing import BinaryIO
 
@@ -73,14 +72,15 @@ class Yolo:
         return f"{self._numbers[label]} {' '.join(f'{share:.8f}' for share in shares)}\n"
 
     def _description(self, parts: list[str]) -> bytes:
-        from ruamel.yaml import YAML
-
         # Readers ask for train and val, whatever splits there are.
         named = {"train": "train" if "train" in parts else parts[0], "val": "val" if "val" in parts else parts[0]}
         named |= {part: part for part in parts}
-        content = {part: f"{file}.txt" for part, file in named.items()}
-        text = io.BytesIO()
-        yaml = YAML(typ="safe")
-        yaml.default_flow_style = False
-        yaml.dump({**content, "nc": len(self._numbers), "names": dict(enumerate(self._numbers))}, text)
-        return text.getvalue()
+        lines = [f"{_quoted(part)}: {_quoted(f'{file}.txt')}" for part, file in named.items()]
+        lines += [f"nc: {len(self._numbers)}", "names:" if self._numbers else "names: {}"]
+        lines += [f"  {number}: {_quoted(name)}" for name, number in self._numbers.items()]
+        return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _quoted(text: str) -> str:
+    """For YAML 1.1, which Ultralytics reads, and 1.2 alike: without quotes `no` would be false, and `1.5` a number."""
+    return '"' + "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in text) + '"'

@@ -9,15 +9,17 @@ import csv
 import json
 import subprocess
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
 import duckdb
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from defusedxml.ElementTree import fromstring
 from ruamel.yaml import YAML
 
@@ -103,6 +105,41 @@ def test_yolo_has_boxes_in_shares_and_names_classes(catalog: Catalog) -> None:
     assert files["labels/sub/b.txt"] == b""
     assert files["train.txt"] == b"./images/sub/a.jpg\n./images/sub/b.jpg\n"
     assert YAML(typ="safe").load(files["data.yaml"])["names"] == {0: odd.label, 1: "bird"}
+
+
+def test_yolo_labels_are_texts_for_readers_of_yaml_1_1_and_1_2(catalog: Catalog) -> None:
+    labels = [
+        "yes",
+        "No",
+        "on",
+        "OFF",
+        "y",
+        "n",
+        "null",
+        "~",
+        "1.5",
+        "0x1f",
+        "1:30",
+        "2026-01-02",
+        "<<",
+        "=",
+        "- a",
+        "# a",
+    ]
+    labels += [
+        'it\'s "q" \\n: {x}',
+        "two\nlines\r\t",
+        " a ",
+        "\u2028\x85\ufeff\ufffe\x7f",
+        "\U0001f468\u200d\U0001f469 é",
+        "a " * 999,
+    ]
+    annotations = [said("a.jpg", "box", label, replace(BOX, label=label)) for label in labels]
+    folder, _ = made(catalog, "yolo", [image("a.jpg")], annotations)
+    described = members(folder / "yolo.tar.gz")["data.yaml"]
+    readers: list[Callable[[bytes], Any]] = [yaml.safe_load, partial(yaml.load, Loader=yaml.CSafeLoader)]
+    for read in (*readers, YAML(typ="safe").load, YAML(typ="safe", pure=True).load):
+        assert list(read(described)["names"].values()) == sorted(labels)
 
 
 def test_yolo_cuts_boxes_to_the_picture_and_counts_what_it_cannot_carry(catalog: Catalog) -> None:
