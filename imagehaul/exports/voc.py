@@ -15,9 +15,12 @@ from xml.sax.saxutils import escape
 from imagehaul.entity import Entity
 from imagehaul.exports.archive import TarStream
 from imagehaul.exports.export import About, Exported, ExportFiles
+from imagehaul.exports.split_names import list_file, named_apart
 from imagehaul.exports.stems import Stems
 
 NAME = "voc.tar.gz"
+_IN_NONE = "all"
+"""The list of the images that are in no split."""
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What no XML file can hold. https://www.w3.org/TR/xml/#charsets"""
 
@@ -40,15 +43,14 @@ class Voc:
         self._left_out["captions"] += len(entity.captions)
         self._left_out["labels of whole images"] += len(entity.labels)
         self._archive.add(f"Annotations/{stem}.xml", self._annotation(name, entity).encode())
-        split = entity.split or "all"
-        if split not in self._lists:
-            self._lists[split] = self._files.create()
-        self._lists[split].write(f"{stem}\n".encode())
+        if entity.split not in self._lists:
+            self._lists[entity.split] = self._files.create()
+        self._lists[entity.split].write(f"{stem}\n".encode())
 
     def close(self) -> Exported:
+        names = named_apart([split for split in self._lists if split], [_IN_NONE])
         for split, file in self._lists.items():
-            name = f"ImageSets/Main/{split.replace('/', '_')}.txt"
-            self._archive.add_file(name, file)
+            self._archive.add_file(f"ImageSets/Main/{list_file(names.get(split, _IN_NONE))}", file)
         self._archive.close()
         self._files.send(self._file, NAME)
         return Exported(NAME, self._left_out)

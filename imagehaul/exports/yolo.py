@@ -13,12 +13,15 @@ from typing import BinaryIO
 from imagehaul.entity import Entity
 from imagehaul.exports.archive import TarStream
 from imagehaul.exports.export import About, Exported, ExportFiles
+from imagehaul.exports.split_names import list_file, named_apart
 from imagehaul.exports.stems import Stems
 from imagehaul.records import Box
 
 NAME = "yolo.tar.gz"
 _PARTS = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
 """What `data.yaml` calls the splits that have other names elsewhere."""
+_KEYS = frozenset({"path", "nc", "names", "channels", "download", "yaml_file", "kpt_shape", "flip_idx"})
+"""What Ultralytics looks up in `data.yaml` besides splits."""
 
 
 class Yolo:
@@ -53,9 +56,10 @@ class Yolo:
 
     def close(self) -> Exported:
         lists = self._lists or {"train": self._files.create()}
+        names = named_apart(lists, _KEYS)
         for part, file in lists.items():
-            self._archive.add_file(f"{part}.txt", file)
-        self._archive.add("data.yaml", self._description(list(lists)))
+            self._archive.add_file(list_file(names[part]), file)
+        self._archive.add("data.yaml", self._description(list(names.values())))
         self._archive.close()
         self._files.send(self._file, NAME)
         return Exported(NAME, self._left_out)
@@ -75,7 +79,7 @@ class Yolo:
         # Readers ask for train and val, whatever splits there are.
         named = {"train": "train" if "train" in parts else parts[0], "val": "val" if "val" in parts else parts[0]}
         named |= {part: part for part in parts}
-        lines = [f"{_quoted(part)}: {_quoted(f'{file}.txt')}" for part, file in named.items()]
+        lines = [f"{_quoted(part)}: {_quoted(list_file(file))}" for part, file in named.items()]
         lines += [f"nc: {len(self._numbers)}", "names:" if self._numbers else "names: {}"]
         lines += [f"  {number}: {_quoted(name)}" for name, number in self._numbers.items()]
         return "".join(f"{line}\n" for line in lines).encode()

@@ -177,6 +177,60 @@ def test_voc_holds_names_and_boxes_as_they_are(catalog: Catalog) -> None:
     assert left_out == {"images whose name XML cannot hold": 1, "boxes whose label XML cannot hold": 1}
 
 
+def lists_of(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {name: files[name] for name in files if name.endswith(".txt") and not name.startswith("labels/")}
+
+
+def in_splits(catalog: Catalog, name: ExportName, splits: Sequence[str]) -> dict[str, bytes]:
+    """The export of an image for each split, `0.jpg` for the first; the split "" is none."""
+    rows = [image(f"{number}.jpg") for number in range(len(splits))]
+    annotations = [said(row.source_path, "split", split) for row, split in zip(rows, splits, strict=True) if split]
+    folder, _ = made(catalog, name, rows, annotations)
+    return members(folder / f"{name}.tar.gz")
+
+
+HARD_SPLITS = [
+    "../../evil",
+    "a/b",
+    "a_b",
+    "a%2Fb",
+    "names",
+    "split-names",
+    "nc",
+    "path",
+    "..",
+    "no",
+    "line\nbreak",
+    "é",
+    "",
+]
+
+
+def test_each_split_has_a_list_in_yolo_that_its_description_leads_to(catalog: Catalog) -> None:
+    files = in_splits(catalog, "yolo", [*HARD_SPLITS, "test", "valid"])
+    described = yaml.safe_load(files["data.yaml"])
+    assert (described.pop("nc"), described.pop("names")) == (0, {})
+    keys = [
+        {"names": "split-split-names", "nc": "split-nc", "path": "split-path", "": "train"}.get(s, s)
+        for s in HARD_SPLITS
+    ]
+    assert sorted(described) == sorted([*keys, "val", "test"])
+    for number, key in enumerate([*keys, "test", "val"]):
+        assert files[described[key]] == f"./images/{number}.jpg\n".encode()
+    assert sorted(lists_of(files)) == sorted(described.values())
+    assert not any("/" in name for name in lists_of(files))
+    assert {"train.txt", "val.txt", "test.txt", "..%2F..%2Fevil.txt"} <= set(files)
+
+
+def test_no_two_splits_share_a_list_in_voc(catalog: Catalog) -> None:
+    splits = [*HARD_SPLITS, "all", "split-all", "train"]
+    lists = lists_of(in_splits(catalog, "voc", splits))
+    assert sorted(lists.values()) == sorted(f"{number}\n".encode() for number in range(len(splits)))
+    assert {name.count("/") for name in lists} == {2}
+    assert lists["ImageSets/Main/all.txt"] == f"{HARD_SPLITS.index('')}\n".encode()
+    assert lists["ImageSets/Main/split-split-all.txt"] == f"{splits.index('all')}\n".encode()
+
+
 def test_csv_is_read_as_it_was_and_holds_no_formula(catalog: Catalog) -> None:
     label = '=HYPERLINK("http://x")'
     annotations = [said("a.jpg", "box", label, Box(-3, 2, 5, 6, label)), said("a.jpg", "caption", 'a "b"\nc, d')]
