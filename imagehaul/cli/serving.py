@@ -38,13 +38,14 @@ def gallery(
     settings: Every = None,
 ) -> int:
     from imagehaul.layout import Layout
-    from imagehaul.serving.gallery import GalleryServer, current_gallery
+    from imagehaul.ledger.publications import current_gallery
+    from imagehaul.serving.gallery import GalleryServer
 
     resolved, _ = resolve(config, settings)
     layout, target = Layout.of(resolved.remote_save, dataset), open_store(resolved, store)
-    with target.explaining("read", layout.uri(layout.current)):
-        current_gallery(target.client(), layout)
-    with GalleryServer(target, layout, port) as server:
+    with GalleryServer(target, layout, current_gallery, port) as server:
+        with target.explaining("read", layout.uri(layout.current)):
+            server.index()
         print(f"The gallery of {dataset}: {server.url}\nStop it with Ctrl-C.", flush=True)
         try:
             server.serve_forever()

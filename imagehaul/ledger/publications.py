@@ -21,7 +21,7 @@ _NAMED = 5
 
 
 def current_publication(client: S3Client, layout: Layout) -> Current:
-    """Raises StoreError where nothing was published yet."""
+    """Raises StoreError where nothing was published yet, or what is there is not ours."""
     current = read_current(client, layout)
     if current is None:
         raise StoreError(
@@ -29,6 +29,17 @@ def current_publication(client: S3Client, layout: Layout) -> Current:
             "Correct the data set's name or REMOTE_SAVE, or deliver it first."
         )
     return current
+
+
+def current_gallery(client: S3Client, layout: Layout) -> str:
+    """URI of the page of the run that readers use. Raises StoreError as above, SettingsError where there is none."""
+    exports = current_publication(client, layout).exports
+    if "gallery" not in exports:
+        raise SettingsError(
+            f"The current run of {layout.dataset} has no gallery.\n"
+            "Deliver it again with EXPORTS=gallery: no image is sent for that."
+        )
+    return exports["gallery"]
 
 
 def need_source(layout: Layout, name: str, current: Current) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from imagehaul.errors import HaulError
 from imagehaul.layout import Layout
+from imagehaul.ledger.publications import current_gallery
 from imagehaul.local.embedded_store import EmbeddedStore
 from imagehaul.local.local_prefect import free_port
 from imagehaul.local.quickstart import DATASET, REMOTE_SAVE
-from imagehaul.serving.gallery import GalleryServer, current_gallery
+from imagehaul.serving.gallery import GalleryServer
 from imagehaul.store.endpoint import Store
 
 GALLERY_PORT = 8340
@@ -24,7 +25,7 @@ GALLERY_PORT = 8340
 def sample_gallery(store: Store) -> Iterator[str]:
     """Serves the sample's gallery, as soon as there is one, and gives its address."""
     layout = Layout.of(REMOTE_SAVE, DATASET)
-    with GalleryServer(store, layout, free_port(GALLERY_PORT)) as server:
+    with GalleryServer(store, layout, current_gallery, free_port(GALLERY_PORT)) as server:
         threading.Thread(target=server.serve_forever, name="gallery", daemon=True).start()
         yield server.url
         server.shutdown()

@@ -6,7 +6,6 @@ crops, and its gallery. `/` leads to the gallery of the run that is current when
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import sys
@@ -27,16 +26,24 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _READ_AT_ONCE = 1 << 16
+_LAST_PORT = 65_535
 _PASSED_ON = {"ContentType": "Content-Type", "ContentLength": "Content-Length", "ETag": "ETag"}
 
 
 class GalleryServer(ThreadingHTTPServer):
-    """Serves until `shutdown`. `port`: 0 = a free one. Raises HaulError where the port is taken."""
+    """Serves until `shutdown`. `current`: gives the URI of the gallery that readers use; it may raise HaulError.
+
+    `port`: 0 = a free one. Raises HaulError where the port is taken, or there is none of that number.
+    """
 
     daemon_threads = True
 
-    def __init__(self, store: Store, layout: Layout, port: int = 0) -> None:
-        self.store, self.layout, self.client = store, layout, store.client()
+    def __init__(self, store: Store, layout: Layout, current: Callable[[S3Client, Layout], str], port: int = 0) -> None:
+        if not 0 <= port <= _LAST_PORT:
+            raise SettingsError(
+                f"There is no port {port}. Name one from 1 to {_LAST_PORT} with --port, or 0 for a free one."
+            )
+        self.store, self.layout, self.client, self._current = store, layout, store.client(), current
         folders = "|".join(re.escape(folder) for folder in RENDITION_KINDS)
         self.admitted = re.compile(rf"(?:{folders})(?s:.+)|exports/{RUN_NAME.pattern}/{GALLERY}.+")
         try:
@@ -50,32 +57,13 @@ class GalleryServer(ThreadingHTTPServer):
 
     def index(self) -> str:
         """Path of the current gallery's page. Raises HaulError where there is none."""
-        uri = current_gallery(self.client, self.layout)
+        uri = self._current(self.client, self.layout)
         return "/" + quote(self.layout.below_remote_save(uri.removeprefix(self.layout.uri(""))))
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that hangs up in the middle of a picture is no event. Whatever else comes here is a bug."""
         if not isinstance(sys.exception(), TimeoutError | ConnectionError):
             super().handle_error(request, client_address)
-
-
-def current_gallery(client: S3Client, layout: Layout) -> str:
-    """URI of the page of the run that readers use. Raises SettingsError where nothing, or no gallery, is published."""
-    try:
-        pointer = json.loads(client.get_object(Bucket=layout.bucket, Key=layout.current)["Body"].read())
-        return str(pointer["exports"]["gallery"])
-    except client.exceptions.ClientError as error:
-        if not is_missing(error):
-            raise
-        raise SettingsError(
-            f"{layout.uri(layout.current)} is not there: nothing of the data set {layout.dataset} is published yet.\n"
-            "Deliver it with EXPORTS=gallery."
-        ) from error
-    except KeyError as error:
-        raise SettingsError(
-            f"The current run of {layout.dataset} has no gallery.\n"
-            "Deliver it again with EXPORTS=gallery: no image is sent for that."
-        ) from error
 
 
 class _Handler(BaseHTTPRequestHandler):

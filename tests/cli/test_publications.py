@@ -1,4 +1,4 @@
-"""The commands for what was delivered: verify, prune, diff and restore."""
+"""The commands for what was delivered: verify, prune, diff, restore and gallery."""
 
 from __future__ import annotations
 
@@ -94,3 +94,14 @@ def test_diff_and_restore_compare_with_an_older_run_and_go_back_to_it(
     done = imagehaul("restore", first["run"], "--dataset", "cli", environment=environment)
     assert done.returncode == 0
     assert "is current already, and its 6 objects are proven." in " ".join(done.stdout.split())
+
+
+def test_a_gallery_that_cannot_be_shown_is_told(environment: dict[str, str], store: Store, bucket: str) -> None:
+    done = imagehaul("gallery", "--dataset", "none", environment=environment)
+    assert "never published" in refused(done, 1)
+    store.client().put_object(Bucket=bucket, Key="pre/cli/current.json", Body=b"[]")
+    done = imagehaul("gallery", "--dataset", "cli", environment=environment)
+    assert "is not what imagehaul writes" in refused(done, 1)
+    for port in (-1, 999_999):
+        done = imagehaul("gallery", "--dataset", "cli", f"--port={port}", environment=environment)
+        assert f"There is no port {port}" in refused(done, 2)

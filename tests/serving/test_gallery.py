@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from imagehaul.errors import HaulError, SettingsError
+from imagehaul.errors import HaulError, SettingsError, StoreError
 from imagehaul.layout import Layout
+from imagehaul.ledger.publications import current_gallery
 from imagehaul.mapping import url_of
-from imagehaul.serving.gallery import GalleryServer, current_gallery
+from imagehaul.serving.gallery import GalleryServer
 from imagehaul.store.endpoint import Store
 from tests.support.fault_proxy import Exchange, Fault, FaultProxy
 
@@ -28,13 +29,14 @@ def layout(bucket: str) -> Layout:
 
 
 def publish(store: Store, layout: Layout, **exports: str) -> None:
-    pointer = {"exports": {"json": "s3://x/metadata.json", **exports}}
+    pointer = {"schema": 1, "run": RUN, "ledger": "", "fingerprint": "", "time": "", "counts": {}}
+    pointer["exports"] = {"json": "s3://x/metadata.json", **exports}
     store.client().put_object(Bucket=layout.bucket, Key=layout.current, Body=json.dumps(pointer).encode())
 
 
 @pytest.fixture
 def ask(store: Store, layout: Layout) -> Iterator[Ask]:
-    with GalleryServer(store, layout) as server:
+    with GalleryServer(store, layout, current_gallery) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
 
@@ -95,10 +97,19 @@ def test_the_root_leads_to_the_current_gallery(ask: Ask, store: Store, layout: L
 
 
 def test_a_data_set_without_a_gallery_says_how_to_get_one(ask: Ask, store: Store, layout: Layout) -> None:
-    assert "nothing of the data set birds is published yet" in ask("/")[2].decode()
+    assert "The data set 'birds' was never published" in ask("/")[2].decode()
     publish(store, layout)
     assert "Deliver it again with EXPORTS=gallery" in ask("/")[2].decode()
     with pytest.raises(SettingsError, match="has no gallery"):
+        current_gallery(store.client(), layout)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"[]", b"{}", b"\xff"])
+def test_a_current_json_that_is_not_ours_is_named(content: bytes, ask: Ask, store: Store, layout: Layout) -> None:
+    store.client().put_object(Bucket=layout.bucket, Key=layout.current, Body=content)
+    status, _, words = ask("/")
+    assert (status, b"is not what imagehaul writes" in words) == (404, True)
+    with pytest.raises(StoreError, match="is not what imagehaul writes"):
         current_gallery(store.client(), layout)
 
 
@@ -111,7 +122,7 @@ def test_a_picture_whose_second_half_does_not_come_is_no_whole_answer(store: Sto
         cut = exchange.method == "GET" and "/images/" in exchange.key
         return (lambda cut_short: cut_short.reply(cut_short.forward(), share=0.5)) if cut else None
 
-    with FaultProxy(store, half) as proxy, GalleryServer(proxy.store, layout) as server:
+    with FaultProxy(store, half) as proxy, GalleryServer(proxy.store, layout, current_gallery) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
         connection.request("GET", "/birds/images/a.jpg")
@@ -126,7 +137,7 @@ def test_a_fault_of_our_own_is_not_hidden(
     store: Store, layout: Layout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(GalleryServer, "index", lambda _server: {}["no such key"])
-    with GalleryServer(store, layout) as server:
+    with GalleryServer(store, layout, current_gallery) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
         connection.request("GET", "/")
@@ -138,5 +149,14 @@ def test_a_fault_of_our_own_is_not_hidden(
 
 
 def test_a_port_that_is_taken_is_named(store: Store, layout: Layout) -> None:
-    with GalleryServer(store, layout) as server, pytest.raises(HaulError, match=f"Port {server.server_port} cannot"):
-        GalleryServer(store, layout, server.server_port)
+    with (
+        GalleryServer(store, layout, current_gallery) as server,
+        pytest.raises(HaulError, match=f"Port {server.server_port} cannot"),
+    ):
+        GalleryServer(store, layout, current_gallery, server.server_port)
+
+
+@pytest.mark.parametrize("port", [-1, 65_536, 999_999])
+def test_a_port_that_cannot_be_is_named(port: int, store: Store, layout: Layout) -> None:
+    with pytest.raises(SettingsError, match=f"There is no port {port}. Name one from 1 to 65535"):
+        GalleryServer(store, layout, current_gallery, port)
