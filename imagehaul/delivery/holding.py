@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from imagehaul.layout import Layout, new_run_name
 from imagehaul.ledger.lease import Lease, lease
+from imagehaul.ledger.publications import current_publication
 from imagehaul.progress import Progress
 from imagehaul.records import ObjectOptions
 from imagehaul.store.conditional_writes import Capabilities
@@ -20,12 +21,15 @@ def holding(
 ) -> Iterator[tuple[Lease | None, Capabilities]]:
     """Waits for a run that works on the data set, and holds it until the block ends. A dry run writes nothing.
 
-    Raises StoreError where the store, the keys or the bucket are not what they should be.
+    Raises StoreError where the store, the keys or the bucket are not what they should be, or the data set was never
+    published: under a mistyped name no lock is to be left.
     """
     store.check(layout.bucket, layout.root, wait=True, setting="REMOTE_SAVE")
     if dry_run:
         yield None, Capabilities()
         return
+    with store.explaining("read", layout.uri(layout.current)):
+        current_publication(store.patient_client(), layout)
     capabilities = probe_writing(store, layout.bucket, layout.root, options)
     with lease(store, options, layout, capabilities, new_run_name(), "wait", progress.say) as held:
         yield held, capabilities

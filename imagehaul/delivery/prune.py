@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from imagehaul.errors import Code, SettingsError
 from imagehaul.layout import MAIN_SOURCE, RUN_NAME, Layout, split_object_uri
-from imagehaul.ledger.runs import Current, read_current
+from imagehaul.ledger.publications import current_publication
+from imagehaul.ledger.runs import Current
 from imagehaul.progress import human_bytes
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import classify, is_missing
@@ -63,8 +64,6 @@ class Pruned:
 
     @property
     def headline(self) -> str:
-        if not self.current_run:
-            return f"{self.dataset}: nothing was published yet, so that nothing is removed"
         verb = "would be removed" if self.dry_run else "removed"
         said = f"{self.dataset}: {counted(len(self.runs), 'old run')} {verb}, {counted(self.objects, 'object')}, "
         said += f"{human_bytes(self.bytes)}; {counted(self.kept, 'run')} kept"
@@ -99,10 +98,10 @@ def prune(store: Store, layout: Layout, keep: int, dry_run: bool) -> Pruned:
         raise SettingsError(f"--keep {keep} would remove every run: keep 1 at least.")
     client = store.patient_client()
     with store.explaining("list", f"old runs below {layout.uri(layout.root)}"):
-        current = read_current(client, layout)
+        current = current_publication(client, layout)
         found = list(_leftovers(client, layout))
         names = {item.run for item in found}
-        gone = names - _needed(layout, current, found, keep) if current else set()
+        gone = names - _needed(layout, current, found, keep)
         old = sorted(gone)
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="prune") as threads:
         with store.explaining("read", "the reports of old runs"):
@@ -123,7 +122,7 @@ def prune(store: Store, layout: Layout, keep: int, dry_run: bool) -> Pruned:
         dataset=layout.dataset,
         keep=keep,
         dry_run=dry_run,
-        current_run=current.run if current else "",
+        current_run=current.run,
         runs=tuple(run for run in old if run not in in_part),
         kept=len(names) - len(old),
         objects=len(doomed) - len(refused),

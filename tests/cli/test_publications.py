@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from imagehaul.store.endpoint import Store
 from tests.support.commanding import imagehaul, in_a_process, last_json, refused
@@ -56,6 +57,18 @@ def test_verify_without_room_for_scratch_is_told(environment: dict[str, str]) ->
 
 def test_verify_of_a_data_set_that_is_not_there_is_told(environment: dict[str, str]) -> None:
     assert "never published" in refused(imagehaul("verify", "--dataset", "none", environment=environment), 1)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["prune --keep 1", "prune --keep 1 --dry-run", "restore 20261122T101500Z-1f3a9c", "sources --forget main"],
+)
+def test_a_mistyped_data_set_is_told_and_nothing_is_left_under_its_name(
+    command: str, environment: dict[str, str], store: Store, bucket: str
+) -> None:
+    done = imagehaul(*command.split(), "--dataset", "none", environment=environment)
+    assert "Correct the data set's name" in refused(done, 1)
+    assert "Contents" not in store.client().list_objects_v2(Bucket=bucket)
 
 
 def test_prune_removes_old_runs_and_no_image(
