@@ -10,7 +10,7 @@ from imagehaul.layout import RUN_NAME, Layout
 from imagehaul.ledger.counts import Counts
 from imagehaul.ledger.runs import Current, read_current, sources_of
 from imagehaul.store.errors import is_missing
-from imagehaul.store.listing import list_folders
+from imagehaul.store.listing import list_objects
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -88,9 +88,10 @@ def settings_of(client: S3Client, layout: Layout, run: str) -> dict[str, Any]:
 
 
 def _run_names(client: S3Client, layout: Layout) -> list[str]:
-    """The newest first."""
-    names = (name for name in list_folders(client, layout.bucket, layout.runs) if RUN_NAME.fullmatch(name))
-    return sorted(names, reverse=True)
+    """Those whose report is there, the newest first. SeaweedFS lists the folders of removed runs for a while."""
+    keys = (item.key for item in list_objects(client, layout.bucket, layout.runs))
+    runs = ((key, key.removeprefix(layout.runs).partition("/")[0]) for key in keys)
+    return sorted((run for key, run in runs if RUN_NAME.fullmatch(run) and key == layout.report(run)), reverse=True)
 
 
 def _those_there(client: S3Client, layout: Layout) -> str:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from imagehaul.delivery.diff import Difference, diff
+from imagehaul.delivery.prune import prune
 from imagehaul.errors import HaulError, SettingsError, StoreError
 from imagehaul.layout import Layout
 from imagehaul.ledger.difference import Change, Changes
@@ -109,3 +110,17 @@ def test_runs_that_cannot_be_compared_are_named(target: Target, tmp_path: Path) 
     current = target.current()["run"]
     with pytest.raises(HaulError, match=r"could not be written to /nowhere/x\.parquet: No such file"):
         compared(target, tmp_path, current, output="/nowhere/x.parquet")
+
+
+def test_runs_that_were_removed_are_not_named(target: Target, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    draw(source / "a.jpg")
+    target.deliver(source, settings=PLAIN)
+    draw(source / "b.jpg", seed=1)
+    last = target.deliver(source, settings=PLAIN)
+    prune(target.store, Layout(target.bucket, target.prefix, target.dataset), keep=1, dry_run=False)
+    # A removal that was cut short: the report goes last, but for what the store refused to remove.
+    rest = f"{target.root}runs/20200101T000000Z-000000/ledger/source-main.parquet"
+    target.store.client().put_object(Bucket=target.bucket, Key=rest, Body=b"")
+    with pytest.raises(SettingsError, match=rf"has no run 'yesterday'\. It has {last.run}\. "):
+        compared(target, tmp_path, "yesterday")
