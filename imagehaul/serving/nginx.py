@@ -26,6 +26,8 @@ from imagehaul.store.endpoint import Store
 from imagehaul.version import software
 
 CA_FILE = "/etc/nginx/imagehaul-store-ca.pem"
+_LISTEN = re.compile(r"(?:(?:\*|[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):)?(?P<port>[0-9]{1,5})")
+_LAST_PORT = 65_535
 _SERVED = (*RENDITION_KINDS, f"exports/*/{GALLERY}")
 UNKNOWN_ADDRESS = "ADDRESS-OF-THIS-HOST/32"
 AMAZON_DNS = "169.254.169.253"
@@ -138,13 +140,14 @@ def serving(settings: Settings, store: Store, listen: str = "80", address: str =
     """`source`: s3://bucket/prefix whose originals stay in place, "" = there are none.
     `listen`: nginx's own address or port. `address`: this host's, as the store sees it; "" finds it out if it can.
 
-    Raises SettingsError where the store's CA cannot be used.
+    Raises SettingsError where one of these is not what it should be, or the store's CA cannot be used.
     """
+    _check_listen(listen)
     bucket, prefix = split_s3_uri(settings.remote_save)
     upstream = _Upstream.of(store, bucket)
     cdn = urlsplit(settings.cdn_fullpath)
     root = cdn.path.rstrip("/")
-    address = address or _own_address(store)
+    address = _network(address) if address else _own_address(store)
     resources = [f"{bucket}/{prefix}*/{folder}*" for folder in _SERVED]
     resources += ["/".join(split_s3_uri(source)) + "*"] if source else []
     values = {
@@ -172,6 +175,27 @@ def serving(settings: Settings, store: Store, listen: str = "80", address: str =
         authority=upstream.authority,
         notes=tuple(_notes(cdn.scheme, upstream, address, source)),
     )
+
+
+def _check_listen(listen: str) -> None:
+    """It is written into the configuration as it stands."""
+    found = _LISTEN.fullmatch(listen)
+    if not (found and 0 < int(found["port"]) <= _LAST_PORT):
+        raise SettingsError(
+            f"nginx cannot listen at {listen!r}. Give --listen a port from 1 to {_LAST_PORT}, or address and port: "
+            "8080, 127.0.0.1:8080, [::1]:8080."
+        )
+
+
+def _network(address: str) -> str:
+    """As a policy takes it."""
+    try:
+        return str(ipaddress.ip_network(address, strict=False))
+    except ValueError as error:
+        raise SettingsError(
+            f"{address!r} is no IP address that the store could see. Give --address one, or a network of them: "
+            "203.0.113.7, 203.0.113.0/24."
+        ) from error
 
 
 def _originals(settings: Settings, source: str, virtual: bool) -> str:
