@@ -139,7 +139,7 @@ class Settings(BaseModel):
         default="metadata",
         description="How a rerun tells changed local files. metadata: by size, times and inode. content: by all bytes.",
     )
-    suffixes: Globs = Field(
+    suffixes: Annotated[Globs, BeforeValidator(checks.words)] = Field(
         default=(),
         description="More suffixes of images, such as dng. 'none': files without a suffix are images where their "
         "first bytes say so.",

@@ -52,7 +52,7 @@ def resolve_settings(
     def mend(name: str) -> str:
         return f"set it in {FILES[0]}, in the environment, or {place or f'with {_option(name)}'}"
 
-    return _checked(given, mend), warnings
+    return _checked(given, mend), [*warnings, *_globs_with_commas(given)]
 
 
 def settings_of_form(values: Mapping[str, object]) -> Settings:
@@ -70,6 +70,14 @@ def _checked(given: Mapping[str, Given], mend: Callable[[str], str]) -> Settings
         return Settings.model_validate({name: item.value for name, item in given.items()})
     except ValidationError as error:
         raise SettingsError("\n".join(dict.fromkeys(_problems(error, given, mend)))) from None
+
+
+class _Object(dict[str, Any]):
+    """An object of JSON that knows its members as they are written, duplicates too."""
+
+    def __init__(self, members: list[tuple[str, Any]]) -> None:
+        super().__init__(members)
+        self.members = members
 
 
 def _is_there(file: Path) -> bool:
@@ -113,7 +121,7 @@ def _pairs(file: Path) -> list[tuple[str, Any]]:
         if text.lstrip()[:1] != "{":
             json.loads(text)
             raise SettingsError(f"{file} must hold one JSON object, such as {_SAMPLE}.")
-        pairs: list[tuple[str, Any]] = json.loads(text, object_pairs_hook=list)
+        pairs: list[tuple[str, Any]] = json.loads(text, object_pairs_hook=_Object).members
     except json.JSONDecodeError as error:
         curly = text[error.pos : error.pos + 1] in ("\u201c", "\u201d", "\u201e", "\u2018", "\u2019")
         mend = 'Use straight quotes, "like these".' if curly else "Correct it there."
@@ -135,6 +143,21 @@ def _warnings(file: Path, unknown: list[str]) -> Iterator[str]:
             others.append(shown(key))
     if others:
         yield f"{file}: not imagehaul's, ignored: {', '.join(others)}."
+
+
+def _globs_with_commas(given: Mapping[str, Given]) -> Iterator[str]:
+    """An item of a list is one glob, as one with a comma must be written; perhaps two were meant."""
+    for name in ("include", "exclude"):
+        item = given.get(name, Given(None, ""))
+        # Options were parted already: what has a comma there was meant so.
+        if not isinstance(item.value, list) or item.origin.startswith("option "):
+            continue
+        for glob in item.value:
+            if isinstance(glob, str) and "," in glob:
+                yield (
+                    f"{name.upper()}{_origin(item)} holds {shown(glob)}, which is one glob with a comma in it. "
+                    "Where several are meant, make each an item of its own."
+                )
 
 
 def _problems(error: ValidationError, given: Mapping[str, Given], mend: Callable[[str], str]) -> Iterator[str]:

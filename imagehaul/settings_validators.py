@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from imagehaul.errors import SettingsError
 from imagehaul.layout import AN_ARN, split_s3_uri
 from imagehaul.records import ExportName
+from imagehaul.text import printable
 
 ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
 """Storage classes whose objects cannot be read before they are restored.
@@ -39,9 +40,12 @@ def share(value: object) -> object:
 
 
 def globs(value: object) -> object:
+    """As `parts`; the items of a list stand as they are, so that a glob with a comma can be written."""
+    return parts(value) if isinstance(value, str) else value
+
+
+def parts(value: str) -> list[str]:
     """`a,b` or `["a", "b"]`; a glob such as `[ab]*.jpg` begins like the latter and is none."""
-    if not isinstance(value, str):
-        return value
     try:
         items = json.loads(value)
     except ValueError:
@@ -51,15 +55,23 @@ def globs(value: object) -> object:
     return [item.strip() for item in items]
 
 
+def words(value: object) -> object:
+    """As `globs`; no word has a comma in it, so the items of a list are parted as well."""
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        return [word for item in value for word in parts(item)]
+    return globs(value)
+
+
 def exports(value: object) -> object:
-    """As `globs`; `all` names every export. In the order of their definition, each once."""
-    names = globs(value)
-    if not isinstance(names, list | tuple):
-        raise ValueError("takes a list of names")
+    """As `words`; `all` names every export. In the order of their definition, each once."""
+    names = words(value)
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        return value
     known = get_args(ExportName)
     wanted = {name for name in names if name}
-    if unknown := [str(name) for name in names if name and name not in (*known, "all")]:
-        raise ValueError(f"names no export: {', '.join(unknown)}. Write some of {', '.join(known)}, or all")
+    if unknown := [name for name in names if name and name not in (*known, "all")]:
+        shown = ", ".join(map(printable, unknown))
+        raise ValueError(f"names no export: {shown}. Write some of {', '.join(known)}, or all")
     return tuple(name for name in known if name in wanted or "all" in wanted)
 
 

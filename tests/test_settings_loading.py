@@ -105,6 +105,29 @@ class TestSources:
     ) -> None:
         assert resolved(tmp_path, {"INCLUDE": written}).include == globs
 
+    @pytest.mark.parametrize(
+        ("name", "written", "kept"),
+        [
+            ("suffixes", ["foo,bar", "none"], ("foo", "bar", "none")),
+            ("suffixes", "foo, bar", ("foo", "bar")),
+            ("exports", ["gallery,coco", "csv"], ("coco", "csv", "gallery")),
+        ],
+    )
+    def test_words_are_parted_in_a_list_too(
+        self, tmp_path: Path, name: str, written: object, kept: tuple[str, ...]
+    ) -> None:
+        assert getattr(resolved(tmp_path, {name: written}), name) == kept
+
+    def test_a_glob_with_a_comma_in_a_list_is_one_and_said(self, tmp_path: Path) -> None:
+        file = tmp_path / "config.json"
+        file.write_text('{"EXCLUDE": ["a.png,b.png", "c.png"], "INCLUDE": ["x,y"]}')
+        found, warnings = resolve_settings(TARGET, None, {"INCLUDE": "*.png,*.jpg"}, tmp_path)
+        assert (found.exclude, found.include) == (("a.png,b.png", "c.png"), ("*.png", "*.jpg"))
+        assert warnings == [
+            f'EXCLUDE (in {file}) holds "a.png,b.png", which is one glob with a comma in it. '
+            "Where several are meant, make each an item of its own."
+        ]
+
     def test_an_empty_variable_is_not_given(self, tmp_path: Path) -> None:
         environ = {"THUMBNAIL_SIZE": "", "REMOTE_SAVE": " "}
         assert resolve_settings(TARGET, None, environ, tmp_path)[0].thumbnail_size == 256
@@ -242,6 +265,7 @@ class TestBadValues:
             ("picture_seconds", "inf", "takes a number from 1 to 86400."),
             ("include", [1], "takes a list of globs."),
             ("exclude", 5, "takes a list of globs."),
+            ("exports", ["\ud800"], "names no export: \\ud800."),
             ("cache_control", 3600, "CACHE_CONTROL=3600 (option --cache-control): takes text."),
             ("cache_control", "a\nX-Other: b", "has a control character"),
             ("cache_control", "für immer", "a header holds ASCII characters only."),
@@ -271,6 +295,14 @@ class TestBadValues:
             'PROOF="none" (option --proof): takes auto or read_back.',
             f'WORKERS="many" (in {file}): takes a whole number from 0 to 1024.',
         ]
+
+    @pytest.mark.parametrize("name", ["exports", "include", "exclude", "suffixes", "sse", "workers", "follow_links"])
+    @pytest.mark.parametrize("value", [[["coco"]], {"a": {"b": 1}}, {}, [{"coco": 1}], [None]], ids=repr)
+    def test_a_nested_value_in_the_file_is_of_a_wrong_type(self, tmp_path: Path, name: str, value: object) -> None:
+        file = tmp_path / "config.json"
+        with pytest.raises(SettingsError) as caught:
+            resolved(tmp_path, {name: value})
+        assert str(caught.value).startswith(f"{name.upper()}={json.dumps(value)} (in {file}): takes ")
 
     def test_a_bad_value_that_a_stronger_source_replaces_does_no_harm(self, tmp_path: Path) -> None:
         assert resolved(tmp_path, {"WORKERS": "many"}, workers=2).workers == 2

@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 def resolve(config: Path | None, options: SettingsOptions | None) -> tuple[Settings, list[str]]:
     """The settings, and warnings for the user. Raises `SettingsError`."""
     from imagehaul.settings_loading import resolve_settings
+    from imagehaul.settings_validators import parts
 
-    return resolve_settings(options or {}, config, os.environ, Path.cwd())
+    # An option that may be given several times holds each time what a variable of the environment does: `a,b` are two.
+    given = {
+        name: [part for item in value for part in parts(item)] if isinstance(value, list) else value
+        for name, value in (options or {}).items()
+    }
+    return resolve_settings(given, config, os.environ, Path.cwd())
 
 
 def runs_as_flow(prefect: bool | None, block: str, option: str = "--store") -> bool:

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import psutil
 import pytest
 
 from imagehaul.cli.app import app
 from imagehaul.cli.command import _join_switches, main
+from imagehaul.errors import SettingsError
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
 from tests.support.commanding import COMMAND, imagehaul, in_a_process, last_json, refused
@@ -65,6 +67,20 @@ def test_every_setting_is_an_option(source: Path, environment: dict[str, str], s
     target = Target(store, bucket, dataset="cli")
     assert target.open("thumbnails/0.jpg.jpg").size == (64, 48)
     assert "images/2.jpg" not in target.listed()
+
+
+def test_a_list_given_as_an_option_is_parted_by_commas_as_in_the_environment(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    given = ["--exports", "gallery,coco", "--suffixes", "foo,bar", "--include", "a/*, b/*"]
+    given += ["--exclude", "a.png,b.png", "--exclude", "[1]", "--exclude", '["c, d.png"]']
+    with patch("imagehaul.cli.delivering.open_store", side_effect=SettingsError) as opened:
+        imagehaul("deliver", tmp_path, "--dataset", "cli", *given, environment=environment, folder=tmp_path)
+    settings = opened.call_args.args[0]
+    assert settings.exports == ("coco", "gallery")
+    assert settings.suffixes == ("foo", "bar")
+    assert settings.include == ("a/*", "b/*")
+    assert settings.exclude == ("a.png", "b.png", "[1]", "c, d.png")
 
 
 def test_the_documented_config_file_does_what_its_flags_say(
