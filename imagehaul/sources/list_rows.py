@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ LOCATION_COLUMNS = ("path", "uri", "url", "filename", "file_path", "image")
 """The first of these that is there names the picture, whatever its case."""
 NAME_COLUMNS = ("key", "name")
 """What the picture is to be called."""
+_SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _ROWS_AT_ONCE = 4_096
 _LONGEST_CELL = 16 * 1024 * 1024
 
@@ -43,6 +45,9 @@ def read_rows(file: Path, shown: str, column: str = "") -> Iterator[Row]:
     suffix = Path(shown.lower()).suffix
     reader: Callable[[Path, str, str], Iterator[Row]] = _READERS[suffix]
     try:
+        with file.open("rb") as stream:
+            if stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                raise SourceError(f"The text of the list {shown!r} is UTF-16. Save it as UTF-8.")
         yield from reader(file, shown, column)
     except OSError as error:
         raise SourceError(f"The list {shown!r} cannot be read: {error.strerror or error}.") from None
@@ -53,9 +58,13 @@ def _lines(file: Path, shown: str, column: str) -> Iterator[Row]:
         raise SourceError(f"The list {shown!r} has a picture in each line and no columns: leave --column out.")
     for number, line in _decoded_lines(file):
         if isinstance(line, bytes):
-            yield Row(number, "", problem=f"Line {number} is not UTF-8.")
+            yield _not_utf8(number)
         elif line.strip():
             yield Row(number, line.strip())
+
+
+def _not_utf8(number: int) -> Row:
+    return Row(number, "", problem=f"Line {number} is not UTF-8.")
 
 
 def _decoded_lines(file: Path) -> Iterator[tuple[int, str | bytes]]:
@@ -86,28 +95,48 @@ def _separated(file: Path, shown: str, column: str, separator: str) -> Iterator[
             if header is None:
                 return
             header = [name.strip() for name in header]
+            _check_header(header, shown, column, separator)
             columns = _Columns.among(header, shown, column)
             for cells in reader:
                 if len(cells) > len(header):
                     words = f"Line {reader.line_num} has {len(cells)} cells, and the header {len(header)}."
                     yield Row(reader.line_num, "", problem=words)
+                elif not _is_unicode("".join(cells)):
+                    yield _not_utf8(reader.line_num)
                 elif cells:
-                    yield _no_surrogates(columns.row(reader.line_num, dict(zip(header, cells, strict=False))))
+                    yield columns.row(reader.line_num, dict(zip(header, cells, strict=False)))
         except csv.Error as error:
             raise SourceError(f"The list {shown!r} cannot be read, line {reader.line_num}: {error}.") from None
 
 
-def _no_surrogates(row: Row) -> Row:
+def _check_header(header: list[str], shown: str, column: str, separator: str) -> None:
+    """Raises `SourceError` where its names are not UTF-8, or one name alone that holds another separator."""
+    if not _is_unicode("".join(header)):
+        raise SourceError(f"The names of the columns of the list {shown!r} are not UTF-8. Save it as UTF-8.")
+    if len(header) != 1 or header[0] == column:
+        return
+    for sign, word in _SEPARATORS.items():
+        if sign in header[0]:
+            raise SourceError(
+                f"The columns of the list {shown!r} are separated by {word}, not {_SEPARATORS[separator]}: "
+                f"{header[0][:80]!r}. Save it with {_SEPARATORS[separator]}."
+            )
+
+
+def _is_unicode(text: str) -> bool:
     try:
-        f"{row.location}{row.name}".encode()
+        text.encode()
     except UnicodeEncodeError:
-        return Row(row.number, "", problem=f"Line {row.number} is not UTF-8.")
-    return row
+        return False
+    return True
 
 
 def _json_lines(file: Path, shown: str, column: str) -> Iterator[Row]:
     columns: _Columns | None = None
     for number, line in _decoded_lines(file):
+        if isinstance(line, bytes):
+            yield _not_utf8(number)
+            continue
         if not line.strip():
             continue
         try:
@@ -115,7 +144,10 @@ def _json_lines(file: Path, shown: str, column: str) -> Iterator[Row]:
         except (ValueError, RecursionError):
             yield Row(number, "", problem=f"Line {number} is not valid JSON.")
             continue
-        if isinstance(said, str):
+        # Half of a character can be escaped alone, and is no text that anything could keep.
+        if "\\u" in line and not _is_unicode(json.dumps(said, ensure_ascii=False)):
+            yield Row(number, "", problem=f"Line {number} has half of a character, as \\ud83d is: it is not Unicode.")
+        elif isinstance(said, str):
             yield Row(number, said.strip())
         elif isinstance(said, dict):
             columns = columns or _Columns.among(said, shown, column)
@@ -146,6 +178,12 @@ def _parquet(file: Path, shown: str, column: str) -> Iterator[Row]:
                 yield columns.row(number, cells)
     except pa.ArrowException as error:
         raise SourceError(f"The list {shown!r} is not valid Parquet: {printable(str(error))}.") from None
+    except UnicodeDecodeError:
+        raise SourceError(f"The list {shown!r} holds text that is not UTF-8: write it anew.") from None
+    except (ValueError, OverflowError) as error:
+        # A time with nanoseconds, or of a year beyond 9999.
+        why = printable(str(error).split(". ")[0].rstrip("."))
+        raise SourceError(f"The list {shown!r} holds a value that cannot be read: {why}. Leave it out.") from None
 
 
 @dataclass(frozen=True, slots=True)

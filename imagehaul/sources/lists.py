@@ -102,13 +102,13 @@ class ListSource:
         except (WebError, _RowError) as error:
             found = SourceFile(path, 0, "", error.code, str(error))
         shown = without_secrets(location) if is_web(location) else location
-        message = f"{found.message or Code[found.code].meaning} ({shown})" if found.code else ""
+        message = found.message or Code[found.code].meaning if found.code else ""
         return SourceFile(
             path=found.path or path or f"{posixpath.basename(self.list_uri)}:{row.number}",
             size=found.size,
             version=found.version,
             code=found.code,
-            message=message,
+            message=f"{message} ({shown})" if message and shown else message,
             location=location,
         )
 

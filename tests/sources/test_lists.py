@@ -160,6 +160,19 @@ class TestRows:
         assert "3 cells" in files[2].message
         files = scan(write(tmp_path / "list.jsonl", b'{"path": "a.jpg"}\n{"path": \n[1]\n{"path": 7}\n{"note": 1}\n'))
         assert [file.code for file in files] == ["", *["URL_UNSUPPORTED"] * 4]
+        assert files[1].message == "Line 2 is not valid JSON."
+
+    def test_text_that_is_no_unicode_spoils_its_row_alone_wherever_it_stands(self, tmp_path: Path) -> None:
+        write(tmp_path / "a.jpg", "x")
+        files = scan(write(tmp_path / "list.csv", b"path,note\na.jpg,Stra\xdfe\na.jpg,fine\n"))
+        assert [(file.code, file.message) for file in files] == [("URL_UNSUPPORTED", "Line 2 is not UTF-8."), ("", "")]
+        half = ['{"path": "\\ud83d.jpg"}', '{"path": "a.jpg", "n": [{"\\uD83D": 1}]}', '"\\ude00"']
+        lines = "\n".join([*half, '{"path": "a.jpg", "n": "\\ud83d\\ude00"}'])
+        files = scan(write(tmp_path / "list.jsonl", lines.encode() + b'\n{"path": "\xff"}'))
+        assert [file.code for file in files] == [*["URL_UNSUPPORTED"] * 3, "", "URL_UNSUPPORTED"]
+        for number, file in enumerate(files[:3], 1):
+            assert file.message == f"Line {number} has half of a character, as \\ud83d is: it is not Unicode."
+        assert files[4].message == "Line 5 is not UTF-8."
 
     def test_secrets_of_a_url_are_in_its_location_alone(self, tmp_path: Path, server: WebServer) -> None:
         [file] = scan(
@@ -177,11 +190,16 @@ class TestBadLists:
             ("a.txt", "", r"The list .* is empty"),
             ("a.csv", "", r"The list .* is empty"),
             ("a.csv", "path,note\n", r"The list .* is empty"),
-            ("a.csv", "file;note\nx;y\n", r"has no column one of path, uri.* It has file;note: name one with --column"),
+            ("a.csv", "file,note\nx,y\n", r"has no column one of path, uri.* It has file, note: name one with"),
+            ("a.csv", "\npath\n", r"It has none: name one with --column"),
+            ("a.csv", "path;note\nx;y\n", r"are separated by semicolons, not commas: 'path;note'. Save it with commas"),
+            ("a.tsv", "path,note\nx,y\n", r"are separated by commas, not tabs: 'path,note'. Save it with tabs"),
+            ("a.csv", b"path,stra\xdfe\nx,y\n", r"names of the columns of the list .* are not UTF-8. Save it as UTF-8"),
+            *((f"a.{form}", "path\nx\n".encode("utf-16"), "is UTF-16. Save") for form in ("csv", "txt", "jsonl")),
             ("a.parquet", "no", r"is not valid Parquet"),
         ],
     )
-    def test_are_refused_with_what_is_wrong(self, tmp_path: Path, name: str, content: str, words: str) -> None:
+    def test_are_refused_with_what_is_wrong(self, tmp_path: Path, name: str, content: str | bytes, words: str) -> None:
         with pytest.raises(SourceError, match=words):
             scan(write(tmp_path / name, content))
 
@@ -192,6 +210,19 @@ class TestBadLists:
         pq.write_table(pa.table({"image": [{"bytes": b"x"}]}), tmp_path / "list.parquet")
         with pytest.raises(SourceError, match=r"is of the type struct<.*: it must be text"):
             scan(tmp_path / "list.parquet")
+
+    def test_text_in_parquet_that_is_not_utf8(self, tmp_path: Path) -> None:
+        text = pa.py_buffer((0).to_bytes(4, "little") + (1).to_bytes(4, "little")), pa.py_buffer(b"\xff")
+        column = pa.Array.from_buffers(pa.string(), 1, [None, *text])
+        pq.write_table(pa.table({"path": column}), tmp_path / "list.parquet")
+        with pytest.raises(SourceError, match="holds text that is not UTF-8"):
+            scan(tmp_path / "list.parquet")
+
+    def test_a_time_in_parquet_that_python_has_not(self, tmp_path: Path) -> None:
+        for times in pa.array([1], pa.timestamp("ns")), pa.array([2**30], pa.date32()):
+            pq.write_table(pa.table({"path": ["a.jpg"], "time": times}), tmp_path / "list.parquet")
+            with pytest.raises(SourceError, match=r"holds a value that cannot be read: .*\. Leave it out"):
+                scan(tmp_path / "list.parquet")
 
     def test_one_that_is_not_there(self, tmp_path: Path, store: Store, bucket: str) -> None:
         with pytest.raises(SourceError, match="cannot be read: No such file"):
