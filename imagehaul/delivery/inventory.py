@@ -34,6 +34,7 @@ from imagehaul.store.conditional_writes import Capabilities
 from imagehaul.store.listing import list_dataset, list_in_place
 from imagehaul.store.multipart import abort_unfinished_uploads
 from imagehaul.store.probe import keeps_backslashes, probe_writing
+from imagehaul.text import counted
 
 
 def check_and_lock(run: Run, stack: ExitStack) -> HeldDataset:
@@ -106,8 +107,12 @@ def take_inventory(held: HeldDataset) -> Inventory:
     run = held.run
     run.progress.stage(f"Listing {run.described}")
     report = ScanReport()
-    load_source(run.catalog, scan_source(run.source, run.described, report), run.mapping)
+    unlike, example = load_source(run.catalog, scan_source(run.source, run.described, report), run.mapping)
     warnings = [run.warn(line) for line in (*report.warnings(), *report.metadata.warnings())]
+    if unlike:
+        images = f"{counted(unlike, 'image')}, e.g. {example!r}"
+        line = f"Several rows of the list say other metadata of one image ({images})"
+        warnings.append(run.warn(f"{line}: the first row that says something counts."))
     add_metadata_columns(run.catalog, report.metadata.columns())
     warnings += _check_names(run)
     root = run.layout.uri(run.layout.root)

@@ -22,8 +22,11 @@ _BACKSLASH = "contains(name, '\\')"
 _KNOWN = "key, size, etag, md5, recipe, run"
 
 
-def load_source(catalog: Catalog, files: Iterable[SourceFile], mapping: Mapping) -> None:
-    """One row for each entry with an image's suffix, with the name that the mapping gives it."""
+def load_source(catalog: Catalog, files: Iterable[SourceFile], mapping: Mapping) -> tuple[int, str]:
+    """One row for each entry with an image's suffix, with the name that the mapping gives it.
+
+    Gives how many images a list has metadata of in several rows that are not the same, and one of them.
+    """
 
     def rows() -> Iterator[tuple[int, str, int, str, str, str, str, str, str]]:
         for ordinal, file in enumerate(files):
@@ -37,7 +40,26 @@ def load_source(catalog: Catalog, files: Iterable[SourceFile], mapping: Mapping)
             yield ordinal, file.path, file.size, file.version, code, message, name, file.location, file.metadata
 
     catalog.load("source", rows())
+    repeated, *_ = catalog.one("SELECT count(*) - count(DISTINCT path) FROM source")
+    if not repeated:
+        return 0, ""
+    unlike = _merge_metadata(catalog)
     _merge_repeated(catalog)
+    return unlike
+
+
+def _merge_metadata(catalog: Catalog) -> tuple[int, str]:
+    """Of several rows for one image, the first that says something counts."""
+    first = (
+        "(SELECT path, arg_min(metadata, ordinal) FILTER (metadata <> '') AS said FROM source "
+        "GROUP BY path HAVING count(*) > 1 AND said IS NOT NULL)"
+    )
+    count, example = catalog.one(
+        f"SELECT count(DISTINCT path), coalesce(arg_min(path, ordinal), '') FROM source JOIN {first} USING (path) "
+        "WHERE metadata NOT IN ('', said)"
+    )
+    catalog.execute(f"UPDATE source SET metadata = first.said FROM {first} AS first WHERE source.path = first.path")
+    return int(count), str(example)
 
 
 def _merge_repeated(catalog: Catalog) -> None:
@@ -45,9 +67,6 @@ def _merge_repeated(catalog: Catalog) -> None:
 
     Raises `SourceError` where two rows of one path lead to different places.
     """
-    repeated, *_ = catalog.one("SELECT count(*) - count(DISTINCT path) FROM source")
-    if not repeated:
-        return
     catalog.execute("DELETE FROM source WHERE ordinal NOT IN (SELECT min(ordinal) FROM source GROUP BY path, location)")
     other = catalog.rows(
         "SELECT path, list(ordinal ORDER BY ordinal), list(location ORDER BY ordinal) FROM source "

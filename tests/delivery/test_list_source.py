@@ -66,6 +66,19 @@ def test_two_rows_on_one_key_are_refused_and_both_named(tmp_path: Path, store: S
         Target(store, bucket).deliver(tmp_path / "list.csv")
 
 
+def test_a_repeated_row_that_says_something_else_is_told(tmp_path: Path, store: Store, bucket: str) -> None:
+    draw(tmp_path / "a.jpg")
+    (tmp_path / "list.csv").write_text("path,camera\na.jpg,north\na.jpg,south\n")
+    target = Target(store, bucket)
+    summary = target.deliver(tmp_path / "list.csv")
+    said = (
+        "Several rows of the list say other metadata of one image (1 image, e.g. 'a.jpg'): "
+        "the first row that says something counts."
+    )
+    assert said in target.lines.warned
+    assert said in summary.warnings
+
+
 def test_half_of_the_rows_unreachable_is_not_published(tmp_path: Path, store: Store, bucket: str) -> None:
     draw(tmp_path / "a.jpg")
     (tmp_path / "list.txt").write_text("a.jpg\nhttp://no-such-host.invalid/b.jpg\n")

@@ -63,6 +63,20 @@ def test_two_rows_of_a_list_on_one_key_are_to_be_named_apart(catalog: Catalog) -
         load_source(catalog, entries, MAPPING)
 
 
+def test_of_two_rows_for_one_image_the_first_that_says_something_counts_and_is_told(catalog: Catalog) -> None:
+    said = [("a.jpg", ""), ("a.jpg", "1"), ("b.jpg", "1"), ("b.jpg", "1"), ("c.jpg", "1"), ("c.jpg", "2")]
+    said += [("d.jpg", ""), ("d.jpg", ""), ("e.jpg", "1"), ("c.jpg", "3"), ("a.jpg", "2"), ("b.jpg", "")]
+    entries = [SourceFile(path, 1, "1", location=f"/x/{path}", metadata=metadata) for path, metadata in said]
+    assert load_source(catalog, entries, MAPPING) == (2, "c.jpg")
+    assert list(catalog.rows("SELECT path, metadata FROM source ORDER BY path")) == [
+        ("a.jpg", "1"),
+        ("b.jpg", "1"),
+        ("c.jpg", "1"),
+        ("d.jpg", ""),
+        ("e.jpg", "1"),
+    ]
+
+
 def test_an_entry_without_a_possible_key_is_a_rejected_row(catalog: Catalog) -> None:
     long = "é" * 600 + ".jpg"
     load(catalog, "a//c/b.jpg", "../c.jpg", long, "fine.jpg")
