@@ -20,10 +20,20 @@ TAR = (".tar",)
 SEQUENTIAL = (".tar.gz", ".tgz", ".tar.zst", ".tzst")
 """Compressed as a whole: they can only be read from their beginning."""
 SUFFIXES = (*ZIP, *TAR, *SEQUENTIAL)
+_NOT_READ = (".rar", ".7z", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".tar.lzma", ".tar.lz4", ".tar.z")
 
 
 def is_archive(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
+
+
+def refuse_unread(uri: str) -> None:
+    """Raises `SourceError` for an archive of another kind."""
+    if uri.lower().endswith(_NOT_READ):
+        raise SourceError(
+            f"The source {uri!r} is an archive of a kind that is not read. Unpack it and give the folder, or pack it "
+            "anew as .zip, .tar, .tar.gz or .tar.zst."
+        )
 
 
 def without_suffix(name: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from imagehaul.errors import Code, SourceError
 from imagehaul.records import SourceFile, SourceOptions
 from imagehaul.sources import local_file
+from imagehaul.sources.archive_file import refuse_unread
 from imagehaul.sources.filters import Selection
 from imagehaul.sources.formats import SNIFFED, is_apple_double, suffix_of
 from imagehaul.sources.scan_report import ScanReport
@@ -51,6 +52,7 @@ def _describe(source: str, options: SourceOptions, scratch: str) -> SourceDescri
         why = error.strerror if isinstance(error, OSError) else error
         raise SourceError(f"The source {str(folder)!r} cannot be read: {why}.") from None
     if not folder.is_dir():
+        refuse_unread(str(folder))
         raise SourceError(f"The source {str(folder)!r} is a file. Give its folder, {str(folder.parent)!r}.")
     if scratch and Path(scratch).resolve().is_relative_to(folder.resolve()):
         raise SourceError(f"SCRATCH={scratch} lies in the source {str(folder)!r}. Name a folder outside of it.")

@@ -15,6 +15,7 @@ from imagehaul.errors import Code, SourceError
 from imagehaul.layout import DATASET_NAME, RUN_NAME, Layout, split_s3_uri
 from imagehaul.records import SourceFile, SourceOptions
 from imagehaul.sources import stored_objects
+from imagehaul.sources.archive_file import refuse_unread
 from imagehaul.sources.filters import Selection
 from imagehaul.sources.formats import SNIFFED, is_apple_double, suffix_of
 from imagehaul.sources.scan_report import ScanReport
@@ -54,6 +55,7 @@ class PrefixSource:
     def _refuse_object(self, key: str) -> None:
         """Raises `SourceError` where the prefix names one object: `img/a.jpg/` has nothing in it, but it is there."""
         if key and not stored_objects.look(self.store, self.bucket, key).code:
+            refuse_unread(f"s3://{self.bucket}/{key}")
             folder, _, name = key.rpartition("/")
             raise SourceError(
                 f"s3://{self.bucket}/{key} is one object, and no prefix. Deliver s3://{self.bucket}/{folder} with "

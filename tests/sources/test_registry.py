@@ -86,6 +86,13 @@ class TestDescribeSource:
             describe_source(str(tmp_path / "a.jpg"))
         assert str(caught.value) == f"The source '{tmp_path}/a.jpg' is a file. Give its folder, '{tmp_path}'."
 
+    @pytest.mark.parametrize("name", ["a.rar", "a.7Z", "a.tar.bz2", "a.tbz2", "a.tar.xz", "a.txz"])
+    def test_an_archive_that_is_not_read_is_refused_with_those_that_are(self, name: str, tmp_path: Path) -> None:
+        write(tmp_path, name)
+        words = r"is an archive of a kind that is not read\. Unpack it and give the folder, or pack it anew as \.zip"
+        with pytest.raises(SourceError, match=words):
+            describe_source(str(tmp_path / name))
+
     def test_a_scratch_folder_inside_of_it_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "tmp").mkdir()
         with pytest.raises(SourceError, match=r"lies in the source .* Name a folder outside"):
@@ -176,3 +183,10 @@ def test_a_store_counts_and_looks_into_files_as_a_folder_does(store: Store, buck
     assert [file.path for file in files] == ["a.jpg", "p"]
     assert report.left_out == {"": 1, "mp4": 1}
     assert report.apple_doubles.count == 1
+
+
+def test_an_archive_in_a_store_that_is_not_read_is_refused_with_those_that_are(store: Store, bucket: str) -> None:
+    store.client().put_object(Bucket=bucket, Key="img/all.rar", Body=b"x")
+    descriptor = describe_source(f"s3://{bucket}/img/all.rar")
+    with pytest.raises(SourceError, match=r"all\.rar' is an archive of a kind that is not read\. Unpack it"):
+        list(scan_source(open_source(descriptor, SourceTools(store)), descriptor, ScanReport()))
