@@ -10,9 +10,12 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from imagehaul.cli.surroundings import ends_with, settle
+from imagehaul.cli.surroundings import ends_with, output_lost, settle
 from imagehaul.errors import HaulError
 from imagehaul.text import printable_lines
+
+_TELLING = ("verify", "diff", "sources", "nginx")
+"""Commands whose output is what they are for: where it is lost, they have failed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settle()
     except HaulError as error:
         return _fail(str(error), error.exit_status, sys.argv)
-    return ends_with(_run(sys.argv[1:]))
+    status = _run(sys.argv[1:])
+    if not status and sys.argv[1:2] and sys.argv[1] in _TELLING and (why := output_lost()):
+        status = _fail(f"The output could not be written: {why}. Free room or send it elsewhere, and run again.", 1, [])
+    return ends_with(status)
 
 
 def _run(arguments: Sequence[str]) -> int:

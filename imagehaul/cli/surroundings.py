@@ -1,17 +1,17 @@
 """What the command makes of the process that it was started in: its streams, and how file names are spelt.
 
 A delivery takes hours. That its own report cannot be written, since a terminal has gone or a disk is full, must neither
-end it nor change its exit status.
+end it nor change its exit status. Where what is written is all that a command is for, `output_lost` tells.
 """
 
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import io
 import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,13 @@ def settle() -> None:
         raise SettingsError(
             f"The working folder cannot be used: {error.strerror}. Change to another folder, and run again."
         ) from error
+
+
+def output_lost() -> str:
+    """Why not all of standard output could be written; "" where it was."""
+    sys.stdout.flush()
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return raw.lost if isinstance(raw, _Forgiving) else ""
 
 
 _statuses: list[int] = []
@@ -83,10 +90,11 @@ def _spell_names_as_utf8() -> None:
 
 
 class _Forgiving(io.RawIOBase):
-    """Writes what can be written."""
+    """Writes what can be written. `lost`: why something was not. That nobody reads on (`| head`) is no loss."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self.lost = ""
 
     def writable(self) -> bool:
         return True
@@ -98,9 +106,12 @@ class _Forgiving(io.RawIOBase):
         return os.isatty(self._descriptor)
 
     def write(self, data: Any) -> int:
-        with suppress(OSError):
+        try:
             return os.write(self._descriptor, data)
-        return len(data)
+        except OSError as error:
+            if error.errno != errno.EPIPE:
+                self.lost = error.strerror or str(error)
+            return len(data)
 
 
 def _forgiving(stream: Any, descriptor: int) -> io.TextIOWrapper:

@@ -53,6 +53,22 @@ def test_a_summary_that_cannot_be_written_is_no_failure(source: Path, environmen
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "command", ["nginx", "sources --dataset d --json", "verify --dataset d --json", "diff {0} {0} --dataset d"]
+)
+def test_a_command_whose_output_is_lost_has_failed(command: str, source: Path, environment: dict[str, str]) -> None:
+    run = json.loads(deliver(source, environment).stdout.splitlines()[-1])["run"]
+    shell = f'"{COMMAND}" {command.format(run)}'
+    done = subprocess.run(["sh", "-c", f"exec {shell} >/dev/full"], env=environment, capture_output=True, timeout=60)
+    assert done.returncode == 1
+    assert "imagehaul: The output could not be written: No space left on device. " in done.stderr.decode()
+    # Nobody reads what a closed pipe would hold.
+    status = subprocess.run(
+        ["bash", "-c", f'{shell} | true; echo "${{PIPESTATUS[0]}}"'], env=environment, capture_output=True, timeout=60
+    )
+    assert (status.stdout, b"Traceback" in status.stderr) == (b"0\n", False)
+
+
 def refused(done: Any, *words: str) -> None:
     message = done.stderr.decode()
     assert done.returncode == 2, message
