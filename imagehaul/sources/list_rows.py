@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import codecs
 import csv
+import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,24 +37,24 @@ class Row:
     cells: Mapping[str, Any] | None = None
 
 
-def read_rows(file: Path, shown: str, column: str = "") -> Iterator[Row]:
+def read_rows(file: Path, shown: str, column: str, said: list[str]) -> Iterator[Row]:
     """`shown`: the list's name in messages; its suffix says what it is. `column`: which one names the pictures,
-    "" = by its name.
+    "" = by its name. `said`: what the user is to know of the list is added to it.
 
     Raises `SourceError` where the list cannot be read as what it should be, or has no such column.
     """
     suffix = Path(shown.lower()).suffix
-    reader: Callable[[Path, str, str], Iterator[Row]] = _READERS[suffix]
+    reader: Callable[[Path, str, str, list[str]], Iterator[Row]] = _READERS[suffix]
     try:
         with file.open("rb") as stream:
             if stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
                 raise SourceError(f"The text of the list {shown!r} is UTF-16. Save it as UTF-8.")
-        yield from reader(file, shown, column)
+        yield from reader(file, shown, column, said)
     except OSError as error:
         raise SourceError(f"The list {shown!r} cannot be read: {error.strerror or error}.") from None
 
 
-def _lines(file: Path, shown: str, column: str) -> Iterator[Row]:
+def _lines(file: Path, shown: str, column: str, said: list[str]) -> Iterator[Row]:
     if column:
         raise SourceError(f"The list {shown!r} has a picture in each line and no columns: leave --column out.")
     for number, line in _decoded_lines(file):
@@ -77,15 +78,15 @@ def _decoded_lines(file: Path) -> Iterator[tuple[int, str | bytes]]:
                 yield number, line
 
 
-def _csv(file: Path, shown: str, column: str) -> Iterator[Row]:
-    yield from _separated(file, shown, column, ",")
+def _csv(file: Path, shown: str, column: str, said: list[str]) -> Iterator[Row]:
+    yield from _separated(file, shown, column, said, ",")
 
 
-def _tsv(file: Path, shown: str, column: str) -> Iterator[Row]:
-    yield from _separated(file, shown, column, "\t")
+def _tsv(file: Path, shown: str, column: str, said: list[str]) -> Iterator[Row]:
+    yield from _separated(file, shown, column, said, "\t")
 
 
-def _separated(file: Path, shown: str, column: str, separator: str) -> Iterator[Row]:
+def _separated(file: Path, shown: str, column: str, said: list[str], separator: str) -> Iterator[Row]:
     csv.field_size_limit(_LONGEST_CELL)
     # Bytes that are not UTF-8 spoil their own row, and no other.
     with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
@@ -97,6 +98,7 @@ def _separated(file: Path, shown: str, column: str, separator: str) -> Iterator[
             header = [name.strip() for name in header]
             _check_header(header, shown, column, separator)
             columns = _Columns.among(header, shown, column)
+            header = columns.told_apart(header, shown, said)
             for cells in reader:
                 if len(cells) > len(header):
                     words = f"Line {reader.line_num} has {len(cells)} cells, and the header {len(header)}."
@@ -131,7 +133,7 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _json_lines(file: Path, shown: str, column: str) -> Iterator[Row]:
+def _json_lines(file: Path, shown: str, column: str, said: list[str]) -> Iterator[Row]:
     columns: _Columns | None = None
     for number, line in _decoded_lines(file):
         if isinstance(line, bytes):
@@ -158,12 +160,14 @@ def _json_lines(file: Path, shown: str, column: str) -> Iterator[Row]:
             yield Row(number, "", problem=f"Line {number} is neither an object nor a text.")
 
 
-def _parquet(file: Path, shown: str, column: str) -> Iterator[Row]:
+def _parquet(file: Path, shown: str, column: str, said: list[str]) -> Iterator[Row]:
     from imagehaul.arrow import pa, pq
 
     try:
         table = pq.ParquetFile(file)
-        columns = _Columns.among(table.schema_arrow.names, shown, column)
+        header = table.schema_arrow.names
+        columns = _Columns.among(header, shown, column)
+        header = columns.told_apart(header, shown, said)
         kind = table.schema_arrow.field(columns.location).type
         if pa.types.is_dictionary(kind):
             kind = kind.value_type
@@ -173,7 +177,7 @@ def _parquet(file: Path, shown: str, column: str) -> Iterator[Row]:
             )
         number = 0
         for batch in table.iter_batches(_ROWS_AT_ONCE):
-            for cells in batch.to_pylist():
+            for cells in batch.rename_columns(header).to_pylist():
                 number += 1
                 yield columns.row(number, cells)
     except pa.ArrowException as error:
@@ -199,8 +203,9 @@ class _Columns:
         """Raises `SourceError` where none names the pictures."""
         there = dict.fromkeys(names)
         lowered = {name.lower(): name for name in reversed(there)}
-        location = column if column in there else next((lowered[n] for n in LOCATION_COLUMNS if n in lowered), "")
-        if (column and location != column) or not location:
+        known = next((lowered[n] for n in LOCATION_COLUMNS if n in lowered), "")
+        location = column or known
+        if location not in there or not location:
             wanted = repr(column) if column else f"one of {', '.join(LOCATION_COLUMNS)}"
             raise SourceError(
                 f"The list {shown!r} has no column {wanted}. "
@@ -209,15 +214,36 @@ class _Columns:
         name = next((lowered[n] for n in NAME_COLUMNS if n in lowered and lowered[n] != location), "")
         return cls(tuple(there), location, name)
 
+    def told_apart(self, header: Sequence[str], shown: str, said: list[str]) -> list[str]:
+        """The header with a suffix for the second of two columns of one name.
+
+        Raises `SourceError` where the name means something here.
+        """
+        names: list[str] = []
+        for name in header:
+            unique = name
+            for number in itertools.count(2):
+                if not name or unique not in names:
+                    break
+                unique = f"{name}_{number}"
+            if unique != name:
+                two = f"Two columns of the list {shown!r} are called {name!r}"
+                if name in (self.location, self.name):
+                    raise SourceError(f"{two}: leave one of them out.")
+                said.append(f"{two}: the second is read as {unique!r}.")
+            names.append(unique)
+        return names
+
     def row(self, number: int, cells: Mapping[str, Any]) -> Row:
-        location, name = cells.get(self.location), cells.get(self.name)
-        rest = {key: value for key, value in cells.items() if key not in (self.location, self.name)}
+        location, name = cells.get(self.location), cells.get(self.name) if self.name else None
+        # A column without a name, as a comma at the end of each line makes one, says nothing.
+        rest = {key: value for key, value in cells.items() if key not in (self.location, self.name, "")}
         if location is not None and not isinstance(location, str):
             return Row(number, "", problem=f"Row {number} has no text in column {self.location!r}.", cells=rest)
         return Row(number, (location or "").strip(), "" if name is None else str(name).strip(), cells=rest)
 
 
-_READERS: dict[str, Callable[[Path, str, str], Iterator[Row]]] = {
+_READERS: dict[str, Callable[[Path, str, str, list[str]], Iterator[Row]]] = {
     ".txt": _lines,
     ".csv": _csv,
     ".tsv": _tsv,

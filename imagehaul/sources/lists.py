@@ -55,7 +55,7 @@ class ListSource:
             WebMemory(self.tools.memory, self.list_uri, Path(folder)) as memory,
             ThreadPoolExecutor(self.tools.workers, "source") as threads,
         ):
-            rows = read_rows(self._local_list(Path(folder)), self.list_uri, self.options.column)
+            rows = read_rows(self._local_list(Path(folder)), self.list_uri, self.options.column, report.said)
             read = 0
             while some := list(islice(rows, _ROWS_AT_ONCE)):
                 read += len(some)

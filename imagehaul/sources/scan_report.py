@@ -78,7 +78,7 @@ class ScanReport:
     out; `unread_folders`: folders that EXCLUDE left out whole. `own_objects`: what imagehaul wrote itself. `outside`,
     `cycles`, `dangling`: links without an image's suffix that were not followed. `apple_doubles`: `._name` files of
     macOS. `annotations`: a folder in which an archive's annotation files lie as they do in it. `metadata`: the further
-    columns of a list.
+    columns of a list. `said`: what else there is to know, in sentences.
     """
 
     images: int = 0
@@ -92,6 +92,7 @@ class ScanReport:
     apple_doubles: Tally = field(default_factory=Tally)
     annotations: Path | None = None
     metadata: MetadataReader = field(default_factory=lambda: MetadataReader("source"))
+    said: list[str] = field(default_factory=list)
 
     @property
     def other_files(self) -> int:
@@ -102,6 +103,7 @@ class ScanReport:
         self.left_out[suffix if suffix in self.left_out or len(self.left_out) < _MOST_SUFFIXES else OTHER] += 1
 
     def warnings(self) -> Iterator[str]:
+        yield from self.said
         missed = {suffix: count for suffix, count in self.left_out.items() if suffix in PICTURES_AND_VIDEOS}
         if missed:
             yield (

@@ -84,6 +84,39 @@ class TestForms:
         write(tmp_path / "a.jpg", "x")
         assert paths(scan(write(tmp_path / "list.jsonl", '"a.jpg"\n'))) == ["a.jpg"]
 
+    @pytest.mark.parametrize("form", ["csv", "parquet"])
+    def test_two_columns_of_one_name_are_told_apart_and_said(self, tmp_path: Path, form: str) -> None:
+        write(tmp_path / "a.jpg", "x")
+        names, cells = ["path", "label", "label_2", "label", ""], ["a.jpg", "one", "two", "three", ""]
+        file = tmp_path / f"list.{form}"
+        if form == "csv":
+            write(file, f"{','.join(names)}\n{','.join(cells)}\n")
+        else:
+            pq.write_table(pa.Table.from_arrays([pa.array([cell]) for cell in cells], names=names), file)
+        report = ScanReport()
+        [row] = scan(file, report=report)
+        assert json.loads(row.metadata) == {"label": "one", "label_2": "two", "label_3": "three"}
+        assert list(report.warnings()) == [
+            f"Two columns of the list '{file}' are called 'label': the second is read as 'label_3'."
+        ]
+
+    @pytest.mark.parametrize("form", ["csv", "parquet"])
+    @pytest.mark.parametrize("name", ["path", "key"])
+    def test_two_columns_that_name_the_picture_are_refused(self, tmp_path: Path, form: str, name: str) -> None:
+        names = ["path", "key", name]
+        file = write(tmp_path / f"list.{form}", f"{','.join(names)}\na.jpg,b.jpg,c.jpg\n")
+        if form == "parquet":
+            pq.write_table(pa.Table.from_arrays([pa.array(["a.jpg"])] * 3, names=names), file)
+        with pytest.raises(SourceError, match=f"Two columns of the list .* are called '{name}': leave one of them out"):
+            scan(file)
+
+    def test_a_column_without_a_name_says_nothing(self, tmp_path: Path) -> None:
+        write(tmp_path / "a.jpg", "x")
+        [row] = scan(write(tmp_path / "list.csv", "path,note,\na.jpg,x,y\n"))
+        assert (row.path, row.metadata) == ("a.jpg", '{"note": "x"}')
+        [row] = scan(write(tmp_path / "list.jsonl", '{"": "b", "path": "a.jpg"}\n'))
+        assert (row.path, row.metadata) == ("a.jpg", "")
+
     def test_a_column_can_be_named(self, tmp_path: Path) -> None:
         write(tmp_path / "a.jpg", "x")
         file = write(tmp_path / "list.csv", "path,file\nno.jpg,a.jpg\n")
