@@ -26,7 +26,11 @@ from imagehaul.store.endpoint import Store
 from imagehaul.version import software
 
 CA_FILE = "/etc/nginx/imagehaul-store-ca.pem"
-_LISTEN = re.compile(r"(?:(?:\*|[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):)?(?P<port>[0-9]{1,5})")
+_LISTEN = re.compile(
+    r"(?:(?:\*|[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):)?(?P<port>[0-9]{1,5})"
+    r"(?: (?:ssl|http2|default_server|proxy_protocol|reuseport|ipv6only=(?:on|off)))*"
+)
+"""Of what nginx takes there: https://nginx.org/en/docs/http/ngx_http_core_module.html#listen"""
 _LAST_PORT = 65_535
 _SERVED = (*RENDITION_KINDS, f"exports/*/{GALLERY}")
 UNKNOWN_ADDRESS = "ADDRESS-OF-THIS-HOST/32"

@@ -7,7 +7,9 @@ import pytest
 from tests.support.commanding import imagehaul, refused
 
 
-@pytest.mark.parametrize("listen", ["80", "127.0.0.1:8080", "[::1]:65535", "*:1", "web-1.example.com:80"])
+@pytest.mark.parametrize(
+    "listen", ["80", "127.0.0.1:8080", "[::1]:65535", "*:1", "web-1.example.com:80", "443 ssl http2"]
+)
 def test_where_nginx_listens_is_what_was_given(listen: str, environment: dict[str, str]) -> None:
     done = imagehaul("nginx", "--listen", listen, environment=environment)
     assert (done.returncode, f"\n    listen {listen};\n" in done.stdout) == (0, True)
@@ -15,7 +17,7 @@ def test_where_nginx_listens_is_what_was_given(listen: str, environment: dict[st
 
 @pytest.mark.parametrize(
     "listen",
-    ["", "0", "65536", "99999", "-80", "٨٠", "abc", "80 ssl", "80\n", "abc; } evil {", "a b:80", "::1:80", "x:"],
+    ["", "0", "65536", "99999", "-80", "٨٠", "abc", "80 tls", "80\n", "abc; } evil {", "a b:80", "::1:80", "x:"],
 )
 def test_where_nginx_cannot_listen_is_told(listen: str, environment: dict[str, str]) -> None:
     done = imagehaul("nginx", f"--listen={listen}", environment=environment)
