@@ -42,6 +42,8 @@ def resolve_settings(
     was asked for, `folder` the working folder. `place`: where the options stand, such as "in prefect.yaml";
     "" for the command line. Raises `SettingsError` with one line for each bad value.
     """
+    if config == Path():
+        raise SettingsError("--config names no file. Name one, or leave the option out.")
     file = config or next((folder / name for name in FILES if _is_there(folder / name)), None)
     given, warnings = _read(file) if file else ({}, [])
     for name in Settings.model_fields:

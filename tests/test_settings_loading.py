@@ -189,6 +189,10 @@ class TestBadFiles:
         with pytest.raises(SettingsError, match=r"missing\.json cannot be read: No such file"):
             resolve_settings(TARGET, tmp_path / "missing.json", {}, tmp_path)
 
+    def test_an_option_that_names_no_file_is_said(self, tmp_path: Path) -> None:
+        with pytest.raises(SettingsError, match=r"^--config names no file\. Name one, or leave the option out\.$"):
+            resolve_settings(TARGET, Path(), {}, tmp_path)
+
     def test_a_link_that_leads_nowhere_was_meant_to_be_read(self, tmp_path: Path) -> None:
         (tmp_path / "config.json").symlink_to("missing.json")
         with pytest.raises(SettingsError, match=r"config\.json cannot be read: No such file"):

@@ -6,6 +6,7 @@ needs of the store for that is a `Place`. A secret is in no repr.
 
 from __future__ import annotations
 
+import codecs
 import configparser
 import logging
 import os
@@ -83,6 +84,8 @@ class ProfileKeys:
         if self.credentials_file:
             if not Path(self.credentials_file).is_file():
                 raise SettingsError(f"The credentials file {self.credentials_file} is not there.")
+            if marked := _keys_behind_a_mark(self.credentials_file, self.profile):
+                return marked
             files = {
                 "credentials_file": (None, None, self.credentials_file, None),
                 "config_file": (None, None, os.devnull, None),
@@ -306,8 +309,28 @@ def keys_from_environment(environ: Mapping[str, str], folder: Path) -> tuple[Key
     return MachineKeys(), region or _region_of_machine()
 
 
-def _region_of(file: Path) -> str:
-    """The region in the default profile of a credentials file, which must be there with whole keys, or a role."""
+def _keys_behind_a_mark(file: str, profile: str) -> Credentials | None:
+    """The keys of a file that begins with a byte order mark, as Notepad writes one and botocore reads none; None
+    where it does not. Raises SettingsError where it names a role, which botocore alone can assume."""
+    from botocore.credentials import SharedCredentialProvider
+
+    try:
+        with Path(file).open("rb") as stream:
+            if stream.read(3) != codecs.BOM_UTF8:
+                return None
+    except OSError:
+        return None  # botocore says why.
+    content = _parsed(Path(file))
+    if profile in content and "role_arn" in content[profile]:
+        raise SettingsError(
+            f"The credentials file {file} begins with a byte order mark, so its role cannot be read.\n"
+            "Save it as UTF-8 without the mark."
+        )
+    sections = {name: dict(content[name]) for name in content.sections()}
+    return SharedCredentialProvider(file, profile, lambda _: sections).load()
+
+
+def _parsed(file: Path) -> configparser.RawConfigParser:
     content = configparser.RawConfigParser()
     try:
         content.read_string(file.read_text("utf-8-sig"))
@@ -320,6 +343,12 @@ def _region_of(file: Path) -> str:
             f"The credentials file {file} is malformed in line {line}. It must look like this:\n"
             "[default]\naws_access_key_id = …\naws_secret_access_key = …"
         ) from None
+    return content
+
+
+def _region_of(file: Path) -> str:
+    """The region in the default profile of a credentials file, which must be there with whole keys, or a role."""
+    content = _parsed(file)
     if not content.has_section("default"):
         raise SettingsError(f"The credentials file {file} has no [default] section.")
     default = content["default"]

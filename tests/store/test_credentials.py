@@ -106,6 +106,16 @@ def test_a_credentials_file_that_cannot_serve_is_named(folder: Path, content: st
         error = error.__cause__
 
 
+def test_a_credentials_file_may_begin_with_a_byte_order_mark(folder: Path) -> None:
+    file = folder / ".vl" / "aws_credentials"
+    file.write_text(f"[default]\naws_access_key_id = MARKED\naws_secret_access_key = {SECRET}\n", "utf-8-sig")
+    assert store_from_environment("", {}, folder).keys() == AccessKey("MARKED", SECRET)
+    other = folder / "other"
+    other.write_text(f"[default]\nrole_arn = {ROLE}\nsource_profile = work\n", "utf-8-sig")
+    with pytest.raises(SettingsError, match="Save it as UTF-8 without the mark"):
+        Store(credentials=ProfileKeys("default", str(other))).keys()
+
+
 def test_a_folder_in_the_files_place_is_named(tmp_path: Path) -> None:
     (tmp_path / ".vl" / "aws_credentials").mkdir(parents=True)
     with pytest.raises(SettingsError, match=r"aws_credentials cannot be read: .*Is a directory"):
