@@ -39,9 +39,12 @@ def rows(path: Path, shown: str, places: Sequence[int]) -> Iterator[tuple[str, S
 
     number = 0
     with _named(shown), pq.ParquetFile(path, buffer_size=2**16, pre_buffer=False) as file:
-        columns = [file.schema_arrow.names[place] for place in places]
+        header = file.schema_arrow.names
+        columns = list(dict.fromkeys(header[place] for place in places))
+        # Two columns may have one name: both are read then, one after the other.
+        read = [place for wanted in columns for place, name in enumerate(header) if name == wanted]
         for batch in file.iter_batches(batch_size=_ROWS, columns=columns, use_threads=False):
-            cells = [batch.column(name).to_pylist() for name in columns]
+            cells = [batch.column(read.index(place)).to_pylist() for place in places]
             for row in zip(*cells, strict=True):
                 number += 1
                 yield f"{shown}: row {number}", row
@@ -53,6 +56,7 @@ def _named(shown: str) -> Iterator[None]:
 
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        # Of values: text that is not UTF-8, a time with nanoseconds or of a year beyond 9999.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise AnnotationError(f"{shown}: cannot be read as Parquet: {reason}") from error

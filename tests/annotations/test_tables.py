@@ -361,3 +361,27 @@ def test_what_is_no_parquet_is_named(tmp_path: Path) -> None:
     good.write_bytes((tmp_path / "image_annotations.parquet").read_bytes()[:-20])
     with pytest.raises(AnnotationError, match=r"object_annotations\.parquet: cannot be read as Parquet: "):
         read_annotations(good, tmp_path, shown=good.name)
+
+
+@pytest.mark.parametrize(
+    ("column", "why"),
+    [
+        (pa.array([b"Stra\xdfe"]).view(pa.string()), "utf-8"),
+        (pa.array([1], pa.timestamp("ns")), "nanosecond"),
+        (pa.array([400_000 * 366 * 86_400], pa.timestamp("s")), ""),
+    ],
+    ids=["not UTF-8", "nanoseconds", "a far year"],
+)
+def test_a_value_that_cannot_be_read_is_told_with_its_file(column: pa.Array, why: str, tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match=r"image_annotations\.parquet: cannot be read as Parquet: ") as told:
+        list(parquet(tmp_path, {"filename": ["a.jpg"], "label": ["x"], "more": column}, "image_annotations.parquet"))
+    assert why in str(told.value)
+
+
+def test_two_parquet_columns_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    file = tmp_path / "image_annotations.parquet"
+    table = pa.table([pa.array([text]) for text in ("a.jpg", "x", "one", "two")], ["filename", "label", "more", "more"])
+    pq.write_table(table, file)
+    said = read_annotations(file, tmp_path, folder="", shown=file.name)
+    (about,) = [item.metadata for item in said if item.metadata]
+    assert ("one" in about, "two" in about) == (True, True)
