@@ -1,11 +1,13 @@
-"""What stands in one cell of a table, or in one value of a JSON file: a text, or a list of texts."""
+"""What stands in one cell of a table, or in one value of a JSON file, and what its columns are called."""
 
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -68,3 +70,16 @@ def _unquoted(item: str) -> str:
         return str(ast.literal_eval(item)) if item[0] in "'\"" else item
     except (ValueError, SyntaxError):
         return item
+
+
+def distinct_names(header: Sequence[str]) -> list[str]:
+    """The names of a table's columns, with a suffix for the second of one name: `more`, `more_2`. "" stays."""
+    names: list[str] = []
+    for name in header:
+        unique = name
+        for number in itertools.count(2):
+            if not name or unique not in names:
+                break
+            unique = f"{name}_{number}"
+        names.append(unique)
+    return names

@@ -15,6 +15,7 @@ from imagehaul.annotations import csv_rows, parquet_rows
 from imagehaul.annotations.format import AnnotationFormat, Found, Items, Location
 from imagehaul.annotations.place import Place
 from imagehaul.annotations.table_rows import Columns, read_rows
+from imagehaul.cells import distinct_names
 from imagehaul.errors import AnnotationError
 from imagehaul.records import AnnotationProblem
 from imagehaul.text import printable
@@ -69,19 +70,13 @@ def _told_apart(header: Sequence[str], known: set[str], shown: str) -> tuple[lis
 
     Raises AnnotationError where the name means something here.
     """
-    names: list[str] = []
+    names = distinct_names(header)
     said: list[AnnotationProblem] = []
-    for name in header:
-        unique = name
-        for number in itertools.count(2):
-            if not name or unique not in names:
-                break
-            unique = f"{name}_{number}"
+    for name, unique in zip(header, names, strict=True):
         if unique != name:
             if name in known:
                 raise AnnotationError(f"{shown}: two columns are called {printable(name)}.\nLeave one of them out.")
             said.append(AnnotationProblem(f"Two columns of one name: the second is {unique}", shown, used=True))
-        names.append(unique)
     return names, said
 
 

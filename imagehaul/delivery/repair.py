@@ -93,10 +93,9 @@ def verify_and_repair(
             source_store=source_store,
         )
         summary = deliver(request, settings, store, run_batches, progress)
-        for problem in summary.problems:
-            progress.say(f"Not mended: {problem.path}: {problem.code}. {problem.message}")
         (scratch / "after").mkdir()
         after = verify(replace(run, folder=scratch / "after"))
+        _say_what_is_left(after, summary, progress)
         return _kept(after, findings), summary
 
 
@@ -117,6 +116,13 @@ def _refuse_another_shape(store: Store, layout: Layout, settings: Settings, sour
             f"{_listed(given, others)}: what was made by those settings would leave the index.\n"
             "Give the settings of the delivery here as well, or deliver the data set again with the new ones."
         )
+
+
+def _say_what_is_left(after: Verification, summary: Summary, progress: Progress) -> None:
+    left = {finding.source_path for finding in after.examples}
+    for problem in summary.problems:
+        if problem.path in left:
+            progress.say(f"Not mended: {problem.path}: {problem.code}. {problem.message}")
 
 
 def _listed(values: dict[str, Any], names: list[str]) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import codecs
 import csv
-import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from imagehaul.cells import distinct_names
 from imagehaul.errors import SourceError
 from imagehaul.text import printable
 
@@ -219,19 +219,13 @@ class _Columns:
 
         Raises `SourceError` where the name means something here.
         """
-        names: list[str] = []
-        for name in header:
-            unique = name
-            for number in itertools.count(2):
-                if not name or unique not in names:
-                    break
-                unique = f"{name}_{number}"
+        names = distinct_names(header)
+        for name, unique in zip(header, names, strict=True):
             if unique != name:
                 two = f"Two columns of the list {shown!r} are called {name!r}"
                 if name in (self.location, self.name):
                     raise SourceError(f"{two}: leave one of them out.")
                 said.append(f"{two}: the second is read as {unique!r}.")
-            names.append(unique)
         return names
 
     def row(self, number: int, cells: Mapping[str, Any]) -> Row:
