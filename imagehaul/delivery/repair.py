@@ -67,7 +67,7 @@ def verify_and_repair(
     source = store_of_source(replace(settings.source_options(), source_store=source_store), store)
     with explaining_faults("verify", settings, store), scratch_folder(settings) as scratch:
         if repair:
-            _refuse_another_shape(store, layout, settings, mended)
+            _refuse_another_shape(store, layout, settings, mended, progress)
         (scratch / "before").mkdir()
         run = VerificationRun(
             store=store,
@@ -99,7 +99,9 @@ def verify_and_repair(
         return _kept(after, findings), summary
 
 
-def _refuse_another_shape(store: Store, layout: Layout, settings: Settings, source_name: str) -> None:
+def _refuse_another_shape(
+    store: Store, layout: Layout, settings: Settings, source_name: str, progress: Progress
+) -> None:
     """Raises SettingsError where the repair would publish another data set than the one that is to be mended."""
     client = store.patient_client()
     with store.explaining("read", layout.uri(layout.current)):
@@ -107,6 +109,11 @@ def _refuse_another_shape(store: Store, layout: Layout, settings: Settings, sour
         need_source(layout, source_name, current)
         of_source = settings_of(client, layout, current.sources[source_name].run)
         of_exports = settings_of(client, layout, current.run)
+    if not (of_source and of_exports):
+        progress.warn(
+            f"The report of the run that delivered {source_name!r}, or of the current one, is gone: whether it was "
+            "made by these settings is not known."
+        )
     given = settings.model_dump(mode="json")
     before = {name: of_source[name] for name in _SHAPE_OBJECTS if name in of_source}
     before |= {name: of_exports[name] for name in _SHAPE_EXPORTS if name in of_exports}

@@ -89,3 +89,12 @@ def test_what_could_not_be_mended_is_named_with_the_reason(target: Target, sourc
     assert found.exit_status == 1
     assert summary is not None
     assert [line[:26] for line in lines.said if line.startswith("Not mended")] == ["Not mended: 1.jpg: EMPTY. "]
+
+
+def test_where_the_report_is_gone_it_is_said_that_the_settings_are_not_known(target: Target, source: Path) -> None:
+    target.deliver(source)
+    target.remove(f"runs/{target.current()['run']}/report.json")
+    target.remove("images/1.jpg")
+    found, _, lines = mended(target, source)
+    assert found.exit_status == 0
+    assert [line[:27] for line in lines.warned if "not known" in line] == ["The report of the run that "]
