@@ -20,8 +20,8 @@ from imagehaul.delivery.proving import prove
 from imagehaul.delivery.publish import FinishedRun, publish
 from imagehaul.delivery.recipes import wanted_of
 from imagehaul.delivery.run import HeldDataset, Run, WorkResult
-from imagehaul.delivery.runners.registry import open_runner
-from imagehaul.delivery.runners.runner import OpenRunner
+from imagehaul.delivery.runners.process_starter import ProcessStarter
+from imagehaul.delivery.runners.registry import OpenRunner, open_runner, open_starter
 from imagehaul.delivery.scratch import scratch_folder
 from imagehaul.delivery.source_memory import StoredMemory
 from imagehaul.delivery.stages import (
@@ -71,24 +71,32 @@ def deliver(
         run = _begin(request, settings, store, progress, stack)
         held = stages.run(CHECK, lambda: check_and_lock(run, stack), lambda held: held.found)
         run = held.run
-        inventory = stages.run(INVENTORY, lambda: take_inventory(held), lambda inventory: inventory.found)
+        all_is_new = held.is_empty and not request.dry_run and not approve
+        starter = stack.enter_context(open_starter(settings, held.holds_until, all_is_new))
+        inventory = stages.run(
+            INVENTORY, lambda: take_inventory(held, starter.watching), lambda inventory: inventory.found
+        )
         annotated = stages.run(ANNOTATIONS, lambda: read_annotations(run, inventory), lambda annotated: annotated.found)
         plan = stages.run(PLAN, lambda: plan_work(run), lambda plan: plan.found)
         if request.dry_run or (approve and plan.work and not approve(preview(held, plan, annotated, inventory))):
             return preview(held, plan, annotated, inventory)
-        worked = stages.run(BATCHES, lambda: _work(held, plan, run_batches, open_runner), lambda done: done.found)
+        worked = stages.run(
+            BATCHES, lambda: _work(held, plan, run_batches, open_runner, starter), lambda done: done.found
+        )
         proof = stages.run(PROOF, lambda: prove(run, worked), lambda proof: proof.found)
         finished = FinishedRun(held, inventory, annotated, plan, worked, proof, stages.seconds)
         return stages.run(PUBLICATION, lambda: publish(finished), lambda summary: summary.headline)
 
 
-def _work(held: HeldDataset, plan: Plan, run_batches: RunBatches, open_runner: OpenRunner) -> WorkResult:
+def _work(
+    held: HeldDataset, plan: Plan, run_batches: RunBatches, open_runner: OpenRunner, starter: ProcessStarter
+) -> WorkResult:
     if not plan.batches:
         return WorkResult()
     # A run with nothing to do needs neither a renderer nor an engine.
     from imagehaul.delivery.work import work_through
 
-    return work_through(held, plan, run_batches, open_runner)
+    return work_through(held, plan, run_batches, open_runner, starter)
 
 
 def _begin(request: Request, settings: Settings, store: Store, progress: Progress, stack: ExitStack) -> Run:

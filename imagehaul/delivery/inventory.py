@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 from imagehaul.annotations.registry import unread_label_files
 from imagehaul.delivery.annotations import gather_annotations
@@ -26,6 +28,7 @@ from imagehaul.ledger.lease import lease
 from imagehaul.ledger.matching import match_annotations
 from imagehaul.ledger.metadata_columns import add_metadata_columns, name_metadata_columns
 from imagehaul.ledger.runs import read_current
+from imagehaul.records import SourceFile
 from imagehaul.sources.registry import scan_source
 from imagehaul.sources.scan_report import ScanReport
 from imagehaul.sources.source import SourceDescriptor
@@ -35,6 +38,8 @@ from imagehaul.store.listing import list_dataset, list_in_place
 from imagehaul.store.multipart import abort_unfinished_uploads
 from imagehaul.store.probe import keeps_backslashes, probe_writing
 from imagehaul.text import counted
+
+Watching: TypeAlias = Callable[[Iterable[SourceFile]], Iterable[SourceFile]]
 
 
 def check_and_lock(run: Run, stack: ExitStack) -> HeldDataset:
@@ -99,19 +104,20 @@ def _end_unfinished_uploads(run: Run) -> None:
         run.progress.say(f"Uploads that a killed run left may still be there. {problem}")
 
 
-def take_inventory(held: HeldDataset) -> Inventory:
-    """What the source holds, what the store holds, what earlier runs left.
+def take_inventory(held: HeldDataset, watching: Watching) -> Inventory:
+    """What the source holds, what the store holds, what earlier runs left. `watching`: sees the images as they come.
 
     Raises `SourceError` where the source cannot be listed whole, or two of its images would land on one key.
     """
     run = held.run
     run.progress.stage(f"Listing {run.described}")
     report = ScanReport()
-    unlike, example = load_source(run.catalog, scan_source(run.source, run.described, report), run.mapping)
+    images = watching(scan_source(run.source, run.described, report))
+    unlike, example = load_source(run.catalog, images, run.mapping)
     warnings = [run.warn(line) for line in (*report.warnings(), *report.metadata.warnings())]
     if unlike:
-        images = f"{counted(unlike, 'image')}, e.g. {example!r}"
-        line = f"Several rows of the list say other metadata of one image ({images})"
+        of_these = f"{counted(unlike, 'image')}, e.g. {example!r}"
+        line = f"Several rows of the list say other metadata of one image ({of_these})"
         warnings.append(run.warn(f"{line}: the first row that says something counts."))
     add_metadata_columns(run.catalog, report.metadata.columns())
     warnings += _check_names(run)

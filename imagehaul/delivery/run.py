@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,6 +82,15 @@ class HeldDataset:
     lease: Lease | None
     current: Current | None
     earlier: tuple[str, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no run has delivered this source to it, or begun to."""
+        return self.current is None and not self.earlier
+
+    def holds_until(self) -> float:
+        """As `fence.now` counts."""
+        return self.lease.holds_until if self.lease else math.inf
 
     @property
     def found(self) -> str:

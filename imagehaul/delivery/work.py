@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import threading
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,9 @@ from imagehaul.delivery.batch_threads import RunBatches
 from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult
 from imagehaul.delivery.planning import worker_count
 from imagehaul.delivery.run import HeldDataset, Run, WorkResult
-from imagehaul.delivery.runners.runner import ATTEMPTS, OpenRunner, Runner, WorkerLostError
+from imagehaul.delivery.runners.process_starter import ProcessStarter
+from imagehaul.delivery.runners.registry import OpenRunner
+from imagehaul.delivery.runners.runner import ATTEMPTS, Runner, WorkerLostError
 from imagehaul.delivery.staging import Stager, refuse_elsewhere
 from imagehaul.errors import HaulError, SettingsError, StoreError
 from imagehaul.ledger.fence import Fence, now
@@ -29,7 +31,9 @@ from imagehaul.text import counted
 from imagehaul.version import software
 
 
-def work_through(held: HeldDataset, plan: Plan, run_batches: RunBatches, open_runner: OpenRunner) -> WorkResult:
+def work_through(
+    held: HeldDataset, plan: Plan, run_batches: RunBatches, open_runner: OpenRunner, starter: ProcessStarter
+) -> WorkResult:
     """Renders and sends all batches. Raises HaulError where they cannot be run at all, or the lease was lost."""
     run = held.run
     _refuse_secrets_elsewhere(run)
@@ -38,19 +42,24 @@ def work_through(held: HeldDataset, plan: Plan, run_batches: RunBatches, open_ru
     parts = run.scratch / "parts"
     parts.mkdir()
     context = context_of(held)
-    runner = open_runner(run.settings, context, run.store, lambda: _holds_until(held), plan.batches)
+    runner = open_runner(run.settings, context, run.store, starter, plan.batches)
     gathered = _Gathered(held, context, runner, Packer(run.catalog, plan.batches))
     try:
         if held.lease:
             held.lease.on_lost = runner.stop
         run.progress.expect(plan.work, sum(batch.size for batch in plan.batches))
-
+        threading.Thread(target=_import_exports, name="imports", daemon=True).start()
         with closing(run_batches(plan.batches, gathered.work_on, runner.slots, gathered.interrupt)) as results:
             for result in filter(None, results):
                 gathered.keep(result, parts)
     finally:
         end(runner, held)
     return gathered.result()
+
+
+def _import_exports() -> None:
+    """What the publication needs, in 0.1 s that this process would wait for batches; later, all cores would wait."""
+    from imagehaul.arrow import pc  # noqa: F401
 
 
 def _refuse_secrets_elsewhere(run: Run) -> None:
@@ -103,12 +112,8 @@ def _options_of_obstore(run: Run) -> ObstoreOptions:
     return ObstoreOptions(crc64, run.store.address(bucket))
 
 
-def _holds_until(held: HeldDataset) -> float:
-    return held.lease.holds_until if held.lease else math.inf
-
-
 def _may_send(held: HeldDataset) -> bool:
-    return now() < _holds_until(held)
+    return now() < held.holds_until()
 
 
 class _Gathered:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from imagehaul.errors import StoreError
@@ -16,7 +17,7 @@ from imagehaul.layout import Layout, split_object_uri
 from imagehaul.mapping import IN_PLACE
 from imagehaul.records import StoredObject
 from imagehaul.store.endpoint import Store
-from imagehaul.store.sub_prefixes import Parts, cut, list_side_by_side
+from imagehaul.store.sub_prefixes import Parts, as_they_come, cut, list_side_by_side
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -32,14 +33,18 @@ LONG_WAIT = 0.05
 
 def list_objects(client: S3Client, bucket: str, prefix: str) -> Iterator[StoredObject]:
     """Every object below the prefix, once. Raises as `list_contents`."""
-    for item in list_contents(client, bucket, prefix):
-        yield StoredObject(item["Key"], item["Size"], item.get("ETag", "").strip('"'))
+    return map(_stored, list_contents(client, bucket, prefix))
+
+
+def _stored(item: ObjectTypeDef) -> StoredObject:
+    return StoredObject(item["Key"], item["Size"], item.get("ETag", "").strip('"'))
 
 
 def list_dataset(client: S3Client, layout: Layout) -> Iterator[StoredObject]:
-    """Images, thumbnails and crops of a data set. Raises as `list_contents`."""
-    for prefix in (layout.images, layout.thumbnails, layout.crops):
-        yield from list_objects(client, layout.bucket, prefix)
+    """Images, thumbnails and crops of a data set, as they come. Raises as `list_contents`."""
+    folders = (layout.images, layout.thumbnails, layout.crops)
+    for page in as_they_come([partial(_contents_by_page, client, layout.bucket, folder) for folder in folders]):
+        yield from map(_stored, page)
 
 
 def list_in_place(store: Store, uri: str) -> Iterator[StoredObject]:
@@ -59,7 +64,10 @@ def list_contents(client: S3Client, bucket: str, prefix: str) -> Iterator[Object
     botocore asks for keys URL-encoded, so that any name survives. Raises botocore's errors, and StoreError where a page
     says that there is more, and not where: what it does not show is unknown.
     """
+    return itertools.chain.from_iterable(_contents_by_page(client, bucket, prefix))
 
+
+def _contents_by_page(client: S3Client, bucket: str, prefix: str) -> Iterator[list[ObjectTypeDef]]:
     def pages(**asked: str) -> Iterator[ListObjectsV2OutputTypeDef]:
         return _pages(client, **{"Bucket": bucket, "Prefix": prefix, **asked})
 
@@ -72,7 +80,7 @@ def list_contents(client: S3Client, bucket: str, prefix: str) -> Iterator[Object
         if page is None:
             return
         contents = page.get("Contents", [])
-        yield from contents
+        yield contents
         if number < FIRST_PAGES:
             seen.update(item["Key"] for item in contents)
         elif number == FIRST_PAGES and page.get("IsTruncated") and waited > number * LONG_WAIT:
@@ -83,10 +91,10 @@ def list_contents(client: S3Client, bucket: str, prefix: str) -> Iterator[Object
                 return
 
 
-def _by_parts(parts: Parts, pages: Pages, seen: set[str]) -> Iterator[ObjectTypeDef]:
+def _by_parts(parts: Parts, pages: Pages, seen: set[str]) -> Iterator[list[ObjectTypeDef]]:
     """What lies in the parts, and was not seen before."""
     for contents in itertools.chain([parts.files], list_side_by_side(parts.prefixes, pages)):
-        yield from (item for item in contents if item["Key"] not in seen)
+        yield [item for item in contents if item["Key"] not in seen]
         if contents is parts.files:
             seen.update(item["Key"] for item in contents)
 

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from queue import Full, Queue
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ObjectTypeDef
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     Pages: TypeAlias = "Callable[..., Iterator[ListObjectsV2OutputTypeDef]]"
     """Lists with these of boto3's arguments: at least `Prefix`."""
 
+Page = TypeVar("Page")
 SIDE_BY_SIDE = 8
 PARTS = 4 * SIDE_BY_SIDE
 """Some are longer than others, and each has a last page that is not full."""
@@ -122,19 +124,28 @@ class _Group:
 
 def list_side_by_side(prefixes: Sequence[str], pages: Pages) -> Iterator[list[ObjectTypeDef]]:
     """All that lies below them, a page's objects at a time, as they come. Raises what `pages` raises."""
-    read: Queue[list[ObjectTypeDef] | Exception | None] = Queue(2 * SIDE_BY_SIDE)
+
+    def contents_of(prefix: str) -> Iterator[list[ObjectTypeDef]]:
+        return (page.get("Contents", []) for page in pages(Prefix=prefix))
+
+    return as_they_come([partial(contents_of, prefix) for prefix in prefixes])
+
+
+def as_they_come(listings: Sequence[Callable[[], Iterator[Page]]]) -> Iterator[Page]:
+    """The pages of several listings, `SIDE_BY_SIDE` of them at a time. Raises what any of them raises."""
+    read: Queue[Page | Exception | None] = Queue(2 * SIDE_BY_SIDE)
     over = threading.Event()
 
-    def hand_on(what: list[ObjectTypeDef] | Exception | None) -> None:
+    def hand_on(what: Page | Exception | None) -> None:
         while not over.is_set():
             with suppress(Full):
                 read.put(what, timeout=0.2)
                 return
 
-    def list_one(prefix: str) -> None:
+    def list_one(listing: Callable[[], Iterator[Page]]) -> None:
         try:
-            for page in pages(Prefix=prefix):
-                hand_on(page.get("Contents", []))
+            for page in listing():
+                hand_on(page)
                 if over.is_set():
                     return
         except Exception as error:
@@ -144,9 +155,9 @@ def list_side_by_side(prefixes: Sequence[str], pages: Pages) -> Iterator[list[Ob
 
     with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="listing") as threads:
         try:
-            for prefix in prefixes:
-                threads.submit(list_one, prefix)
-            at_work = len(prefixes)
+            for listing in listings:
+                threads.submit(list_one, listing)
+            at_work = len(listings)
             while at_work:
                 said = read.get()
                 if isinstance(said, Exception):

@@ -12,7 +12,7 @@ import pytest
 
 from imagehaul.delivery.jobs import BatchJob, BatchResult
 from imagehaul.delivery.runners.in_process import InProcess
-from imagehaul.delivery.runners.runner import OpenRunner
+from imagehaul.delivery.runners.registry import OpenRunner
 from imagehaul.errors import LockedError
 from imagehaul.ledger.lease import lease
 from imagehaul.store.endpoint import Store
@@ -68,8 +68,8 @@ def test_by_another_run_that_took_the_data_set_over(
             assert self.told.wait(10)
             return super().run(job)
 
-    def overtaken(_: Any, context: Any, store: Store, holds_until: Any, batches: Any) -> Overtaken:
-        return Overtaken(context, store, holds_until)
+    def overtaken(_: Any, context: Any, store: Store, starter: Any, batches: Any) -> Overtaken:
+        return Overtaken(context, store, starter.holds_until)
 
     with pytest.raises(LockedError, match=f"taken over by run {OTHER} on there"):
         Target(store, bucket).deliver(tmp_path / "source", settings=SETTINGS, open_runner=overtaken)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from imagehaul.delivery.batch_threads import in_threads
 from imagehaul.delivery.chain import deliver
 from imagehaul.delivery.jobs import BatchContext
 from imagehaul.delivery.runners.in_process import InProcess
+from imagehaul.delivery.runners.process_starter import ProcessStarter
 from imagehaul.delivery.runners.processes import ProcessPool
-from imagehaul.delivery.runners.runner import OpenRunner, Runner
+from imagehaul.delivery.runners.registry import OpenRunner
+from imagehaul.delivery.runners.runner import Runner
 from imagehaul.delivery.summary import Summary
 from imagehaul.records import BatchReference, Request
 from imagehaul.settings import Settings
@@ -41,22 +43,22 @@ def in_this_process(
     settings: Settings,
     context: BatchContext,
     store: Store,
-    holds_until: Callable[[], float],
+    starter: ProcessStarter,
     batches: Sequence[BatchReference],
 ) -> Runner:
     """Where a test changes what batches meet, they have to be in its own process."""
-    return InProcess(context, store, holds_until)
+    return InProcess(context, store, starter.holds_until)
 
 
 def in_two_processes(
     settings: Settings,
     context: BatchContext,
     store: Store,
-    holds_until: Callable[[], float],
+    starter: ProcessStarter,
     batches: Sequence[BatchReference],
 ) -> Runner:
     """As a large delivery on two cores; a test has too few images for that."""
-    return ProcessPool(context, store, holds_until, 2)
+    return ProcessPool(context, store, starter, 2)
 
 
 @dataclass

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from imagehaul.delivery.planning import worker_count
+from imagehaul.delivery.runners.process_starter import ProcessStarter
 from imagehaul.delivery.runners.runner import LOCAL, Runner
 from imagehaul.errors import SettingsError
 from imagehaul.records import BatchReference
@@ -18,18 +20,27 @@ if TYPE_CHECKING:
 FEW_IMAGES = 1000
 """So many are worked on in less time than processes for batches take to start: `benchmarks/cores.md`."""
 
+OpenRunner: TypeAlias = "Callable[[Settings, BatchContext, Store, ProcessStarter, Sequence[BatchReference]], Runner]"
+"""Takes settings, what all batches share, the store, what starts processes here, and the batches."""
+
+
+def open_starter(settings: Settings, holds_until: Callable[[], float], all_is_new: bool) -> ProcessStarter:
+    """`holds_until`: as `ProcessStarter` asks it. `all_is_new`: what the source holds will be worked on.
+
+    Where that is not known before the plan, nothing starts ahead: most reruns have nothing to do.
+    """
+    workers = worker_count(settings) if all_is_new and settings.task_runner == "processes" else 1
+    return ProcessStarter(holds_until, workers if workers > 1 else 0, FEW_IMAGES)
+
 
 def open_runner(
     settings: Settings,
     context: BatchContext,
     store: Store,
-    holds_until: Callable[[], float],
+    starter: ProcessStarter,
     batches: Sequence[BatchReference],
 ) -> Runner:
-    """`holds_until`: when the run's lease ends, as `fence.now` counts; it is asked again and again.
-
-    Raises HaulError: the place is not there, or lacks what batches need.
-    """
+    """Raises HaulError: the place is not there, or lacks what batches need."""
     address = settings.task_runner_address or LOCAL
     try:
         if settings.task_runner == "dask":
@@ -49,7 +60,8 @@ def open_runner(
     if processes == 1 or sum(batch.images for batch in batches) <= FEW_IMAGES:
         from imagehaul.delivery.runners.in_process import InProcess
 
-        return InProcess(context, store, holds_until)
+        starter.keep(0)
+        return InProcess(context, store, starter.holds_until)
     from imagehaul.delivery.runners.processes import ProcessPool
 
-    return ProcessPool(context, store, holds_until, processes)
+    return ProcessPool(context, store, starter, processes)

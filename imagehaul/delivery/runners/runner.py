@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from imagehaul.errors import HaulError, SettingsError
-from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
 from imagehaul.store.reference import StoreReference
 
 if TYPE_CHECKING:
     from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult
-    from imagehaul.records import BatchReference
 
 ATTEMPTS = 3
 """A worker that dies costs its batch another try elsewhere; then its images are `failed`, and the run goes on."""
@@ -47,12 +44,6 @@ class Runner(Protocol):
     def close(self) -> bool:
         """Ends all that is at work, and gives back what it took. False: a batch may still be at work somewhere."""
         ...
-
-
-OpenRunner: TypeAlias = (
-    "Callable[[Settings, BatchContext, Store, Callable[[], float], Sequence[BatchReference]], Runner]"
-)
-"""Takes settings, what all batches share, the store, when the run's lease ends, and the batches."""
 
 
 def reference_of(store: Store) -> StoreReference:

@@ -1,6 +1,6 @@
 """The program of a process that works on batches: jobs come on its standard input, results go to its standard output.
 
-Started by `imagehaul.delivery.runners.processes`. It ends when its input does.
+Started by `imagehaul.delivery.runners.process_handle`. It ends when its input does.
 """
 
 from __future__ import annotations
@@ -60,7 +60,10 @@ def _import_for_batches() -> None:
 
 def _serve(answer: Any) -> None:
     jobs = sys.stdin.buffer
-    _, context, store, lease = pickle.load(jobs)
+    try:
+        _, context, store, lease = pickle.load(jobs)
+    except EOFError:  # It started ahead, and there was nothing to do.
+        return
     worker = _Opened(context, store, lease)
     with ThreadPoolExecutor(thread_name_prefix="batch") as threads:
         try:

@@ -19,7 +19,8 @@ import pytest
 from imagehaul.delivery.jobs import BatchContext
 from imagehaul.delivery.runners import registry
 from imagehaul.delivery.runners.in_process import InProcess
-from imagehaul.delivery.runners.processes import ProcessPool, WorkerProcess
+from imagehaul.delivery.runners.process_handle import WorkerProcess
+from imagehaul.delivery.runners.processes import ProcessPool
 from imagehaul.delivery.runners.registry import FEW_IMAGES
 from imagehaul.delivery.runners.runner import Runner
 from imagehaul.errors import HaulError

@@ -7,13 +7,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from imagehaul.delivery.jobs import BatchContext
 from imagehaul.delivery.runners import shared_lease
+from imagehaul.delivery.runners.process_starter import ProcessStarter
 from imagehaul.delivery.runners.processes import ProcessPool
 from imagehaul.delivery.runners.runner import Runner
 from imagehaul.delivery.runners.shared_lease import SharedLease, holds
@@ -73,10 +73,8 @@ def test_processes_send_nothing_while_the_lease_is_not_the_runs(
             threading.Thread(target=give_back).start()
         time.sleep(0.1 * exchange.sends)
 
-    def open_runner(
-        settings: Settings, context: BatchContext, store: Store, holds_until: Callable[[], float], *_: object
-    ) -> Runner:
-        return ProcessPool(context, store, lambda: ends[-1], 2)
+    def open_runner(settings: Settings, context: BatchContext, store: Store, *_: object) -> Runner:
+        return ProcessPool(context, store, ProcessStarter(lambda: ends[-1]), 2)
 
     with FaultProxy(target.store, choose) as proxy:
         settings = {"batch_size": 30, "transfer_workers": 4, "skip_image_thumbnail_generation": True, "workers": 2}
