@@ -103,7 +103,7 @@ def make_plan(catalog: Catalog, mapping: Mapping, wanted: Wanted, batch_size: in
         held=counts["held"],
         vanished=vanished,
         published=published,
-        batches=tuple(_cut(catalog, batch_size)),
+        batches=tuple(_cut(catalog, batch_size, work, workers)),
     )
 
 
@@ -261,12 +261,20 @@ def fingerprint(catalog: Catalog) -> str:
     return f"{value or 0:016x}"
 
 
-def _cut(catalog: Catalog, batch_size: int) -> Iterator[BatchReference]:
-    """Runs of the source's own order, so that a batch reads neighbouring files."""
+def _cut(catalog: Catalog, batch_size: int, work: int, workers: int) -> Iterator[BatchReference]:
+    """Runs of the source's own order, so that a batch reads neighbouring files.
+
+    The last ones are smaller, down to a quarter, so that all workers are done at about the same time, however even
+    their speed is. "Guided self-scheduling", Polychronopoulos and Kuck, 1987, https://doi.org/10.1109/TC.1987.5009495.
+    """
     number, first, last, images, size = 1, -1, -1, 0, 0
+    least = min(batch_size, max(SMALLEST_BATCH, batch_size // 4))
+    most = min(batch_size, max(least, work // workers))
     for ordinal, image_size in catalog.rows("SELECT ordinal, size FROM plan WHERE decision = 'work' ORDER BY ordinal"):
-        if images and (images == batch_size or size + image_size > BATCH_BYTES):
+        if images and (images == most or size + image_size > BATCH_BYTES):
             yield BatchReference(number, first, last, images, size)
+            work -= images
+            most = min(batch_size, max(least, work // workers))
             number, first, images, size = number + 1, -1, 0, 0
         first = ordinal if first < 0 else first
         last, images, size = ordinal, images + 1, size + image_size

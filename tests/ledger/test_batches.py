@@ -71,6 +71,22 @@ def test_a_large_data_set_gives_every_worker_four_batches(images: int, workers: 
     assert max(batch.images for batch in plan.batches) <= 1000
 
 
+@pytest.mark.parametrize(
+    ("images", "workers", "expected"),
+    [
+        (6000, 8, [187] * 25 + [165, 145, 126, 111, 97, 85, 74, 65, 57, 50] + [46] * 7 + [28]),
+        (4000, 2, [500] * 6 + [500, 250, 125, 125]),
+        (4000, 1, [1000] * 4),
+        (100, 2, [25, 25, 25, 25]),
+    ],
+)
+def test_the_last_batches_are_smaller_so_that_all_workers_end_together(
+    images: int, workers: int, expected: list[int], catalog: Catalog
+) -> None:
+    plan = plan_of(catalog, [1] * images, 1000, workers)
+    assert [batch.images for batch in plan.batches] == expected
+
+
 def test_a_small_data_set_is_not_cut_to_pieces(catalog: Catalog) -> None:
     assert len(plan_of(catalog, [1] * 30, 1000, 16).batches) == 2
 
