@@ -7,6 +7,7 @@ What a scan found is kept for the next run, which does not read an unchanged tar
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,7 @@ APPLE_DOUBLE = "APPLE_DOUBLE"
 _CHUNK = 1024 * 1024
 _LARGEST_ANNOTATIONS = 4 * 1024**3
 """Bytes of all annotation files of an archive."""
+_NO_SUCH_NAME = {errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOTDIR}
 
 
 @dataclass(slots=True)
@@ -75,7 +77,7 @@ class ArchiveSource:
                 code = item.code
                 if not code and self.tools.tells_of_images(item.name):
                     room -= item.size
-                    with _inside(inside, item.name, room) as out:
+                    with _inside(inside, item.name, room, file.uri) as out:
                         if zip_archive.read_member(item.member, item.size, item.version, stream, out):
                             raise SourceError(
                                 f"The member {item.name!r} of {file.uri!r} is damaged. Restore the archive."
@@ -103,7 +105,7 @@ class ArchiveSource:
                     code = APPLE_DOUBLE
             elif item.content and not code and self.tools.tells_of_images(item.name):
                 room -= item.size
-                with _inside(inside, item.name, room) as out:
+                with _inside(inside, item.name, room, file.uri) as out:
                     out.writelines(item.content)
             yield _entry(item.name, item.size, version, code, item.member)
 
@@ -193,13 +195,21 @@ def _may_be_apple_double(name: str) -> bool:
     return name.rpartition("/")[2].startswith("._")
 
 
-def _inside(folder: Path, name: str, room: int) -> BinaryIO:
+def _inside(folder: Path, name: str, room: int, archive: str) -> BinaryIO:
     """The file for an annotation file of an archive, whose name was found to be harmless."""
     if room < 0:
         raise SourceError(f"The annotation files of the archive are larger than {_LARGEST_ANNOTATIONS:,} bytes.")
     target = folder / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return target.open("wb")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target.open("wb")
+    except OSError as error:
+        if error.errno not in _NO_SUCH_NAME:
+            raise
+        raise SourceError(
+            f"The member {name!r} of the archive {archive!r} may hold annotations, and no file can have its "
+            f"name: {error.strerror}. Rename it in the archive, or take it out."
+        ) from None
 
 
 def _copy_of_tar(member: Member, entry: Entry, stream: BinaryIO, out: BinaryIO) -> str:

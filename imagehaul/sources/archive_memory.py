@@ -16,6 +16,8 @@ from imagehaul.sources.archive_file import ArchiveFile
 from imagehaul.sources.source import SourceTools
 
 _MEMBERS = "members.parquet"
+_INSIDE = "inside/"
+"""Before the names of the archive's own files: one of them may be called as ours is."""
 _FIELDS = ("path", "size", "version", "code", "message", "location")
 _ROWS = 10_000
 _CHUNK = 1024 * 1024
@@ -34,19 +36,19 @@ def recalled(file: ArchiveFile, tools: SourceTools, inside: Path) -> Iterator[So
     members = inside.with_suffix(".parquet")
     try:
         with zipfile.ZipFile(kept) as parts:
-            if parts.comment.decode() != file.identity:
+            if parts.comment != _comment(file):
                 return None
-            for name in parts.namelist():
-                if name == _MEMBERS:
-                    with parts.open(name) as kept_members, members.open("wb") as out:
-                        shutil.copyfileobj(kept_members, out, _CHUNK)
-                else:
-                    parts.extract(name, inside)
+            with parts.open(_MEMBERS) as kept_members, members.open("wb") as out:
+                shutil.copyfileobj(kept_members, out, _CHUNK)
+            for item in parts.infolist():
+                if item.filename != _MEMBERS:
+                    item.filename = item.filename.removeprefix(_INSIDE)
+                    parts.extract(item, inside)
     except (zipfile.BadZipFile, KeyError, OSError):
         return None
     finally:
         kept.unlink()
-    return _rows(members) if members.exists() else None
+    return _rows(members)
 
 
 def remember(
@@ -76,11 +78,11 @@ def remember(
         write()
     with tempfile.NamedTemporaryFile(dir=inside.parent, suffix=".zip") as packed:
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as parts:
-            parts.comment = file.identity.encode()
+            parts.comment = _comment(file)
             parts.write(written, _MEMBERS)
             for folder, _, names in os.walk(inside):
                 for name in names:
-                    parts.write(Path(folder, name), Path(folder, name).relative_to(inside))
+                    parts.write(Path(folder, name), _INSIDE + str(Path(folder, name).relative_to(inside)))
         packed.flush()
         tools.memory.save(_name(file), Path(packed.name))
 
@@ -94,6 +96,11 @@ def _rows(members: Path) -> Iterator[SourceFile]:
                 yield SourceFile(**row)
     except (pa.ArrowException, TypeError) as error:
         raise SourceError(f"What an earlier run kept of the archive cannot be read: {error}.") from None
+
+
+def _comment(file: ArchiveFile) -> bytes:
+    """Of which archive this is told, and how: 2, with the archive's own files below a folder."""
+    return f"2 {file.identity}".encode()
 
 
 def _name(file: ArchiveFile) -> str:

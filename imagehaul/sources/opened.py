@@ -175,10 +175,16 @@ def _move(inside: Path, beside: Path, archive: str) -> None:
 def _place(beside: Path, path: Path) -> Path:
     """Where such a file goes. Raises `SourceError` where there is one already: both would tell of the same pictures."""
     place = beside / path
-    if place.is_symlink() or place.exists():
+    if place.is_symlink() or place.is_file():
         raise SourceError(
             f"{str(path)!r} is there twice: in an archive of that name, and in a folder or another archive. "
             "Leave one of them out with EXCLUDE, or rename it."
+        )
+    file = next((above for above in path.parents if (beside / above).is_file()), path)
+    if place.is_dir() or file != path:
+        raise SourceError(
+            f"{str(file)!r} is a file, and the name of a folder or an archive, too, so that their annotations cannot "
+            "lie in one place. Leave one of them out with EXCLUDE, or rename it."
         )
     place.parent.mkdir(parents=True, exist_ok=True)
     return place

@@ -79,6 +79,20 @@ def _read(file: ArchiveFile, stream: _Forward) -> Iterator[TarMember]:
         if not stream.ended_properly:
             # tarfile takes the end of the file, and a header that is none, for the end of the archive.
             raise _damaged(file, f"it breaks off, or is damaged, at byte {tar.offset:,}")
+        _read_to_end(file, stream)
+
+
+def _read_to_end(file: ArchiveFile, stream: _Forward) -> None:
+    """What follows the end of the archive: zeros, as tar fills its last record up, and the check of what was packed.
+
+    Raises `SourceError` for anything else: `cat a.tar b.tar` makes one file of two archives.
+    """
+    while rest := stream.read(_CHUNK):
+        if rest.strip(b"\0"):
+            raise SourceError(
+                f"The archive {file.uri!r} goes on after its end, as when several archives are written into one file. "
+                "What it holds is unknown, so nothing was sent. Unpack it (tar --ignore-zeros), and deliver the folder."
+            )
 
 
 def _problem(name: str, info: tarfile.TarInfo) -> str:

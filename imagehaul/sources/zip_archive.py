@@ -56,6 +56,7 @@ def members(file: ArchiveFile, tools: SourceTools) -> Iterator[ZipMember]:
             if len(found) > MOST_MEMBERS:
                 raise SourceError(f"The archive {file.uri!r} has {len(found):,} members: that is more than a data set.")
             found.sort(key=lambda info: info.header_offset)
+            _refuse_another_before(file, stream, found)
             end = 0
             for number, info in enumerate(found):
                 if info.is_dir():
@@ -68,6 +69,18 @@ def members(file: ArchiveFile, tools: SourceTools) -> Iterator[ZipMember]:
                     file.uri, file.identity, number, info.header_offset, info.compress_size, info.compress_type
                 )
                 yield ZipMember(shown(name), info.file_size, f"crc32-{info.CRC:08x}", code, member)
+
+
+def _refuse_another_before(file: ArchiveFile, stream: BinaryIO, found: list[zipfile.ZipInfo]) -> None:
+    """A program may come before the first member, as in archives that unpack themselves; members may not."""
+    if not found or found[0].header_offset < _LOCAL_HEADER.size:
+        return
+    stream.seek(0)
+    if stream.read(4) == b"PK\3\4":
+        raise SourceError(
+            f"The archive {file.uri!r} begins with members that its directory does not name, as when several archives "
+            "are written into one file. What it holds is unknown, so nothing was sent. Deliver them one by one."
+        )
 
 
 def _problem(info: zipfile.ZipInfo) -> str:
@@ -86,7 +99,7 @@ def _name(info: zipfile.ZipInfo) -> tuple[str, str]:
     Without a flag the bytes are of a code page that nobody knows, and zipfile read them as code page 437.
     https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT (4.4.4, 4.6.9 and appendix D)
     """
-    name = info.orig_filename
+    name = info.orig_filename.removeprefix("./")
     if not info.flag_bits & _UTF8 and not name.isascii():
         raw = name.encode("cp437")
         name = _unicode_path(info, raw) or raw.decode("utf-8", "surrogateescape")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,13 @@ def test_annotations_of_a_folder_and_of_an_archive_of_its_name_are_named(
         target.deliver(folder, settings=OPEN)
     assert "current.json" not in target.listed()
     assert target.deliver(folder, settings={**OPEN, "exclude": ["second.tar.gz"]}).counts.failed == 0
+
+
+def test_annotations_whose_name_is_an_archives_too_are_named(store: Store, bucket: str, folder: Path) -> None:
+    (folder / "object_annotations.csv").write_bytes(HEADER)
+    with zipfile.ZipFile(folder / "object_annotations.csv.zip", "w") as archive:
+        archive.writestr("object_annotations.csv", HEADER)
+    with pytest.raises(
+        SourceError, match=r"'object_annotations\.csv' is a file, and the name of a folder or an archive"
+    ):
+        Target(store, bucket).deliver(folder, settings=OPEN)

@@ -63,7 +63,7 @@ def compressed(name: str, content: bytes) -> bytes:
 def tools(tmp_path: Path, store: Store | None = None) -> SourceTools:
     scratch = tmp_path / f"scratch-{os.urandom(4).hex()}"
     scratch.mkdir()
-    return SourceTools(store, 4, scratch=scratch, tells_of_images=lambda name: name.endswith(".csv"))
+    return SourceTools(store, 4, scratch=scratch, tells_of_images=lambda name: name.endswith((".csv", ".parquet")))
 
 
 def opened(uri: Path | str, tools: SourceTools) -> ArchiveSource:
@@ -242,6 +242,50 @@ class TestDamage:
         with pytest.raises(SourceError, match="at byte 1,024"):
             scan(file, tools(tmp_path))
 
+    @pytest.mark.parametrize("end", [slice(None, -8), slice(None, -4), slice(-8, -4)])
+    def test_the_check_at_the_end_of_what_is_packed_is_read(self, tmp_path: Path, end: slice) -> None:
+        file = pack(tmp_path / "set.tar.gz", {"a.jpg": b"a"})
+        content = bytearray(file.read_bytes())
+        if end.start is None:
+            del content[end.stop :]
+        else:
+            content[end] = bytes(4)
+        file.write_bytes(content)
+        with pytest.raises(SourceError, match=r"cannot be read whole: (CRC check failed|Compressed file ended)"):
+            scan(file, tools(tmp_path))
+
+    @pytest.mark.parametrize("form", FORMS)
+    def test_two_archives_in_one_file_are_not_taken_for_one(self, tmp_path: Path, form: str) -> None:
+        one, two = (pack(tmp_path / f"{name}.{form}", {f"{name}.jpg": b"x"}) for name in ("one", "two"))
+        one.write_bytes(one.read_bytes() + two.read_bytes())
+        with pytest.raises(SourceError, match=r"as when several archives are written into one file\. What it holds is"):
+            scan(one, tools(tmp_path))
+
+    @pytest.mark.parametrize(("form", "before", "after"), [("zip", b"#!/bin/sh\n", b""), ("tar", b"", bytes(99_999))])
+    def test_what_may_stand_before_or_behind_an_archive(
+        self, tmp_path: Path, form: str, before: bytes, after: bytes
+    ) -> None:
+        """A program that unpacks it, and zeros that fill the last block of a tape."""
+        file = pack(tmp_path / f"set.{form}", {"a.jpg": b"x"})
+        file.write_bytes(before + file.read_bytes() + after)
+        assert set(scan(file, tools(tmp_path))) == {"a.jpg"}
+
+    def test_parts_that_were_packed_apart_are_one_archive(self, tmp_path: Path) -> None:
+        plain = pack(tmp_path / "set.tar", {"a.jpg": b"x", "b.jpg": b"y"}).read_bytes()
+        for form in ("tar.gz", "tar.zst"):
+            file = tmp_path / f"set.{form}"
+            file.write_bytes(compressed(form, plain[:700]) + compressed(form, plain[700:]))
+            assert set(scan(file, tools(tmp_path))) == {"a.jpg", "b.jpg"}
+
+    @pytest.mark.parametrize("form", FORMS)
+    @pytest.mark.parametrize("names", [("a.csv", "a.csv/b.csv"), ("a.csv/b.csv", "a.csv"), ("x" * 260 + ".csv",)])
+    def test_annotations_whose_names_cannot_be_files_are_named(
+        self, tmp_path: Path, form: str, names: tuple[str, ...]
+    ) -> None:
+        file = pack(tmp_path / f"set.{form}", dict.fromkeys(names, b"x") | {"a.jpg": b"x"})
+        with pytest.raises(SourceError, match=rf"The member '{names[-1]}' of the archive .* no file can have its name"):
+            scan(file, tools(tmp_path))
+
     @pytest.mark.parametrize("form", FORMS)
     def test_a_file_that_is_no_archive_is_refused(self, tmp_path: Path, form: str) -> None:
         (tmp_path / f"set.{form}").write_bytes(b"<html>" * 1000)
@@ -280,7 +324,9 @@ class Memory:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_an_unchanged_archive_is_not_opened_again(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    memory, file = Memory(), pack(tmp_path / f"set.{form}", FILES)
+    # One that is called as the memory's own part is.
+    files = {**FILES, "members.parquet": b"mine"}
+    memory, file = Memory(), pack(tmp_path / f"set.{form}", files)
 
     def remembering() -> SourceTools:
         made = tools(tmp_path)
@@ -293,7 +339,8 @@ def test_an_unchanged_archive_is_not_opened_again(tmp_path: Path, form: str, mon
         assert scan(file, remembering(), report) == first
     assert report.annotations
     assert (report.annotations / "b" / "boxes.csv").read_bytes() == b"x"
-    pack(file, {"new.jpg": b"x", **FILES})
+    assert (report.annotations / "members.parquet").read_bytes() == b"mine"
+    pack(file, {"new.jpg": b"x", **files})
     assert "new.jpg" in scan(file, remembering())
     assert len(memory.kept) == 1
 
