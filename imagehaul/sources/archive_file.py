@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Self, cast
 
 from imagehaul.errors import Code, SourceError, StoreError
-from imagehaul.sources import stored_objects
+from imagehaul.sources import local_file, stored_objects
 from imagehaul.sources.archive_members import Member
 from imagehaul.sources.source import SourceTools
 from imagehaul.sources.stored_objects import bucket_and_key
@@ -47,7 +47,7 @@ def is_sequential(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveFile:
-    """`uri`: an absolute path, or `s3://bucket/key`. `size` in bytes. `version`: time of the last change, or ETag."""
+    """`uri`: an absolute path, or `s3://bucket/key`. `size` in bytes. `version`: as of any local file, or ETag."""
 
     uri: str
     size: int
@@ -78,7 +78,7 @@ class ArchiveFile:
         except OSError as error:
             raise SourceError(f"The archive {self.uri!r} cannot be read: {error.strerror}.") from None
         status = os.fstat(file.fileno())
-        if f"{status.st_size}-{status.st_mtime_ns}" != self.identity:
+        if (status.st_size, str(status.st_mtime_ns)) != (self.size, local_file.time_of(self.version)):
             file.close()
             raise StoreError(f"The archive {self.uri!r} changed after it was listed. Run again.", Code.SOURCE_CHANGED)
         return file
@@ -95,4 +95,4 @@ def find_archive(uri: str, tools: SourceTools) -> ArchiveFile:
         status = Path(uri).stat()
     except OSError as error:
         raise SourceError(f"The archive {uri!r} cannot be read: {error.strerror}.") from None
-    return ArchiveFile(uri, status.st_size, str(status.st_mtime_ns))
+    return ArchiveFile(uri, status.st_size, local_file.version_of(status))

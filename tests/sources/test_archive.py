@@ -345,6 +345,20 @@ def test_an_unchanged_archive_is_not_opened_again(tmp_path: Path, form: str, mon
     assert len(memory.kept) == 1
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_another_archive_of_the_same_size_and_time_is_read(tmp_path: Path, form: str) -> None:
+    """As `cp -p` and rsync put it in the place of the one before."""
+    memory, file = Memory(), tmp_path / f"set.{form}"
+    found = []
+    for content in (b"one", b"two"):
+        pack(tmp_path / f"new.{form}", {"a.jpg": content})
+        os.utime(tmp_path / f"new.{form}", (1_700_000_000, 1_700_000_000))
+        (tmp_path / f"new.{form}").replace(file)
+        made = tools(tmp_path)
+        found.append(scan(file, SourceTools(None, 4, scratch=made.scratch, memory=memory))["a.jpg"].version)
+    assert found == [f"crc32-{zlib.crc32(content):08x}" for content in (b"one", b"two")]
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("untraced")
 def test_memory_does_not_grow_with_a_tar(tmp_path: Path) -> None:
