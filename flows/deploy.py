@@ -48,6 +48,7 @@ KEYS = {
     "pull",
 }
 SCHEDULES: dict[str, Callable[..., Schedule]] = {"cron": Cron, "interval": Interval, "rrule": RRule}
+_FORMS = {"cron": "text, such as '0 2 * * *'", "interval": "a number of seconds", "rrule": "text of iCalendar"}
 
 
 class MissingBlockError(SettingsError):
@@ -135,6 +136,10 @@ class Deployer:
                 f"The parameters of {name} in {self.file} hold a template ({{{{ }}}}). Parameters are stored in clear, "
                 "and it may stand for a secret: name the block as {$ref: {block_document_slug: TYPE/NAME}}."
             )
+        if unknown := [key for key in given if key not in takes]:
+            raise SettingsError(
+                f"The flow takes no {', '.join(unknown)}. It takes {', '.join(sorted(takes))}; flags go into settings."
+            )
         found = {key: _by_id(value, client) for key, value in given.items()}
         if (through := found.get("deployment")) and not _is_there(client, through):
             raise MissingBlockError(f"It delivers through {through}, which is not deployed.")
@@ -195,6 +200,8 @@ def _schedule(given: dict[str, Any]) -> Schedule:
         raise SettingsError(
             f"A schedule needs a slug, by which it is found again, and cron, interval or rrule: {given}."
         )
+    if not isinstance(given[kind], str if kind != "interval" else str | int | float):
+        raise SettingsError(f"The schedule's {kind} is {given[kind]!r}. Write it as {_FORMS[kind]}.")
     options = {key: value for key, value in given.items() if key != kind}
     return SCHEDULES[kind](given[kind], **options)
 

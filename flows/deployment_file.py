@@ -56,6 +56,8 @@ def _rows(given: list[dict[str, Any]] | str, file: Path) -> list[dict[str, Any]]
         return read_catalog(file.parent / given, more=("like", "timezone", *KINDS))
     if not all(isinstance(row, dict) and row.get("dataset") for row in given):
         raise SettingsError(f"{file}: each of data_sets needs a dataset.")
+    if number := next((row["dataset"] for row in given if not isinstance(row["dataset"], str)), None):
+        raise SettingsError(f"{file}: the dataset {number} is no text in YAML. Write it in quotes.")
     return [dict(row) for row in given]
 
 
@@ -67,6 +69,8 @@ def _for_data_set(row: dict[str, Any], entries: dict[str, dict[str, Any]], file:
             f"{file}: {dataset} is to be like {like!r}, and there is none. Name one of the deployments."
         )
     pattern = entries[like]
+    if "source" not in row and "source" in (pattern.get("parameters") or {}):
+        raise SettingsError(f"{file}: {dataset} names no source, and would deliver that of {like}.")
     schedule = {"slug": SLUG, "active": row.pop("active", False), "timezone": row.pop("timezone", "") or "UTC"}
     schedule |= {kind: value for kind in KINDS if (value := row.pop(kind, None))}
     settings = (pattern.get("parameters") or {}).get("settings", {}) | (row.pop("settings", None) or {})

@@ -29,7 +29,7 @@ from imagehaul.records import EngineName, ExportName, ObjectOptions, RenderOptio
 
 Text = Annotated[str, AfterValidator(checks.text)]
 Globs = Annotated[tuple[str, ...], BeforeValidator(checks.globs), AfterValidator(checks.without_blanks)]
-Exports = Annotated[tuple[ExportName, ...], BeforeValidator(checks.exports)]
+Exports = Annotated[tuple[ExportName, ...], BeforeValidator(checks.exports), checks.EXPORTS_IN_FORMS]
 Share = Annotated[float, BeforeValidator(checks.share), Field(ge=0, le=1)]
 
 

@@ -12,6 +12,8 @@ import re
 from typing import get_args
 from urllib.parse import urlsplit
 
+from pydantic import WithJsonSchema
+
 from imagehaul.errors import SettingsError
 from imagehaul.layout import AN_ARN, split_s3_uri
 from imagehaul.records import ExportName
@@ -60,6 +62,12 @@ def words(value: object) -> object:
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return [word for item in value for word in parts(item)]
     return globs(value)
+
+
+EXPORTS_IN_FORMS = WithJsonSchema(
+    {"type": "array", "items": {"type": "string", "enum": [*get_args(ExportName), "all"]}}
+)
+"""Prefect compares what a form holds with the schema, before any validator."""
 
 
 def exports(value: object) -> object:
@@ -143,7 +151,7 @@ def endpoint(value: str) -> str:
         raise ValueError(_AN_ENDPOINT)
     _refuse_user(value)
     if not re.fullmatch(r"https?://[^/?#\\\s]+/*", value):
-        raise ValueError("is more than scheme, host and port: bucket and prefix go into REMOTE_SAVE")
+        raise ValueError("is more than scheme, host and port: bucket and prefix go into REMOTE_SAVE or SOURCE")
     return value.rstrip("/")
 
 

@@ -114,6 +114,11 @@ class TestTheModel:
     def test_takes_exports_as_a_list_in_one_order(self, given: object, kept: tuple[str, ...]) -> None:
         assert settings(exports=given).exports == kept
 
+    def test_lets_a_form_say_all_exports(self) -> None:
+        items = Settings.model_json_schema()["properties"]["exports"]["items"]
+        assert items["enum"] == [*get_args(ExportName), "all"]
+        assert settings(exports=["all"]).exports == get_args(ExportName)
+
     def test_refuses_an_export_that_there_is_not_and_names_those_that_there_are(self) -> None:
         with pytest.raises(ValidationError, match="names no export: kokos"):
             settings(exports="coco,kokos")

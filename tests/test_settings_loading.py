@@ -247,7 +247,7 @@ class TestBadValues:
             ("export_entities_result_bucket", "my bucket", "is no bucket's name"),
             ("object_store_url", "minio:9000", "write http://minio:9000 or https://minio:9000."),
             ("object_store_url", "s3://mybucket", "takes an endpoint such as http://minio:9000"),
-            ("object_store_url", "http://minio:9000/mybucket", "bucket and prefix go into REMOTE_SAVE."),
+            ("object_store_url", "http://minio:9000/mybucket", "bucket and prefix go into REMOTE_SAVE or SOURCE."),
             ("object_store_url", "http://minio:nine", "is no URL: check host and port."),
             ("object_store_url", "http://", "names no host"),
             ("source_root", "https://host/a?sig=x", "leave out what follows '?' or '#'."),

@@ -256,6 +256,17 @@ def test_a_template_among_the_parameters_is_refused_since_it_may_stand_for_a_sec
     assert "hold a template" in deploy(file=file)["deliver/own"]
 
 
+def test_what_the_flow_does_not_take_is_refused_with_what_it_takes(client: SyncPrefectClient, tmp_path: Path) -> None:
+    file = write(tmp_path, parameters={"sorce": "/x", "thumbnail_size": 64})
+    said = deploy(file=file)["deliver/own"]
+    assert said.startswith("The flow takes no sorce, thumbnail_size. It takes allow_loss, annotations, ")
+
+
+def test_a_schedule_that_is_a_list_is_refused(client: SyncPrefectClient, tmp_path: Path) -> None:
+    file = write(tmp_path, schedules=[{"slug": "nightly", "cron": [1, 2]}])
+    assert deploy(file=file)["deliver/own"] == "The schedule's cron is [1, 2]. Write it as text, such as '0 2 * * *'."
+
+
 def test_a_store_that_is_written_out_in_place_of_a_reference_is_refused(
     client: SyncPrefectClient, tmp_path: Path
 ) -> None:
@@ -271,6 +282,12 @@ def test_a_store_that_is_written_out_in_place_of_a_reference_is_refused(
         ("deployments: [", "not valid YAML"),
         ("name: x", "no list of deployments"),
         ("deployments: [{name: a, entrypoint: imagehaul.flows.deliver.deliver}]", "no work_pool"),
+        ("deployments: []\ndata_sets: [{dataset: 2024, source: /x}]", "dataset 2024 is no text in YAML. Write it in"),
+        (
+            "deployments: [{name: a, entrypoint: x.deliver, work_pool: {}, parameters: {source: sample}}]\n"
+            "data_sets: [{dataset: birds, like: deliver/a, sorce: /x}]",
+            "birds names no source, and would deliver that of deliver/a",
+        ),
     ],
 )
 def test_a_file_that_says_nothing_is_an_error_in_words(content: str, words: str, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ the workers see it at the lease.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -175,12 +177,29 @@ def _connected(address: str) -> Client:
 
     _quieten()
     try:
+        # In a thread of its own, since the caller's may have a loop already.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, _greet(address)).result()
         return distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
+    except (OSError, ValueError, TypeError, TimeoutError) as error:  # TypeError: TLS that is not configured
         raise HaulError(
             f"No Dask scheduler answers at {address}: {error}.\n"
             "Check TASK_RUNNER_ADDRESS and the network, or start one with: dask scheduler"
         ) from error
+
+
+async def _greet(address: str) -> None:
+    """Dask's client waits without end for a greeting from what takes connections and says nothing."""
+    import distributed
+    from distributed.comm.core import connect
+
+    options = distributed.Security().get_connection_args("client")
+    greeting = connect(address, timeout=CONNECT_SECONDS, **options)
+    try:
+        comm = await asyncio.wait_for(greeting, CONNECT_SECONDS)
+    except TimeoutError as error:
+        raise TimeoutError(f"nothing was said within {CONNECT_SECONDS} s") from error
+    await comm.close()
 
 
 def _local(context: BatchContext) -> Client:

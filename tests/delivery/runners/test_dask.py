@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -89,6 +90,14 @@ def test_a_scheduler_that_is_not_there_is_a_sentence(many: Path, target: Target,
     monkeypatch.setattr("imagehaul.delivery.runners.dask.CONNECT_SECONDS", 1)
     with pytest.raises(HaulError, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:1"):
         target.deliver(many, settings=settings_for("tcp://127.0.0.1:1"), open_runner=open_runner)
+
+
+def test_what_takes_connections_and_says_nothing_is_no_scheduler(many: Path, target: Target, monkeypatch: Any) -> None:
+    monkeypatch.setattr("imagehaul.delivery.runners.dask.CONNECT_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"tcp://127.0.0.1:{mute.getsockname()[1]}"
+        with pytest.raises(HaulError, match=f"No Dask scheduler answers at {address}: nothing was said within 1 s"):
+            target.deliver(many, settings=settings_for(address), open_runner=open_runner)
 
 
 def test_keys_that_only_this_process_has_are_refused(many: Path, store: Store, bucket: str, cluster: Cluster) -> None:
