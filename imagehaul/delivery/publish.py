@@ -202,6 +202,7 @@ def _report(finished: FinishedRun, summary: Summary, made_of: str, current: Curr
         **summary.as_json(),
         "schema": SCHEMA_NUMBER,
         "fingerprint": made_of,
+        "replaced": held.current.run if held.current and summary.published else "",
         "publication": current.as_publication() if current and summary.published else {},
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "software": software(),

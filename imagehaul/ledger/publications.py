@@ -70,10 +70,13 @@ def publication(client: S3Client, layout: Layout, run: str, current: Current) ->
 
 
 def previous_publication(client: S3Client, layout: Layout, current: Current) -> Current:
-    """The newest run besides the current one that was published. Raises SettingsError where there is none."""
+    """What readers used before: the run that the current one replaced, which may have been restored, or else the newest
+    other one. Raises SettingsError where there is none."""
     for run in _run_names(client, layout):
-        report = _report(client, layout, run) if run != current.run else None
-        if report and report["published"]:
+        report = _report(client, layout, run)
+        if run == current.run and report:
+            report = _report(client, layout, str(report.get("replaced") or run))
+        if report and report["published"] and report["run"] != current.run:
             return _published(report)
     raise SettingsError(
         f"Run {current.run} is the only publication of {layout.dataset!r} that is left, so that there is none to "

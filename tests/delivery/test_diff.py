@@ -11,9 +11,11 @@ import pytest
 
 from imagehaul.delivery.diff import Difference, diff
 from imagehaul.delivery.prune import prune
+from imagehaul.delivery.restore import restore
 from imagehaul.errors import HaulError, SettingsError, StoreError
 from imagehaul.layout import Layout
 from imagehaul.ledger.difference import Change, Changes
+from imagehaul.settings import Settings
 from tests.support.delivering import Lines, Target, draw
 
 Boxes = Mapping[str, Iterable[tuple[int, int, int, int, str]]]
@@ -89,6 +91,25 @@ def test_what_is_said_of_an_image_changes_it(target: Target, tmp_path: Path) -> 
     (source / "image_annotations.csv").write_text("filename,label,price\na.jpg,sunny,5\n")
     target.deliver(source, settings=PLAIN)
     assert [change.what for change in compared(target, tmp_path).examples] == ["labels, metadata"]
+
+
+def test_a_publication_is_compared_with_the_one_that_readers_used_before(target: Target, tmp_path: Path) -> None:
+    """Which was restored, and is not the newest."""
+    source = tmp_path / "source"
+    draw(source / "1.jpg", seed=1)
+    first = target.deliver(source, settings=PLAIN)
+    draw(source / "2.jpg", seed=2)
+    second = target.deliver(source, settings=PLAIN)
+    settings = Settings(remote_save=f"s3://{target.bucket}/{target.prefix}", **PLAIN)
+    (tmp_path / "restored").mkdir()
+    restore(target.dataset, first.run, settings, target.store, tmp_path / "restored", Lines())
+    found = compared(target, tmp_path)
+    assert (found.before, found.after) == (second.run, first.run)
+    draw(source / "3.jpg", seed=3)
+    third = target.deliver(source, settings=PLAIN)
+    found = compared(target, tmp_path)
+    assert (found.before, found.after) == (first.run, third.run)
+    assert found.images == Changes(added=2, removed=0, changed=0, same=1)
 
 
 def test_runs_that_cannot_be_compared_are_named(target: Target, tmp_path: Path) -> None:

@@ -190,6 +190,9 @@ def test_search_filters_and_rejects(catalog: Catalog, tmp_path: Path, browser: B
     with served(tmp_path) as (address, _), shown(browser, address) as page:
         page.locator("#search").fill("日本")
         expect(page.locator("#status")).to_have_text("1 of 4 images")
+        for e_acute in ("\u00e9.", "E\u0301."):
+            page.locator("#search").fill(e_acute)
+            expect(page.locator("#status")).to_have_text("1 of 4 images")
         page.locator("#search").fill("SUNNY")
         expect(page.locator(".tile small")).to_have_text([HOSTILE[1]])
         page.locator("#search").fill("")
