@@ -22,7 +22,9 @@ def read_catalog(file: Path, more: Sequence[str] = ()) -> list[dict[str, Any]]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             reader = csv.DictReader(lines, strict=True)
-            rows = [{(name or "").lower(): value for name, value in row.items()} for row in reader]
+            rows = [
+                {name.lower(): value for name, value in _of_the_header(row, reader, file).items()} for row in reader
+            ]
             columns = [name.lower() for name in reader.fieldnames or ()]
     except OSError as error:
         raise SettingsError(f"The catalog {file} cannot be read: {error.strerror}.") from None
@@ -38,3 +40,15 @@ def read_catalog(file: Path, more: Sequence[str] = ()) -> list[dict[str, Any]]:
         own = {name: value for name, value in row.items() if name in settings and value}
         found.append({name: value for name, value in row.items() if name not in settings and value} | {"settings": own})
     return found
+
+
+def _of_the_header(row: dict[Any, Any], reader: csv.DictReader[str], file: Path) -> dict[str, Any]:
+    """Raises `SettingsError` for a row with more cells: of a folder with a comma in its name, a part is in them."""
+    beyond = row.pop(reader.restkey, ())
+    if any(beyond):
+        columns = len(reader.fieldnames or ())
+        raise SettingsError(
+            f"The catalog {file}, line {reader.line_num}: {columns + len(beyond)} cells, and the header has {columns}. "
+            'A cell that holds a comma stands in double quotes, as in photos,"/srv/Smith, J".'
+        )
+    return row

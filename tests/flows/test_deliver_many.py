@@ -140,6 +140,7 @@ def test_a_list_through_the_deployment_and_then_a_catalog_that_sets_what_differs
         ("dataset,source,object_store_url\na,/x,http://y\n", "a column 'object_store_url'"),
         ("dataset,source,thumbnail_size\na,/x,huge\n", "a: THUMBNAIL_SIZE"),
         ("dataset,source\n../a,/x\n", "'../a' is no name for a data set"),
+        ("dataset,source\na,/x\nb,/y/Smith, J\n", "catalog.csv, line 3: 3 cells, and the header has 2."),
         ("dataset,source\n", "There is no data set to deliver"),
     ],
 )
@@ -150,6 +151,18 @@ def test_a_catalog_that_is_wrong_is_refused(
     catalog.write_text(content)
     with pytest.raises(SettingsError, match=re.escape(words)):
         _asked((), str(catalog), _deployment(client, "deliver/minio"), "changed")
+
+
+def test_a_quoted_comma_is_of_its_cell_and_empty_cells_beyond_the_header_say_nothing(
+    client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    catalog = tmp_path / "catalog.csv"
+    catalog.write_text('dataset,source,annotations\na,"/x/Smith, J"\nb,/y,,\n')
+    asked = _asked((), str(catalog), _deployment(client, "deliver/minio"), "changed")
+    assert [(row["dataset"], row["source"], row["annotations"]) for row in asked] == [
+        ("a", "/x/Smith, J", ""),
+        ("b", "/y", ""),
+    ]
 
 
 def test_what_is_refused_fails_the_run_with_its_words_before_anything_is_delivered(client: SyncPrefectClient) -> None:
