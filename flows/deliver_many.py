@@ -14,7 +14,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from imagehaul.errors import HaulError, SettingsError
 from imagehaul.flows.catalog_file import COLUMNS, read_catalog
@@ -31,6 +31,9 @@ POLL_SECONDS = 2.0
 
 class DataSet(BaseModel):
     """One data set to deliver."""
+
+    # The form refuses a field that is not known. What reaches the flow all the same is refused there, in our own words.
+    model_config = ConfigDict(extra="allow", json_schema_extra={"additionalProperties": False})
 
     dataset: DatasetName
     source: Source = Field(description="A folder that the worker sees, or s3://bucket/prefix.")
@@ -81,6 +84,12 @@ def _asked(
     datasets: Sequence[DataSet], catalog: str, through: DeploymentResponse, rerun: Rerun
 ) -> list[dict[str, Any]]:
     """The parameters of each run. Raises `SettingsError` before any of them begins."""
+    for dataset in datasets:
+        if dataset.model_extra:
+            raise SettingsError(
+                f"{dataset.dataset}: a data set of the list has no {', '.join(sorted(dataset.model_extra))}. It has "
+                f"{', '.join(COLUMNS)}; settings of its own can stand in a catalog, and rerun holds for all of them."
+            )
     rows = [dataset.model_dump() for dataset in datasets] + (read_catalog(Path(catalog)) if catalog else [])
     if not rows:
         raise SettingsError("There is no data set to deliver: name some, or a catalog.")

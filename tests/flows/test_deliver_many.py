@@ -23,6 +23,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.exceptions import PrefectHTTPStatusError
 
 from imagehaul.errors import SettingsError
 from imagehaul.flows.deliver_many import _asked, _data_sets, _deployment, deliver_many
@@ -151,6 +152,18 @@ def test_a_catalog_that_is_wrong_is_refused(
     catalog.write_text(content)
     with pytest.raises(SettingsError, match=re.escape(words)):
         _asked((), str(catalog), _deployment(client, "deliver/minio"), "changed")
+
+
+def test_a_field_of_a_data_set_that_is_not_known_is_refused_by_the_form_and_by_the_flow(
+    client: SyncPrefectClient,
+) -> None:
+    wrong = {"dataset": "a", "source": "/x", "settings": {"thumbnail_size": 32}, "anotations": "/y"}
+    with pytest.raises(PrefectHTTPStatusError, match=r"'anotations', 'settings' were unexpected"):
+        run(client, datasets=[wrong])
+    ended = here(client, datasets=[wrong])
+    assert ended.state
+    assert ended.state_name == "Failed"
+    assert "a: a data set of the list has no anotations, settings. It has dataset, source" in ended.state.message
 
 
 def test_a_quoted_comma_is_of_its_cell_and_empty_cells_beyond_the_header_say_nothing(
