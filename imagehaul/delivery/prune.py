@@ -1,7 +1,7 @@
 """The removal of what old runs left: ledgers, reports, exports, journals. Never images, thumbnails or crops.
 
-Kept in any case are the current run, the ledger and export that `current.json` names, and what a newer run left that
-was not published: the next run reads it.
+Kept in any case are the current run, the ledger and export that `current.json` names, and newer runs that left rows.
+Those were not published, and the next run reads them, or were published before an older one was restored.
 """
 
 from __future__ import annotations
@@ -152,8 +152,10 @@ def _needed(layout: Layout, current: Current, found: list[Leftover], keep: int) 
         for name, run in left
         if (run > current.sources[name].run if name in current.sources else run == last_of[name])
     }
+    # After a restore what was published since is newer than the current run, of whichever source it is.
+    since = {item.run for item in found if item.run > current.run and item.key.startswith(layout.ledger(item.run))}
     pointed_at = RUN_NAME.findall(" ".join((current.ledger, *current.exports.values())))
-    return {current.run, *newest, *unpublished, *pointed_at}
+    return {current.run, *newest, *unpublished, *since, *pointed_at}
 
 
 def _source_of(layout: Layout, item: Leftover) -> str | None:

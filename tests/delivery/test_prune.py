@@ -137,6 +137,21 @@ def test_what_a_newer_run_left_unpublished_stays_for_the_next_one(store: Store, 
     assert pruned.runs == (FIRST, THIRD)
 
 
+def test_what_was_published_after_a_restored_run_stays_of_sources_that_it_does_not_have_too(
+    store: Store, cats: DataSet
+) -> None:
+    """The last of these took a source out of the index: it has the rows of others alone."""
+    cats.publish(SECOND)
+    for run, name in ((THIRD, "source-dogs"), (FOURTH, "source-dogs"), (FIFTH, "others")):
+        store.client().delete_object(Bucket=cats.bucket, Key=f"{cats.layout.ledger(run)}part-00001.parquet")
+        cats.put(f"{cats.layout.ledger(run)}{name}.parquet")
+    cats.add("20261106T101500Z-000006", "report")
+    before = cats.held()
+    pruned = prune(store, cats.layout, keep=1, dry_run=False)
+    assert pruned.runs == (FIRST,)
+    assert cats.held() == {key for key in before if FIRST not in key}
+
+
 def test_the_journal_of_a_run_that_died_long_ago_goes(store: Store, cats: DataSet) -> None:
     cats.add(SECOND, "journal")
     cats.add(THIRD, "journal")
