@@ -77,7 +77,7 @@ def deliver(
             INVENTORY, lambda: take_inventory(held, starter.watching), lambda inventory: inventory.found
         )
         annotated = stages.run(ANNOTATIONS, lambda: read_annotations(run, inventory), lambda annotated: annotated.found)
-        plan = stages.run(PLAN, lambda: plan_work(run), lambda plan: plan.found)
+        plan = stages.run(PLAN, lambda: plan_work(held), lambda plan: plan.found)
         if request.dry_run or (approve and plan.work and not approve(preview(held, plan, annotated, inventory))):
             return preview(held, plan, annotated, inventory)
         worked = stages.run(

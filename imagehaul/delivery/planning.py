@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 
 from imagehaul.cores import usable_cores
-from imagehaul.delivery.run import HeldDataset, Inventory, MatchedAnnotations, Run
+from imagehaul.delivery.run import HeldDataset, Inventory, MatchedAnnotations
 from imagehaul.delivery.summary import Summary
+from imagehaul.errors import StoreError
 from imagehaul.ledger.counts import Counts
 from imagehaul.ledger.plan import Plan, fingerprint, make_plan, preview_of
+from imagehaul.ledger.publications import settings_of
 from imagehaul.mapping import Mapping
 from imagehaul.progress import human_bytes
 from imagehaul.settings import Settings
 from imagehaul.text import counted
 
 MOST_EXAMPLES = 10
+_NAMES = ("key_prefix", "source_use_fullpath", "preprocess_image_transfer", "preprocess_normalize_output")
+"""Settings by which an image is called."""
 
 
 def image_uri(mapping: Mapping, name: str) -> str:
@@ -23,7 +30,8 @@ def image_uri(mapping: Mapping, name: str) -> str:
     return key if mapping.originals else mapping.layout.uri(key)
 
 
-def plan_work(run: Run) -> Plan:
+def plan_work(held: HeldDataset) -> Plan:
+    run = held.run
     run.progress.stage("Comparing the source with the store")
     plan = make_plan(run.catalog, run.mapping, run.wanted, run.settings.batch_size, worker_count(run.settings))
     run.progress.say(
@@ -31,7 +39,35 @@ def plan_work(run: Run) -> Plan:
         f"{plan.changed:,} changed, {plan.redo:,} to complete, {plan.carried:,} unchanged, {plan.rejected:,} rejected"
         + (f", {plan.vanished:,} gone from the source" if plan.vanished else "")
     )
-    return plan
+    return replace(plan, warnings=tuple(run.warn(line) for line in _moves(held, plan)))
+
+
+def _moves(held: HeldDataset, plan: Plan) -> Iterator[str]:
+    """What is said where a setting gives published images other keys than those that readers know."""
+    run, name = held.run, held.run.request.source_name
+    published = held.current.sources.get(name) if held.current else None
+    if not published:
+        return
+    before = {"key_prefix": published.key_prefix}
+    moved = plan.moved if published.key_prefix == run.mapping.key_prefix else plan.published - plan.vanished
+    if not moved:
+        return
+    with suppress(StoreError):
+        # Of an earlier version, or removed: then the prefix alone is known.
+        before = settings_of(run.client, run.layout, published.run) | before
+    now = run.settings.model_dump(mode="json")
+    changed = [
+        f"{setting.upper()} was {before[setting]!r} and is {now[setting]!r}"
+        for setting in _NAMES
+        if setting in before and before[setting] != now[setting]
+    ]
+    # Originals that stay where they are keep their keys.
+    what = "other keys and URLs" if plan.moved else "other keys and URLs for their thumbnails and crops"
+    yield (
+        f"{counted(moved, 'published image')} of source {name!r} get {what} than those that readers know: "
+        f"{'; '.join(changed) or 'the settings are not those of run ' + published.run}. If that is not meant, deliver "
+        "with what was before. The objects under the old keys stay."
+    )
 
 
 def preview(held: HeldDataset, plan: Plan, annotated: MatchedAnnotations, inventory: Inventory) -> Summary:
@@ -59,7 +95,7 @@ def preview(held: HeldDataset, plan: Plan, annotated: MatchedAnnotations, invent
         source_name=run.request.source_name,
         plan=fingerprint(run.catalog),
         left_out=dict(inventory.report.left_out),
-        warnings=(*inventory.warnings, *annotated.warnings),
+        warnings=(*inventory.warnings, *annotated.warnings, *plan.warnings),
         notes=tuple(notes),
     )
 

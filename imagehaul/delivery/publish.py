@@ -40,7 +40,7 @@ class FinishedRun:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        parts = (self.inventory, self.annotated, self.worked, self.proof)
+        parts = (self.inventory, self.annotated, self.plan, self.worked, self.proof)
         return tuple(line for part in parts for line in part.warnings)
 
 

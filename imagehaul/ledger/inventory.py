@@ -177,7 +177,7 @@ def load_prior(catalog: Catalog, runs: Iterable[EarlierRun], source_name: str = 
             )
             if earlier.published:
                 catalog.execute(
-                    f"INSERT INTO published SELECT source_path FROM {said} "
+                    f"INSERT INTO published SELECT source_path, key FROM {said} "
                     f"WHERE kind = 'image' AND status IN {OK} AND source_name = $source",
                     own,
                 )

@@ -49,6 +49,7 @@ class Plan:
     `new`, `changed` and `redo` (settings or boxes differ, or an object is missing) are the work. `carried` stand as
     they are; `rejected`: by their names, or by an earlier run for a reason that stays; `held`: new ones that
     `--rerun failed` does not send. `vanished`: of the `published` ones, those that the source lacks now.
+    `moved`: those of them that were stored, and get another key now. `warnings`: what a person is told of it.
     """
 
     planned: int
@@ -62,6 +63,8 @@ class Plan:
     vanished: int
     published: int
     batches: tuple[BatchReference, ...]
+    moved: int = 0
+    warnings: tuple[str, ...] = ()
 
     @property
     def work(self) -> int:
@@ -88,8 +91,11 @@ def make_plan(catalog: Catalog, mapping: Mapping, wanted: Wanted, batch_size: in
         counts[reason] = images
         planned_bytes += int(size)
     work = counts["new"] + counts["changed"] + counts["redo"]
-    vanished, published = catalog.one(
-        "SELECT count(*) FILTER (path IS NULL), count(*) FROM published LEFT JOIN source ON path = source_path"
+    vanished, published, moved = catalog.one(
+        "SELECT count(*) FILTER (path IS NULL), count(*), "
+        "count(*) FILTER (name <> '' AND starts_with(key, $images) AND key <> $images || name) "
+        "FROM published LEFT JOIN source ON path = source_path",
+        {"images": mapping.layout.images},
     )
     batch_size = min(batch_size, max(SMALLEST_BATCH, work // (BATCHES_A_WORKER * workers)))
     return Plan(
@@ -104,6 +110,7 @@ def make_plan(catalog: Catalog, mapping: Mapping, wanted: Wanted, batch_size: in
         vanished=vanished,
         published=published,
         batches=tuple(_cut(catalog, batch_size, work, workers)),
+        moved=moved,
     )
 
 

@@ -39,8 +39,8 @@ TABLES: dict[str, str] = {
     "listing": "kind VARCHAR, name VARCHAR, key VARCHAR, size BIGINT, etag VARCHAR",
     # For each image the rows of the latest run that says anything of it; `published`: that run is the current one.
     "prior": f"{_LEDGER}, published BOOLEAN",
-    # The images that the index shows today.
-    "published": "source_path VARCHAR",
+    # The images that the index shows today, and where they lie.
+    "published": "source_path VARCHAR, key VARCHAR",
     # What was sent last under each key, as far as rows tell.
     "known": "key VARCHAR, size BIGINT, etag VARCHAR, md5 VARCHAR, recipe VARCHAR, run VARCHAR",
     # The rows of the data set's other sources, as the current run has them.

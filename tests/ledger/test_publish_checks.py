@@ -60,7 +60,7 @@ def test_a_tenth_of_the_published_may_vanish_and_no_more(vanished: int, publishe
 def test_published_images_that_are_rejected_now_count_as_lost(catalog: Catalog) -> None:
     """A decoder that went missing must not empty an index, even where MAX_REJECTED was raised."""
     paths = [f"{number}.heic" for number in range(20)]
-    catalog.load("published", [(path,) for path in paths])
+    catalog.load("published", [(path, "") for path in paths])
     catalog.append("proven", "SELECT unnest(?) AS source_path, 'image' AS kind, 'rejected' AS status", [paths])
     settings = SETTINGS.model_copy(update={"max_rejected": 1.0})
     assert "MAX_VANISHED" in refused(catalog, Counts(100, unchanged=80, rejected=20), settings=settings)

@@ -13,7 +13,7 @@ import pytest
 
 from imagehaul.delivery import chain
 from imagehaul.delivery.batch_threads import in_threads
-from imagehaul.delivery.run import Run
+from imagehaul.delivery.run import HeldDataset
 from imagehaul.delivery.runners import process_starter, registry
 from imagehaul.delivery.runners.process_handle import WorkerProcess
 from imagehaul.delivery.runners.process_starter import ProcessStarter
@@ -67,9 +67,9 @@ def test_batches_are_worked_on_by_those_that_started_ahead(
     before_the_plan: list[int] = []
     plain = chain.plan_work
 
-    def plan_work(run: Run) -> Plan:
+    def plan_work(held: HeldDataset) -> Plan:
         before_the_plan.extend(started)
-        return plain(run)
+        return plain(held)
 
     monkeypatch.setattr(chain, "plan_work", plan_work)
     summary = deliver(target, pictures)
