@@ -25,6 +25,7 @@ from imagehaul.flows.parameters import (
     StoreBlock,
     settings_of_run,
 )
+from imagehaul.flows.places import refuse_lost
 from imagehaul.flows.publication_event import tell_others
 from imagehaul.flows.run_labels import named, tag_run
 from imagehaul.flows.stage_tasks import as_task
@@ -94,6 +95,7 @@ def deliver(
             allow_loss=allow_loss, when_locked=meets_lock, source_type=source_type, column=column,
             source_store=source_store.strip(), source_name=source_name,
         )  # fmt: skip
+        refuse_lost(source, *request.annotations)
         summary = _deliver(request, settings_of_run(settings), store.to_store(), approve)
     except HeldError as error:
         if leaves:

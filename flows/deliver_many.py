@@ -20,6 +20,7 @@ from imagehaul.errors import HaulError, SettingsError
 from imagehaul.flows.catalog_file import COLUMNS, read_catalog
 from imagehaul.flows.final_state import completed, failed
 from imagehaul.flows.parameters import DatasetName, Source, SourceName, form_of, merged
+from imagehaul.flows.places import refuse_lost
 from imagehaul.flows.run_labels import named
 from imagehaul.layout import MAIN_SOURCE
 from imagehaul.markdown import cell, table
@@ -59,6 +60,7 @@ def deliver_many(
         rerun: changed: what is new, changed or missing. failed: what failed before. all: everything.
     """
     try:
+        refuse_lost(catalog)
         with get_client(sync_client=True) as client:
             through = _deployment(client, deployment)
             asked = _asked(datasets, catalog, through, rerun)

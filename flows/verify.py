@@ -14,6 +14,7 @@ from imagehaul.flows.batch_tasks import as_tasks
 from imagehaul.flows.final_state import completed, failed
 from imagehaul.flows.flow_progress import progress_of_run
 from imagehaul.flows.parameters import DatasetName, StoreBlock, WhereForm, settings_of_run
+from imagehaul.flows.places import refuse_lost
 from imagehaul.flows.run_labels import named, tag_run
 from imagehaul.markdown import cell, table
 from imagehaul.progress import human_bytes
@@ -46,6 +47,7 @@ def verify(
     """
     tag_run(dataset)
     try:
+        refuse_lost(repair_from, *locations(annotations))
         found, _ = verify_and_repair(
             dataset,
             settings_of_run(settings),

@@ -148,6 +148,13 @@ def test_settings_that_contradict_each_other_fail_with_the_command_lines_sentenc
     assert target.all_keys() == []
 
 
+def test_a_relative_source_that_is_not_there_is_said_to_be_looked_up_where_the_worker_runs(
+    client: SyncPrefectClient, target: Target
+) -> None:
+    run = run_here(client, submit(client, target, Path("not there"), name=WITHOUT_WORKER))
+    assert "'not there' is a relative path" in message(run)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
