@@ -32,6 +32,8 @@ def read_catalog(file: Path, more: Sequence[str] = ()) -> list[dict[str, Any]]:
         raise SettingsError(f"The catalog {file} is not CSV in UTF-8: {error}.") from None
     if missing := [name for name in COLUMNS[:2] if name not in columns]:
         raise SettingsError(f"The catalog {file} has no column {missing[0]}. It has {', '.join(columns) or 'none'}.")
+    if twice := [name for name in columns if columns.count(name) > 1]:
+        raise SettingsError(f"The catalog {file} has two columns {twice[0]}, in whatever case: leave one of them out.")
     settings = Settings.model_fields.keys() - {"object_store_url"}
     if unknown := [name for name in columns if name not in {*COLUMNS, *more, *settings}]:
         raise SettingsError(f"The catalog {file} has a column {unknown[0]!r}, which is no setting of a delivery.")

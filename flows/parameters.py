@@ -15,9 +15,10 @@ from prefect.client.orchestration import get_client
 from pydantic import Field, WithJsonSchema
 
 from imagehaul.blocks.object_store import ObjectStore
+from imagehaul.errors import SettingsError
 from imagehaul.layout import DATASET_NAME
 from imagehaul.settings import Settings
-from imagehaul.settings_loading import settings_of_form
+from imagehaul.settings_loading import settings_of_form, shown
 
 DatasetName = Annotated[str, Field(pattern=f"^{DATASET_NAME.pattern}$")]
 SourceName = Annotated[str, Field(pattern=f"^{DATASET_NAME.pattern}$")]
@@ -90,8 +91,23 @@ def settings_of_run(given: Mapping[str, Any]) -> Settings:
 
 
 def merged(deployed: Mapping[str, Any] | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The rule for every caller: a run's parameters, a schedule, a row of a catalog."""
-    return {**(deployed or {}), **{name.lower(): value for name, value in given.items()}}
+    """The rule for every caller: a run's parameters, a schedule, a row of a catalog.
+
+    Raises `SettingsError` where one of the two has a setting twice, in upper and in lower case, with two values.
+    """
+    return {**_by_field(deployed or {}), **_by_field(given)}
+
+
+def _by_field(given: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, str] = {}
+    for name, value in given.items():
+        other = found.setdefault(name.lower(), name)
+        if given[other] != value:
+            raise SettingsError(
+                f"The settings have {other}={shown(given[other])} and {name}={shown(value)}, which are one: keep one "
+                "of them."
+            )
+    return {field: given[name] for field, name in found.items()}
 
 
 def form_of(settings: Settings) -> dict[str, Any]:

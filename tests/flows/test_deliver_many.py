@@ -28,6 +28,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from imagehaul.errors import SettingsError
 from imagehaul.flows.deliver_many import _asked, _data_sets, _deployment, deliver_many
 from imagehaul.flows.deploy import Deployer
+from imagehaul.flows.parameters import merged
 from imagehaul.store.endpoint import Store
 from tests.support.delivering import Target, draw
 from tests.support.prefect_runs import DEPLOYMENTS, Prefect, run_here, save_block
@@ -140,6 +141,7 @@ def test_a_list_through_the_deployment_and_then_a_catalog_that_sets_what_differs
         ("dataset,source,colour\na,/x,red\n", "a column 'colour', which is no setting"),
         ("dataset,source,object_store_url\na,/x,http://y\n", "a column 'object_store_url'"),
         ("dataset,source,thumbnail_size\na,/x,huge\n", "a: THUMBNAIL_SIZE"),
+        ("dataset,source,THUMBNAIL_SIZE,thumbnail_size\na,/x,64,32\n", "has two columns thumbnail_size"),
         ("dataset,source\n../a,/x\n", "'../a' is no name for a data set"),
         ("dataset,source\na,/x\nb,/y/Smith, J\n", "catalog.csv, line 3: 3 cells, and the header has 2."),
         ("dataset,source\n", "There is no data set to deliver"),
@@ -152,6 +154,13 @@ def test_a_catalog_that_is_wrong_is_refused(
     catalog.write_text(content)
     with pytest.raises(SettingsError, match=re.escape(words)):
         _asked((), str(catalog), _deployment(client, "deliver/minio"), "changed")
+
+
+def test_a_setting_that_is_given_twice_is_refused_by_both_names_unless_it_is_the_same() -> None:
+    merged({"thumbnail_size": 1}, {"THUMBNAIL_SIZE": 64, "thumbnail_size": 64})
+    assert merged({"THUMBNAIL_SIZE": 1, "workers": 2}, {"thumbnail_size": 3}) == {"thumbnail_size": 3, "workers": 2}
+    with pytest.raises(SettingsError, match="have THUMBNAIL_SIZE=64 and thumbnail_size=32, which are one"):
+        merged({}, {"THUMBNAIL_SIZE": 64, "thumbnail_size": 32})
 
 
 def test_a_field_of_a_data_set_that_is_not_known_is_refused_by_the_form_and_by_the_flow(
