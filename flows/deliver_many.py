@@ -77,9 +77,16 @@ def deliver_many(
 
 def _deployment(client: SyncPrefectClient, name: str) -> DeploymentResponse:
     try:
-        return client.read_deployment_by_name(name)
+        found = client.read_deployment_by_name(name)
     except (ObjectNotFound, ValueError):
         raise SettingsError(f"There is no deployment {name!r}. Make it with imagehaul deploy.") from None
+    takes = (found.parameter_openapi_schema or {}).get("properties", {})
+    if lacking := [parameter for parameter in (*COLUMNS, "settings", "rerun") if parameter not in takes]:
+        raise SettingsError(
+            f"The deployment {name!r} takes no {', '.join(lacking)}: it delivers no data set. Name one of the flow "
+            "deliver, such as deliver/minio."
+        )
+    return found
 
 
 def _asked(

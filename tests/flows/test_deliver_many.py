@@ -194,5 +194,12 @@ def test_what_is_refused_fails_the_run_with_its_words_before_anything_is_deliver
     assert "a: named more than once" in (ended.state.message or "")
 
 
+def test_a_deployment_of_another_flow_is_refused_before_anything_is_begun(client: SyncPrefectClient) -> None:
+    ended = here(client, datasets=[{"dataset": "a", "source": "/x"}], deployment="verify/minio")
+    assert ended.state
+    assert ended.state_name == "Failed"
+    assert "'verify/minio' takes no source, rerun: it delivers no data set" in (ended.state.message or "")
+
+
 def test_data_sets_are_counted_in_words() -> None:
     assert [_data_sets(count) for count in (1, 2, 1000)] == ["1 data set", "2 data sets", "1,000 data sets"]
