@@ -25,13 +25,19 @@ def describe_source(
     """What the user named as SOURCE; a store is not asked yet. `source_type` forces a kind, "" = by its form.
 
     Raises `SourceError` where it cannot be one, or where the folder `scratch` lies in it: what a killed run
-    left there would be taken for images. Raises `SettingsError` for a kind that is not there.
+    left there would be taken for images. Raises `SettingsError` for a kind that is not there, and for a column of what
+    has none.
     """
     if not source.strip():
         raise SourceError("The source is empty. Give a folder, s3://bucket/prefix, a list or an archive.")
     kind = _named(source_type) if source_type else next((kind for kind in TYPES if kind.recognizes(source)), None)
     if kind is None:
         raise SourceError(_unknown(source))
+    if options.column and kind is not lists.TYPE:
+        raise SettingsError(
+            f"--column {options.column} is for a list, and the source {without_secrets(source)!r} is taken for another "
+            f"kind ({kind.name}): leave it out, or say --source-type list."
+        )
     if options.archives == "open" and kind in opened.OPENED:
         kind = opened.TYPE
     return kind.describe(source, options, scratch)

@@ -66,6 +66,11 @@ class TestDescribeSource:
         with pytest.raises(SourceError, match=words):
             describe_source(source)
 
+    @pytest.mark.parametrize(("source", "kind"), [(".", "folder"), ("s3://bucket/a", "prefix"), ("a.zip", "archive")])
+    def test_a_column_of_what_is_no_list_is_refused(self, source: str, kind: str) -> None:
+        with pytest.raises(SettingsError, match=rf"--column photo is for a list, .* \({kind}\): leave it out"):
+            describe_source(source, SourceOptions(column="photo"))
+
     @pytest.mark.parametrize("name", ["images.csv", "images.tar.gz"])
     def test_a_pipe_is_refused_and_not_waited_for(self, name: str, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / name)
