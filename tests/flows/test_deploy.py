@@ -67,6 +67,15 @@ def test_every_deployment_of_the_file_is_made(client: SyncPrefectClient) -> None
         assert deployment.enforce_parameter_schema
 
 
+def test_the_shipped_verification_has_the_settings_of_the_delivery_without_which_it_could_not_repair(
+    client: SyncPrefectClient,
+) -> None:
+    deploy("embedded")
+    delivery, verification = (stored(client, f"{flow}/embedded").parameters for flow in ("deliver", "verify"))
+    assert verification["settings"] == delivery["settings"]
+    assert verification["dataset"] == delivery["dataset"]
+
+
 def test_deploying_again_changes_nothing(client: SyncPrefectClient) -> None:
     deploy("minio")
     before = stored(client, "deliver/minio")
