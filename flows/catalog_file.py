@@ -16,12 +16,12 @@ COLUMNS = ("dataset", "source", "annotations", "source_name")
 def read_catalog(file: Path, more: Sequence[str] = ()) -> list[dict[str, Any]]:
     """One dict for each row; an empty cell is left out, and `settings` has the columns of settings.
 
-    Those may be named as the flags are, in upper or lower case. `more`: other columns that are known.
-    Raises `SettingsError`.
+    A space after a comma is of no cell. Settings may be named as the flags are, in upper or lower case. `more`: other
+    columns that are known. Raises `SettingsError`.
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines, strict=True)
+            reader = csv.DictReader(lines, strict=True, skipinitialspace=True)
             rows = [
                 {name.lower(): value for name, value in _of_the_header(row, reader, file).items()} for row in reader
             ]

@@ -175,11 +175,11 @@ def test_a_field_of_a_data_set_that_is_not_known_is_refused_by_the_form_and_by_t
     assert "a: a data set of the list has no anotations, settings. It has dataset, source" in ended.state.message
 
 
-def test_a_quoted_comma_is_of_its_cell_and_empty_cells_beyond_the_header_say_nothing(
+def test_a_quoted_comma_is_of_its_cell_and_spaces_after_commas_and_empty_cells_beyond_the_header_say_nothing(
     client: SyncPrefectClient, tmp_path: Path
 ) -> None:
     catalog = tmp_path / "catalog.csv"
-    catalog.write_text('dataset,source,annotations\na,"/x/Smith, J"\nb,/y,,\n')
+    catalog.write_text('dataset, source, annotations\na, "/x/Smith, J", \nb, /y,,\n')
     asked = _asked((), str(catalog), _deployment(client, "deliver/minio"), "changed")
     assert [(row["dataset"], row["source"], row["annotations"]) for row in asked] == [
         ("a", "/x/Smith, J", ""),
