@@ -21,8 +21,6 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 const number = new Intl.NumberFormat("en-US").format;
-// macOS writes é as e and an accent, keyboards as one character.
-const comparable = (text) => text.normalize("NFC").toLowerCase();
 const encoded = (name) => name.split("/").map(encodeURIComponent).join("/");
 const bytes = (size) => {
   const unit = size < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(size) / 3));
@@ -70,13 +68,13 @@ function item(list, row) {
 // -- search and filters -----------------------------------------------------------------------------------------------
 
 function wanted() {
-  const text = comparable($("search").value.trim());
+  const plain = (said) => said.normalize().toLowerCase(), text = plain($("search").value.trim()); // é is é, however written
   const [, least, below] = SIZES[$("size").value];
   const chosen = (id) => ($(id).value === "" ? -1 : Number($(id).value));
   const label = chosen("label"), split = chosen("split"), format = chosen("format"), issue = chosen("issue");
   if (!text && !least && below === Infinity && label + split + format + issue === -4) return null;
   const named = new Set(facts.labels.keys());
-  if (text) facts.labels.forEach(([name], index) => comparable(name).includes(text) || named.delete(index));
+  if (text) facts.labels.forEach(([name], index) => plain(name).includes(text) || named.delete(index));
   return (list, row) =>
     (label < 0 || list[LABELS][row].includes(label)) &&
     (split < 0 || list[SPLIT][row] === split) &&
@@ -84,7 +82,7 @@ function wanted() {
     (issue < 0 || (list[ISSUES][row] >> issue) & 1) &&
     Math.max(list[WIDTH][row], list[HEIGHT][row]) >= least &&
     Math.max(list[WIDTH][row], list[HEIGHT][row]) < below &&
-    (!text || comparable(list[PATH][row]).includes(text) || list[LABELS][row].some((index) => named.has(index)));
+    (!text || plain(list[PATH][row]).includes(text) || list[LABELS][row].some((index) => named.has(index)));
 }
 
 async function find() {
