@@ -83,9 +83,13 @@ _PERMISSIONS: dict[Verb, str] = {
 _HINTS = {
     "InvalidAccessKeyId": "It does not know the access key: correct the keys, or the URL (another store?).",
     "SignatureDoesNotMatch": "The secret key is not the one of this access key: correct the secret key.",
-    "PartialCredentialsError": "Set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or none of them.",
+    "PartialCredentialsError": (
+        "Give both parts of the key, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment or the two lines "
+        "of the profile, or none of them."
+    ),
     "NoCredentialsError": (
-        "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write .vl/aws_credentials, or name a block with --store."
+        "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write .vl/aws_credentials, or name a block with --store. "
+        "A source in another store has SOURCE_AWS_PROFILE and --source-store."
     ),
 }
 
