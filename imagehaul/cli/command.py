@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 
 from imagehaul.cli.surroundings import ends_with, output_lost, settle
@@ -20,7 +21,9 @@ _TELLING = ("verify", "diff", "sources", "nginx")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script where no `arguments` are given. Every error from outside the program ends here, as words."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # As nohup leaves the second.
+            signal.signal(number, _terminate)
     if arguments is not None:
         return _run(arguments)
     try:
@@ -54,14 +57,15 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _fail(message: str, status: int, tokens: Sequence[str]) -> int:
-    sys.stderr.write(f"imagehaul: {printable_lines(message)}\n")
+    with suppress(OSError):  # The terminal may be gone.
+        sys.stderr.write(f"imagehaul: {printable_lines(message)}\n")
     if "--json" in tokens:
         sys.stdout.write(json.dumps({"error": message, "exit_status": status}) + "\n")
     return status
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    # SIGTERM ends a run as Ctrl-C does: children are ended, scratch is removed.
+    # These end a run as Ctrl-C does: children are ended, scratch is removed.
     raise KeyboardInterrupt
 
 

@@ -215,7 +215,8 @@ def test_an_error_with_json_is_a_json_line_too(environment: dict[str, str], tmp_
 
 
 @pytest.mark.parametrize(
-    ("number", "engine"), [(signal.SIGINT, "s5cmd"), (signal.SIGTERM, "s5cmd"), (signal.SIGTERM, "boto3")]
+    ("number", "engine"),
+    [(signal.SIGINT, "s5cmd"), (signal.SIGTERM, "s5cmd"), (signal.SIGTERM, "boto3"), (signal.SIGHUP, "s5cmd")],
 )
 def test_a_signal_ends_the_run_without_a_traceback_and_leaves_no_child(
     number: signal.Signals, engine: str, environment: dict[str, str], tmp_path: Path
@@ -232,8 +233,8 @@ def test_a_signal_ends_the_run_without_a_traceback_and_leaves_no_child(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # Where the tests run in the background of a shell, SIGINT comes down to us ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        # Where the tests run in the background of a shell, or by nohup, these come down to us ignored.
+        preexec_fn=lambda: [signal.signal(ignored, signal.SIG_DFL) for ignored in (signal.SIGINT, signal.SIGHUP)],
     )
     assert process.stderr
     seen = ""
