@@ -62,9 +62,9 @@ def _moves(held: HeldDataset, plan: Plan) -> Iterator[str]:
         if setting in before and before[setting] != now[setting]
     ]
     # Originals that stay where they are keep their keys.
-    what = "other keys and URLs" if plan.moved else "other keys and URLs for their thumbnails and crops"
+    what = "Other keys and URLs" if plan.moved else "Other keys and URLs of thumbnails and crops"
     yield (
-        f"{counted(moved, 'published image')} of source {name!r} get {what} than those that readers know: "
+        f"{what} than those that readers know, for {counted(moved, 'published image')} of source {name!r}: "
         f"{'; '.join(changed) or 'the settings are not those of run ' + published.run}. If that is not meant, deliver "
         "with what was before. The objects under the old keys stay."
     )

@@ -104,11 +104,12 @@ def test_a_data_set_may_change_its_mind(store: Store, bucket: str, pictures: dic
 
 
 def test_another_key_prefix_moves_the_thumbnails(store: Store, bucket: str, pictures: dict[str, bytes]) -> None:
-    """The originals' keys stay, and say nothing of it."""
+    """The originals' keys stay, and say nothing of it: a warning does."""
     target = Target(store, bucket)
     target.deliver(f"s3://{bucket}/photos", settings=IN_PLACE)
     moved = target.deliver(f"s3://{bucket}/photos", settings={**IN_PLACE, "key_prefix": "partner"})
     assert (moved.counts.unchanged, moved.counts.objects, moved.published) == (2, 2, True)
+    assert "Other keys and URLs of thumbnails and crops" in " ".join(moved.warnings)
     thumbnails = {row["key"].removeprefix(target.root) for row in target.ledger() if row["kind"] == "thumbnail"}
     assert thumbnails == {"thumbnails/partner/a.jpg.jpg", "thumbnails/partner/b c.jpg.jpg"}
 

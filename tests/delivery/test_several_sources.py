@@ -171,17 +171,17 @@ def test_a_key_prefix_that_was_forgotten_is_said_with_what_it_was_before_and_aft
     """Whoever means it goes on, and hears of it no more."""
     (second / "1.jpg").rename(second / "3.jpg")
     planned = target.deliver(second, settings=CROPS, source_name="partner", dry_run=True, allow_loss=True)
-    [warning] = [line for line in planned.warnings if "other keys" in line]
-    assert "1 published image of source 'partner' get" in warning
+    [warning] = [line for line in planned.warnings if "Other keys" in line]
+    assert "for 1 published image of source 'partner'" in warning
     assert "KEY_PREFIX was 'partner/' and is ''" in warning
     assert target.lines.warned.count(warning) == 1
     kept = target.deliver(second, settings=PREFIXED, source_name="partner", allow_loss=True)
-    assert not [line for line in kept.warnings if "other keys" in line]
+    assert not [line for line in kept.warnings if "Other keys" in line]
     moved = target.deliver(second, settings=CROPS, source_name="partner")
-    assert "2 published images of source 'partner' get other keys" in " ".join(moved.warnings)
+    assert "for 2 published images of source 'partner'" in " ".join(moved.warnings)
     assert moved.published
     again = target.deliver(second, settings=CROPS, source_name="partner")
-    assert not [line for line in again.warnings if "other keys" in line]
+    assert not [line for line in again.warnings if "Other keys" in line]
 
 
 def test_a_run_of_another_source_takes_nothing_from_one_that_failed(
