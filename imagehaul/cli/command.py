@@ -37,6 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    try:
+        return _call(arguments)
+    except KeyboardInterrupt:  # From the imports on, which take longer than some commands.
+        return _fail("Interrupted. What was proven stays; run again to go on from there.", 1, arguments)
+
+
+def _call(arguments: Sequence[str]) -> int:
     from cyclopts import CycloptsError
 
     from imagehaul.cli.app import app
@@ -49,8 +56,6 @@ def _run(arguments: Sequence[str]) -> int:
         return _fail(f"{error}\nSee `{command} --help`.", 2, arguments)
     except HaulError as error:
         return _fail(str(error), error.exit_status, arguments)
-    except KeyboardInterrupt:
-        return _fail("Interrupted. What was proven stays; run again to go on from there.", 1, arguments)
     except OSError as error:
         where = f" {error.filename!r}" if error.filename else ""
         return _fail(f"{error.strerror or error}{where}. Free room or grant permission, and run again.", 1, arguments)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypedDict, TypeVar
 
 from imagehaul.errors import HaulError
 from imagehaul.ledger.tables import MACROS, TABLES, VIEWS
@@ -33,6 +34,7 @@ ROWS_SORTED = 100_000
 MEMORY_LIMIT = "100MB"
 MORE_MEMORY = ("160MB", "320MB", "640MB", "1280MB", "2560MB")
 """What a query may have that finds too little: step by step, since few need the last."""
+_INTERRUPTED = "Query interrupted"
 _NAME = re.compile(r"\w+")
 _MADE_BY = (
     {name: f"CREATE TABLE {name} ({columns})" for name, columns in TABLES.items()}
@@ -214,7 +216,7 @@ class Catalog:
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """Raises HaulError where the disk or the memory gives out."""
+        """Raises HaulError where the disk or the memory gives out, and where a signal comes what its handler does."""
         import duckdb
 
         try:
@@ -224,3 +226,19 @@ class Catalog:
                 f"The working tables in {self._folder} cannot be kept: {str(error).splitlines()[0]}.\n"
                 "Free room there, or name another folder with SCRATCH, and run again."
             ) from error
+        except RuntimeError as error:
+            if str(error) != _INTERRUPTED:
+                raise
+            _end_as_by_signal()
+
+
+def _end_as_by_signal() -> NoReturn:
+    """DuckDB looks for signals while it works, and says RuntimeError in place of what their handler raised.
+
+    Which signal it was is lost, too. Who handles SIGTERM is asked again, since Prefect cancels a run by it; else, and
+    for the command line, it is the KeyboardInterrupt of Ctrl-C.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    if callable(handler):
+        handler(signal.SIGTERM, None)
+    raise KeyboardInterrupt

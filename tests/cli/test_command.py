@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from unittest.mock import patch
@@ -16,10 +18,13 @@ import pytest
 from imagehaul.cli.app import app
 from imagehaul.cli.command import _join_switches, main
 from imagehaul.errors import SettingsError
+from imagehaul.ledger.catalog import Catalog
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
 from tests.support.commanding import COMMAND, imagehaul, in_a_process, last_json, refused
 from tests.support.delivering import Target, draw
+
+INTERRUPTED = "imagehaul: Interrupted. What was proven stays; run again to go on from there."
 
 
 def test_deliver_prints_one_json_object_as_its_last_line(source: Path, environment: dict[str, str]) -> None:
@@ -258,6 +263,29 @@ def test_a_signal_ends_the_run_without_a_traceback_and_leaves_no_child(
     assert list(scratch.iterdir()) == []
     # An s5cmd has a session of its own, so that no look at the process group finds it.
     assert psutil.wait_procs(children, timeout=5)[1] == []
+
+
+def test_a_signal_while_duckdb_works_ends_the_run_as_any_other(
+    source: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at_work(catalog: Catalog, *_: str) -> None:
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        catalog.execute("SELECT count(*) FROM range(100_000_000_000) t (n) WHERE hash(n) % 7 = 9")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Catalog, "fill", at_work)
+        done = imagehaul("deliver", source, "--dataset", "cli", "--json", environment=environment)
+    assert refused(done, 1) == INTERRUPTED
+    assert last_json(done) == {"error": INTERRUPTED.removeprefix("imagehaul: "), "exit_status": 1}
+    done = imagehaul("deliver", source, "--dataset", "cli", "--when-locked", "refuse", environment=environment)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_signal_during_the_imports_is_told_in_words_and_json(tmp_path: Path) -> None:
+    (tmp_path / "cyclopts.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n")
+    done = in_a_process("deliver", "source", "--json", environment={"PYTHONPATH": str(tmp_path)})
+    assert refused(done, 1) == INTERRUPTED
+    assert last_json(done) == {"error": INTERRUPTED.removeprefix("imagehaul: "), "exit_status": 1}
 
 
 def test_the_module_is_the_command_too() -> None:

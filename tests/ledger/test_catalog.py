@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -162,3 +164,25 @@ def test_a_full_disk_is_said_in_words(catalog: Catalog, tmp_path: Path, monkeypa
         catalog.execute(
             "CREATE TABLE long AS SELECT repeat(md5(i::VARCHAR), 8) AS t FROM range(400000) r(i) ORDER BY t"
         )
+
+
+class Ended(BaseException):
+    """As Prefect's handler of SIGTERM raises one of its own."""
+
+
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Ended)])
+@pytest.mark.parametrize("ask", [Catalog.execute, Catalog.one, Catalog.table])
+def test_a_signal_while_duckdb_works_raises_what_its_handler_does(
+    catalog: Catalog, number: signal.Signals, raised: type[BaseException], ask: Any
+) -> None:
+    def handler(*_: Any) -> None:
+        raise raised
+
+    before = signal.signal(number, handler)
+    threading.Timer(0.5, os.kill, (os.getpid(), number)).start()
+    try:
+        with pytest.raises(raised):
+            ask(catalog, "SELECT count(*) FROM range(100_000_000_000) t (n) WHERE hash(n) % 7 = 9")
+    finally:
+        signal.signal(number, before)
+    assert catalog.one("SELECT 1") == (1,)
