@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -40,6 +40,7 @@ LARGEST = 2 * 1024**3
 LONGEST = 900.0
 """Seconds that one picture may take."""
 _CHUNK = 256 * 1024
+_DIGITS = 18
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -125,18 +126,20 @@ class Web:
             with self._answer("HEAD", url, asked) as answer:
                 if known and answer.status_code == 304:
                     return known
-                return None if answer.status_code in (403, 405, 501) else _looked(_checked(answer))
+                # Many servers refuse HEAD, in many ways, and some sign a URL for GET alone.
+                meant = answer.status_code in (200, 206, *_BUSY) and answer.status_code != 500
+                return _looked(_checked(answer)) if meant else None
 
         def by_first_bytes() -> Looked:
             with self._answer("GET", url, {"Range": f"bytes=0-{SNIFFED - 1}", **asked}) as answer:
                 if known and answer.status_code == 304:
                     return known
-                beginning = next(answer.iter_bytes(SNIFFED), b"") if answer.status_code != 416 else b""
-                return _looked(answer if answer.status_code == 416 else _checked(answer), suffix_of(beginning))
+                if answer.status_code == 416:
+                    return _looked(answer)
+                looked = _looked(_checked(answer))
+                return replace(looked, suffix=suffix_of(next(answer.iter_bytes(SNIFFED), b"")))
 
-        found = None if sniff else self._patiently(url, by_head)
-        # Some servers refuse HEAD, and some sign a URL for GET alone.
-        return found or self._patiently(url, by_first_bytes)
+        return self._patiently(url, by_first_bytes if sniff else lambda: by_head() or by_first_bytes())
 
     def fetch(self, url: str, file: Path, version: str) -> None:
         """Writes the picture into `file`. Raises `WebError`, and `OSError` where the file cannot be written.
@@ -318,12 +321,11 @@ def _checked(answer: httpx.Response) -> httpx.Response:
         raise WebError(Code.UNREADABLE, f"The server says {status}: it wants a key, or another one.")
     if status not in (200, 206):
         raise WebError(Code.UNREADABLE, f"The server says {status}.")
-    if _looked(answer).size > LARGEST:
-        raise WebError(Code.TOO_LARGE)
     return answer
 
 
-def _looked(answer: httpx.Response, suffix: str = "") -> Looked:
+def _looked(answer: httpx.Response) -> Looked:
+    """Raises `WebError` where there is too much of it."""
     headers = answer.headers
     size = headers.get("content-length", "")
     if answer.status_code in (206, 416):
@@ -331,7 +333,11 @@ def _looked(answer: httpx.Response, suffix: str = "") -> Looked:
     if "content-encoding" in headers:
         size = ""
     version = headers.get("etag", "").replace('"', "") or headers.get("last-modified", "")
-    return Looked(int(size) if size.isdecimal() else 0, version, suffix)
+    # The first digits of a number that no table holds are too many bytes, too.
+    known = int(size[:_DIGITS]) if size.isdecimal() else 0
+    if known > LARGEST:
+        raise WebError(Code.TOO_LARGE)
+    return Looked(known, version)
 
 
 def _retry_after(answer: httpx.Response) -> float:
@@ -341,5 +347,5 @@ def _retry_after(answer: httpx.Response) -> float:
         return float(words)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(words).timestamp() - time.time())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return 0.0

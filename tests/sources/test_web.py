@@ -99,12 +99,20 @@ class TestLook:
         assert web.look(f"{server.url}/show", sniff=True).suffix == ".jpg"
         assert [asked.headers["range"] for asked in server.asked] == ["bytes=0-63"]
 
+    @pytest.mark.parametrize("status", [204, 400, 401, 403, 404, 405, 410, 500, 501])
     def test_a_server_that_takes_no_head_is_asked_for_the_first_bytes(
-        self, server: WebServer, web: Web, picture: bytes
+        self, server: WebServer, web: Web, picture: bytes, status: int
     ) -> None:
         server.files["/a.jpg"] = picture
-        server.special["/a.jpg"] = lambda asked: Answer(405) if asked.method == "HEAD" else None
+        server.special["/a.jpg"] = lambda asked: Answer(status) if asked.method == "HEAD" else None
         assert web.look(f"{server.url}/a.jpg").size == len(picture)
+        assert [asked.method for asked in server.asked] == ["HEAD", "GET"]
+
+    @pytest.mark.parametrize("status", [401, 404, 410])
+    def test_what_is_not_there_is_asked_for_twice_at_most(self, server: WebServer, web: Web, status: int) -> None:
+        server.special["/a.jpg"] = lambda asked: Answer(status)
+        code(web, f"{server.url}/a.jpg")
+        assert [asked.method for asked in server.asked] == ["HEAD", "GET"]
 
     def test_one_that_names_no_version_and_no_size_is_taken_as_it_comes(self, server: WebServer, web: Web) -> None:
         chunked = {"Transfer-Encoding": "chunked"}
@@ -120,11 +128,16 @@ class TestLook:
             (Answer(302, headers={"Location": "file:///etc/passwd"}), "REDIRECT_REFUSED"),
             (Answer(302, headers={"Location": "/a.jpg"}), "REDIRECT_REFUSED"),
             (Answer(200, headers={"Content-Length": str(1 << 40)}), "TOO_LARGE"),
+            (Answer(206, headers={"Content-Range": f"bytes 0-63/{'9' * 5000}"}), "TOO_LARGE"),
+            (Answer(416, headers={"Content-Range": f"bytes */{'9' * 5000}"}), "TOO_LARGE"),
+            (Answer(200, headers={"Content-Length": "9" * 5000}), "HOST_UNREACHABLE"),
+            (Answer(200, headers={"Content-Length": "-5"}), "HOST_UNREACHABLE"),
         ],
     )
     def test_what_cannot_be_had_is_named(self, server: WebServer, web: Web, answer: Answer, expected: str) -> None:
         server.special["/a.jpg"] = lambda asked: answer
-        assert code(web, f"{server.url}/a.jpg") == expected
+        for sniff in (False, True):
+            assert code(web, f"{server.url}/a.jpg", sniff) == expected
 
     def test_a_host_that_is_not_there(self, web: Web) -> None:
         assert code(web, "http://no-such-host.invalid/a.jpg") == "HOST_UNREACHABLE"
@@ -141,6 +154,15 @@ class TestLook:
         began = time.monotonic()
         assert web.look(f"{server.url}/a.jpg").size == len(picture)
         assert time.monotonic() - began >= 1.0
+
+    @pytest.mark.parametrize("words", ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "9" * 5000, "-1", "soon"])
+    def test_a_retry_after_that_means_nothing_is_no_end_of_the_run(
+        self, server: WebServer, web: Web, picture: bytes, words: str
+    ) -> None:
+        server.files["/a.jpg"] = picture
+        busy = [Answer(503, headers={"Retry-After": words})]
+        server.special["/a.jpg"] = lambda asked: busy.pop() if busy else None
+        assert web.look(f"{server.url}/a.jpg").size == len(picture)
 
     def test_a_host_that_is_busy_for_ever_is_given_up(self, server: WebServer, web: Web) -> None:
         for number in range(MOST_LOST + 20):
