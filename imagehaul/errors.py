@@ -162,6 +162,12 @@ class Code(StrEnum):
         "Run again later.",
         RETRYABLE | NOTHING_SENT,
     )
+    HOST_REFUSED = (
+        auto(),
+        "The web server answers, but not with the picture.",
+        "Open the URL in a browser. Correct it, sign it anew, or put a user and a password into it.",
+        OF_FILE | RETRYABLE,
+    )
     ADDRESS_REFUSED = (
         auto(),
         "The host is an address of an inner network.",
@@ -170,17 +176,12 @@ class Code(StrEnum):
     )
     REDIRECT_REFUSED = (
         auto(),
-        "The web server redirects to where it must not be followed.",
+        "The web server redirects to where it must not or cannot be followed.",
         "Name the picture's own address.",
         OF_FILE | RETRYABLE,
     )
     TOO_LARGE = (auto(), "The file is larger than 2 GiB.", "Deliver it from a folder or a store.", OF_FILE)
-    ARCHIVE_LINK = (
-        auto(),
-        "A link in an archive, which is not followed.",
-        "Pack the file that it leads to.",
-        OF_FILE,
-    )
+    ARCHIVE_LINK = auto(), "A link in an archive, which is not followed.", "Pack the file that it leads to.", OF_FILE
     ARCHIVE_METHOD = (
         auto(),
         "A member of an archive that is packed in a way that cannot be read.",

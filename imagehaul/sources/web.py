@@ -260,6 +260,7 @@ def _made(allow_private: bool, ca: str, patience: WebPatience) -> httpx.Client:
         limits=limits,
         follow_redirects=False,
         headers={"User-Agent": software().replace(" ", "/"), "Accept": "image/*,*/*;q=0.5"},
+        event_hooks={"response": [_check_redirect]},
     )
     if not allow_private:
         _guard(client, trusted, limits)
@@ -300,9 +301,23 @@ def _public_address(host: str, port: int) -> str:
     raise WebError(Code.ADDRESS_REFUSED, f"{host} is {addresses[0]}, an address of an inner network.")
 
 
+def _check_redirect(answer: httpx.Response) -> None:
+    """Raises `WebError` before httpx looks at the address, which it calls a broken connection where it is none."""
+    if answer.has_redirect_location:
+        _redirected(str(answer.url), answer.headers["location"])
+
+
 def _redirected(url: str, location: str) -> str:
-    """Raises `WebError` where it leads to anything but the web, or away from TLS."""
-    target = urljoin(url, location)
+    """Raises `WebError` where it leads to no address, to anything but the web, or away from TLS."""
+    import httpx
+
+    try:
+        target = urljoin(url, location)
+        nowhere = is_web(target) and not httpx.URL(target).host
+    except (ValueError, httpx.InvalidURL):
+        nowhere = True
+    if nowhere:
+        raise WebError(Code.REDIRECT_REFUSED, "It is redirected to what is no URL.")
     if not is_web(target):
         raise WebError(Code.REDIRECT_REFUSED, f"It is redirected to {target.partition(':')[0]}:, which is not the web.")
     if url.lower().startswith("https:") and target.lower().startswith("http:"):
@@ -318,9 +333,9 @@ def _checked(answer: httpx.Response) -> httpx.Response:
     if status in (404, 410):
         raise WebError(Code.SOURCE_MISSING, f"The server says {status}.")
     if status in (401, 403):
-        raise WebError(Code.UNREADABLE, f"The server says {status}: it wants a key, or another one.")
+        raise WebError(Code.HOST_REFUSED, f"The server says {status}: it wants a key, or another one.")
     if status not in (200, 206):
-        raise WebError(Code.UNREADABLE, f"The server says {status}.")
+        raise WebError(Code.HOST_REFUSED, f"The server says {status}.")
     return answer
 
 

@@ -123,7 +123,9 @@ class TestLook:
         ("answer", "expected"),
         [
             (Answer(404), "SOURCE_MISSING"),
-            (Answer(401), "UNREADABLE"),
+            (Answer(401), "HOST_REFUSED"),
+            (Answer(204), "HOST_REFUSED"),
+            (Answer(451), "HOST_REFUSED"),
             (Answer(503), "HOST_BUSY"),
             (Answer(302, headers={"Location": "file:///etc/passwd"}), "REDIRECT_REFUSED"),
             (Answer(302, headers={"Location": "/a.jpg"}), "REDIRECT_REFUSED"),
@@ -138,6 +140,17 @@ class TestLook:
         server.special["/a.jpg"] = lambda asked: answer
         for sniff in (False, True):
             assert code(web, f"{server.url}/a.jpg", sniff) == expected
+
+    @pytest.mark.parametrize(
+        "location",
+        ["http://[::1/x.jpg", "http://[foo]:99999/x.jpg", "http://localhost:abc/x.jpg", "/\x01.jpg", "http://:80/x"],
+    )
+    def test_a_redirect_to_what_is_no_address_is_refused_at_once(
+        self, server: WebServer, web: Web, location: str
+    ) -> None:
+        server.special["/a.jpg"] = lambda asked: Answer(302, headers={"Location": location})
+        assert code(web, f"{server.url}/a.jpg") == "REDIRECT_REFUSED"
+        assert len(server.asked) == 1
 
     def test_a_host_that_is_not_there(self, web: Web) -> None:
         assert code(web, "http://no-such-host.invalid/a.jpg") == "HOST_UNREACHABLE"
