@@ -184,10 +184,9 @@ class ListSource:
     def has_changed(self, entry: Entry) -> bool:
         if is_web(entry.location):
             try:
-                looked = self.web.look(entry.location)
+                return self.web.has_changed(entry.location, entry.size, entry.version)
             except WebError:
                 return True
-            return (looked.size, looked.version) != (entry.size, entry.version)
         if entry.location.startswith("s3://"):
             return stored_objects.has_changed(self.tools.need_store(), *bucket_and_key(entry.location), entry)
         return local_file.has_changed(entry.location, entry)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -41,6 +42,11 @@ LONGEST = 900.0
 """Seconds that one picture may take."""
 _CHUNK = 256 * 1024
 _DIGITS = 18
+_LOOKS = 3
+_UNSTEADY = (
+    "The server names another ETag in each answer, and no Last-Modified, so that a change cannot be told. "
+    "Have it name steady ones, or none."
+)
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -77,11 +83,12 @@ class _AgainError(Exception):
 @dataclass(frozen=True, slots=True)
 class Looked:
     """What a server says of a picture: `size` in bytes, 0 = it does not say; `version`: ETag or Last-Modified,
-    "" = neither. `suffix` is that of its true format, where it was asked for."""
+    "" = neither. `suffix` is that of its true format, where it was asked for. `modified`: Last-Modified in any case."""
 
     size: int
     version: str
     suffix: str = ""
+    modified: str = field(default="", compare=False)
 
     @property
     def etag(self) -> str:
@@ -91,6 +98,9 @@ class Looked:
             return ""
         weak = self.version.startswith("W/")
         return f'W/"{self.version[2:]}"' if weak else f'"{self.version}"'
+
+    def is_as_old_as(self, other: Looked) -> bool:
+        return bool(self.modified) and (self.size, self.modified) == (other.size, other.modified)
 
 
 @dataclass(slots=True)
@@ -146,30 +156,53 @@ class Web:
 
         SOURCE_CHANGED where it is not the `version` that was looked at.
         """
+        other = self._patiently(url, lambda: self._got(url, file, lambda found: found.version == version))
+        if other and self._etags_vary(url, other):
+            other = self._patiently(url, partial(self._got, url, file, other.is_as_old_as))
+        if other:
+            raise WebError(Code.SOURCE_CHANGED)
 
-        def get() -> None:
-            began = time.monotonic()
-            with self._answer("GET", url) as answer:
-                looked = _looked(_checked(answer))
-                if looked.version != version:
-                    raise WebError(Code.SOURCE_CHANGED)
-                got, beginning = 0, b""
-                with file.open("wb") as out:
-                    for chunk in answer.iter_bytes(_CHUNK):
-                        beginning = beginning or chunk[:1024]
-                        got += len(chunk)
-                        if got > LARGEST:
-                            raise WebError(Code.TOO_LARGE)
-                        if time.monotonic() - began > LONGEST:
-                            raise _AgainError(Code.HOST_UNREACHABLE, f"It took longer than {LONGEST:.0f} seconds.")
-                        out.write(chunk)
-            encoded = "content-encoding" in answer.headers
-            if looked.size and got != looked.size and not encoded:
-                raise _AgainError(Code.HOST_UNREACHABLE, f"{got:,} bytes came of {looked.size:,}.")
-            if is_page(beginning):
-                raise WebError(Code.UNDECODABLE, "The server answered with a page (HTML), and not with a picture.")
+    def has_changed(self, url: str, size: int, version: str) -> bool:
+        """Since that was said of it. Raises `WebError`."""
+        looked = self.look(url)
+        return looked.size != size or (looked.version != version and not self._etags_vary(url, looked))
 
-        self._patiently(url, get)
+    def _got(self, url: str, file: Path, is_wanted: Callable[[Looked], bool]) -> Looked | None:
+        """None where the picture is in `file`, else what is there in its place."""
+        began = time.monotonic()
+        with self._answer("GET", url) as answer:
+            looked = _looked(_checked(answer))
+            if not is_wanted(looked):
+                return looked
+            got, beginning = 0, b""
+            with file.open("wb") as out:
+                for chunk in answer.iter_bytes(_CHUNK):
+                    beginning = beginning or chunk[:1024]
+                    got += len(chunk)
+                    if got > LARGEST:
+                        raise WebError(Code.TOO_LARGE)
+                    if time.monotonic() - began > LONGEST:
+                        raise _AgainError(Code.HOST_UNREACHABLE, f"It took longer than {LONGEST:.0f} seconds.")
+                    out.write(chunk)
+        encoded = "content-encoding" in answer.headers
+        if looked.size and got != looked.size and not encoded:
+            raise _AgainError(Code.HOST_UNREACHABLE, f"{got:,} bytes came of {looked.size:,}.")
+        if is_page(beginning):
+            raise WebError(Code.UNDECODABLE, "The server answered with a page (HTML), and not with a picture.")
+        return None
+
+    def _etags_vary(self, url: str, looked: Looked) -> bool:
+        """Whether the same file has another ETag in each answer, as from several servers behind one name.
+
+        Raises `WebError` where only the ETag could tell that it is the same.
+        """
+        for _ in range(_LOOKS):
+            again = self.look(url)
+            if again.version != looked.version:
+                if not again.modified:
+                    raise WebError(Code.SOURCE_CHANGED, _UNSTEADY)
+                return again.is_as_old_as(looked)
+        return False
 
     # -- one request -----------------------------------------------------------------------------------------------
 
@@ -352,7 +385,7 @@ def _looked(answer: httpx.Response) -> Looked:
     known = int(size[:_DIGITS]) if size.isdecimal() else 0
     if known > LARGEST:
         raise WebError(Code.TOO_LARGE)
-    return Looked(known, version)
+    return Looked(known, version, modified=headers.get("last-modified", ""))
 
 
 def _retry_after(answer: httpx.Response) -> float:

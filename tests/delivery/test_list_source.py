@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from imagehaul.errors import SourceError
 from imagehaul.store.endpoint import Store
+from tests.support.answering import Answer, Request
 from tests.support.delivering import Target, draw
 from tests.support.web_server import WebServer
 
@@ -85,3 +87,23 @@ def test_half_of_the_rows_unreachable_is_not_published(tmp_path: Path, store: St
     summary = Target(store, bucket).deliver(tmp_path / "list.txt")
     assert summary.exit_status == 1
     assert "MAX_REJECTED" in summary.refused
+
+
+def test_of_a_server_whose_etags_vary_what_is_the_same_is_not_sent_again(
+    tmp_path: Path, store: Store, bucket: str, server: WebServer
+) -> None:
+    (tmp_path / "list.txt").write_text(f"{server.url}/a.jpg\n")
+    picture, numbers = draw(tmp_path / "a.jpg"), itertools.count()
+
+    def answer(_: Request) -> Answer:
+        return Answer(200, picture, {"ETag": f'"{next(numbers)}"', "Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"})
+
+    server.special["/a.jpg"] = answer
+    target = Target(store, bucket)
+    assert target.deliver(tmp_path / "list.txt", settings=WEB).counts.delivered == 1
+    again = target.deliver(tmp_path / "list.txt", settings=WEB)
+    assert (again.counts.failed, again.counts.objects) == (0, 0)
+
+    picture = draw(tmp_path / "a.jpg", seed=7)
+    assert target.deliver(tmp_path / "list.txt", settings=WEB).counts.objects == 2
+    assert picture in target.stored().values()

@@ -43,6 +43,12 @@ def code(web: Web, url: str, sniff: bool = False) -> str:
     return caught.value.code
 
 
+def varying(picture: bytes, modified: str = "Mon, 01 Jan 2024 00:00:00 GMT") -> Iterator[Answer]:
+    """As servers behind a balancer answer that do not agree on ETags."""
+    times = {"Last-Modified": modified} if modified else {}
+    return (Answer(200, picture, {"ETag": f'"{number}"', **times}) for number in range(100))
+
+
 class TestKeys:
     @pytest.mark.parametrize(
         ("url", "path"),
@@ -227,6 +233,35 @@ class TestFetch:
         with pytest.raises(WebError, match="a page") as caught:
             web.fetch(url, tmp_path / "a", web.look(url).version)
         assert caught.value.code == "UNDECODABLE"
+
+    def test_an_etag_that_varies_from_answer_to_answer_is_no_change_where_time_and_size_stay(
+        self, server: WebServer, web: Web, picture: bytes, tmp_path: Path
+    ) -> None:
+        url, said = f"{server.url}/a.jpg", varying(picture)
+        server.special["/a.jpg"] = lambda asked: next(said)
+        looked = web.look(url)
+        web.fetch(url, tmp_path / "a", looked.version)
+        assert (tmp_path / "a").read_bytes() == picture
+        assert not web.has_changed(url, looked.size, looked.version)
+        assert web.has_changed(url, looked.size + 1, looked.version)
+
+    def test_an_etag_that_varies_is_told_where_nothing_else_shows_a_change(
+        self, server: WebServer, web: Web, picture: bytes, tmp_path: Path
+    ) -> None:
+        said = varying(picture, modified="")
+        server.special["/a.jpg"] = lambda asked: next(said)
+        with pytest.raises(WebError, match="another ETag in each answer, and no Last-Modified") as caught:
+            web.fetch(f"{server.url}/a.jpg", tmp_path / "a", "none")
+        assert caught.value.code == "SOURCE_CHANGED"
+
+    def test_a_file_that_is_written_again_and_again_is_changed(
+        self, server: WebServer, web: Web, picture: bytes, tmp_path: Path
+    ) -> None:
+        answers = (Answer(200, picture, {"ETag": f'"{n}"', "Last-Modified": f"at {n}"}) for n in range(100))
+        server.special["/a.jpg"] = lambda asked: next(answers)
+        with pytest.raises(WebError) as caught:
+            web.fetch(f"{server.url}/a.jpg", tmp_path / "a", "none")
+        assert caught.value.code == "SOURCE_CHANGED"
 
     def test_what_broke_off_is_fetched_again(self, server: WebServer, web: Web, picture: bytes, tmp_path: Path) -> None:
         cut = [Answer(200, picture[:50], {"Content-Length": str(len(picture)), "Connection": "close"})]
