@@ -302,11 +302,6 @@ def _checked_url(url: str) -> str:
         raise SettingsError(f"The object store's URL {url!r} is none. Write it as http://host:port or https://host.")
     if parts.query or parts.fragment:
         raise SettingsError(f"The object store's URL {url!r} must not hold '?' or '#'.")
-    if parts.path:
-        raise SettingsError(
-            f"The object store's URL {url!r} is more than scheme, host and port.\n"
-            "Bucket and prefix go into REMOTE_SAVE or SOURCE."
-        )
     return url
 
 

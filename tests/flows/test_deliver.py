@@ -323,14 +323,12 @@ def test_the_verify_flow_finds_what_is_missing_and_mends_it_from_a_source(
     client: SyncPrefectClient, target: Target, source: Path
 ) -> None:
     Deployer(DEPLOYMENTS, None, {}).deploy(["verify/embedded"])
-    settings = {"max_rejected": 1, "workers": 1}
+    deployment = client.read_deployment_by_name("verify/embedded")
+    settings = deployment.parameters["settings"] | {"max_rejected": 1, "workers": 1}
+    del settings["remote_save"]
     target.deliver(source, settings=settings)
     target.store.client().delete_object(Bucket=target.bucket, Key=f"{target.root}images/f0/picture 0.jpg")
-    deployment = client.read_deployment_by_name("verify/embedded")
-    given = {
-        "dataset": target.dataset,
-        "settings": deployment.parameters["settings"] | settings | {"remote_save": f"s3://{target.bucket}/pre/"},
-    }
+    given = {"dataset": target.dataset, "settings": settings | {"remote_save": f"s3://{target.bucket}/pre/"}}
     found = verify(**given, store=ObjectStore.load("embedded"), return_state=True)
     assert (found.name, "1 missing" in (found.message or "")) == ("Failed", True)
     # As a worker leaves it that has taken it.

@@ -28,7 +28,6 @@ KEYS = AccessKey("A", "s3cr3t-of-the-key", "t0ken-of-the-session")
         "http://a b",
         "http://h/?x=1",
         "http://h#f",
-        "http://h/images",
     ],
 )
 def test_a_url_that_is_none_is_refused(url: str) -> None:
