@@ -17,13 +17,18 @@ from imagehaul.text import printable_lines
 
 _TELLING = ("verify", "diff", "sources", "nginx")
 """Commands whose output is what they are for: where it is lost, they have failed."""
+_INTERRUPTED = "Interrupted. What was proven stays; run again to go on from there."
+_signals: list[int] = []
+"""Those that came."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script where no `arguments` are given. Every error from outside the program ends here, as words."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # As nohup leaves the second.
-            signal.signal(number, _terminate)
+    _signals.clear()
+    # All end a run as Ctrl-C does: children are ended, scratch is removed.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # As nohup leaves the last, and a shell's background the first.
+            signal.signal(number, _interrupt)
     if arguments is not None:
         return _run(arguments)
     try:
@@ -38,27 +43,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        return _call(arguments)
-    except KeyboardInterrupt:  # From the imports on, which take longer than some commands.
-        return _fail("Interrupted. What was proven stays; run again to go on from there.", 1, arguments)
+        from imagehaul.cli.app import app
 
-
-def _call(arguments: Sequence[str]) -> int:
-    from cyclopts import CycloptsError
-
-    from imagehaul.cli.app import app
-
-    try:
         tokens = _join_switches(arguments)
         return int(app(tokens, exit_on_error=False, print_error=False, result_action="return_value") or 0)
-    except CycloptsError as error:
+    except KeyboardInterrupt:
+        return _fail(_INTERRUPTED, 1, arguments)
+    except Exception as error:
+        # Libraries that work when a signal comes, such as DuckDB, say it in words of their own, and in several.
+        failed = _fail(_INTERRUPTED, 1, arguments) if _signals else _said(error, arguments)
+        if failed is None:
+            raise
+        return failed
+
+
+def _said(error: Exception, arguments: Sequence[str]) -> int | None:
+    """The exit status, once the error is said. None for one that is ours."""
+    from cyclopts import CycloptsError
+
+    if isinstance(error, CycloptsError):
         command = " ".join(["imagehaul", *(error.command_chain or ())])
         return _fail(f"{error}\nSee `{command} --help`.", 2, arguments)
-    except HaulError as error:
+    if isinstance(error, HaulError):
         return _fail(str(error), error.exit_status, arguments)
-    except OSError as error:
+    if isinstance(error, OSError):
         where = f" {error.filename!r}" if error.filename else ""
         return _fail(f"{error.strerror or error}{where}. Free room or grant permission, and run again.", 1, arguments)
+    return None
 
 
 def _fail(message: str, status: int, tokens: Sequence[str]) -> int:
@@ -69,8 +80,8 @@ def _fail(message: str, status: int, tokens: Sequence[str]) -> int:
     return status
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    # These end a run as Ctrl-C does: children are ended, scratch is removed.
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    _signals.append(number)
     raise KeyboardInterrupt
 
 

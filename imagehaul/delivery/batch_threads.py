@@ -32,8 +32,8 @@ def in_threads(
 ) -> Generator[BatchResult | None]:
     """In threads of this process."""
     with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="batch") as threads:
-        futures = [threads.submit(work_on, batch) for batch in batches]
         try:
+            futures = [threads.submit(work_on, batch) for batch in batches]
             for future in as_completed(futures):
                 yield future.result()
         except BaseException:

@@ -168,9 +168,8 @@ class Catalog:
 
         cursor = self._connection.cursor()
         chunk = pa.table([pa.array(column) for column in columns], names=[f"column{n}" for n in range(len(columns))])
-        cursor.register("chunk", chunk)
         sql = f"INSERT INTO {table} SELECT * FROM chunk"
-        self._patiently(sql, lambda: cursor.execute(sql))
+        self._patiently(sql, lambda: cursor.register("chunk", chunk).execute(sql))
 
     def _arrow_cursor(self) -> duckdb.DuckDBPyConnection:
         """DuckDB imports Arrow by itself, and NumPy with it, where it is not there yet."""
