@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 from imagehaul.annotations.registry import may_tell_of_images
@@ -72,7 +72,7 @@ def deliver(
         held = stages.run(CHECK, lambda: check_and_lock(run, stack), lambda held: held.found)
         run = held.run
         all_is_new = held.is_empty and not request.dry_run and not approve
-        starter = stack.enter_context(open_starter(settings, held.holds_until, all_is_new))
+        starter = stack.enter_context(closing(open_starter(settings, held.holds_until, all_is_new)))
         inventory = stages.run(
             INVENTORY, lambda: take_inventory(held, starter.watching), lambda inventory: inventory.found
         )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from imagehaul.delivery.runners.process_handle import WorkerProcess
 from imagehaul.delivery.runners.shared_lease import SharedLease
@@ -29,14 +28,6 @@ class ProcessStarter:
         self._lease: SharedLease | None = None
         self._spare: list[WorkerProcess] = []
         self._taking = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def watching(self, images: Iterable[Item]) -> Iterator[Item]:
         """The same images; as they come, processes start."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def deliver(target: Target, source: Path, **request: Any) -> Summary:
 
 
 def test_they_start_as_the_images_come(started: list[int]) -> None:
-    with ProcessStarter(lambda: math.inf, ahead=2, few=5) as starter:
+    with closing(ProcessStarter(lambda: math.inf, ahead=2, few=5)) as starter:
         seen = [(image, len(started)) for image in starter.watching(range(1, 101))]
     assert [image for image, _ in seen] == list(range(1, 101))
     assert [count for _, count in seen] == [0] * 5 + [1] * 25 + [2] * 70
@@ -96,7 +97,7 @@ def test_a_run_of_one_worker_or_elsewhere_starts_none(started: list[int]) -> Non
     values: dict[str, Any]
     for values in ({"workers": 1}, {"workers": 4, "task_runner": "dask"}):
         settings = Settings(remote_save="s3://bucket/prefix/", **values)
-        with registry.open_starter(settings, lambda: math.inf, all_is_new=True) as starter:
+        with closing(registry.open_starter(settings, lambda: math.inf, all_is_new=True)) as starter:
             assert list(starter.watching(range(200))) == list(range(200))
     assert not started
 
@@ -108,7 +109,7 @@ def test_a_run_that_ends_before_its_batches_leaves_none(started: list[int], pict
 
 
 def test_one_that_died_while_it_waited_is_not_given(started: list[int]) -> None:
-    with ProcessStarter(lambda: math.inf, ahead=1, few=0) as starter:
+    with closing(ProcessStarter(lambda: math.inf, ahead=1, few=0)) as starter:
         list(starter.watching(range(3)))
         [process] = started
         psutil.Process(process).kill()
