@@ -73,6 +73,7 @@ class DaskRunner:
 
     def run(self, job: BatchJob) -> BatchResult:
         from distributed import KilledWorker
+        from distributed.comm.core import CommClosedError
 
         future = self._submit(job)
         try:
@@ -80,7 +81,8 @@ class DaskRunner:
         except KilledWorker as error:
             raise WorkerLostError(str(error).splitlines()[0]) from error
         except Exception as error:  # A cancelled future, a scheduler that has gone, a worker of another version.
-            if getattr(error, "reason", "") == SCHEDULER_LOST:
+            # The second where it goes while a result is on its way.
+            if getattr(error, "reason", "") == SCHEDULER_LOST or isinstance(error, CommClosedError):
                 raise HaulError(
                     f"The Dask scheduler at {self._address} has gone, or cannot be reached any more.\n"
                     "Run again when it is back: what is in the store is not sent twice."
