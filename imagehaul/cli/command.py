@@ -5,8 +5,10 @@ from __future__ import annotations
 import imagehaul.clock  # noqa: F401  isort: skip - the clock starts first
 
 import json
+import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
@@ -31,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             signal.signal(number, _interrupt)
     if arguments is not None:
         return _run(arguments)
+    sys.unraisablehook = _keep_signal
     try:
         settle()
     except HaulError as error:
@@ -83,6 +86,14 @@ def _fail(message: str, status: int, tokens: Sequence[str]) -> int:
 def _interrupt(number: int, _frame: FrameType | None) -> None:
     _signals.append(number)
     raise KeyboardInterrupt
+
+
+def _keep_signal(ignored: sys.UnraisableHookArgs) -> None:
+    """Python reports and drops what is raised while it removes an object: that signal is sent again, a moment later."""
+    if _signals and ignored.exc_type is KeyboardInterrupt:
+        threading.Timer(0.02, os.kill, (os.getpid(), _signals[-1])).start()
+    else:
+        sys.__unraisablehook__(ignored)
 
 
 def _join_switches(tokens: Sequence[str]) -> list[str]:

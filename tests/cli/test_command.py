@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 from unittest.mock import patch
 
-import psutil
 import pytest
 
 from imagehaul.cli.app import app
 from imagehaul.cli.command import _join_switches, main
 from imagehaul.errors import SettingsError
-from imagehaul.ledger.catalog import Catalog
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
 from tests.support.commanding import COMMAND, imagehaul, in_a_process, last_json, refused
-from tests.support.delivering import Target, draw
-
-INTERRUPTED = "imagehaul: Interrupted. What was proven stays; run again to go on from there."
+from tests.support.delivering import Target
 
 
 def test_deliver_prints_one_json_object_as_its_last_line(source: Path, environment: dict[str, str]) -> None:
@@ -217,75 +210,6 @@ def test_no_room_for_scratch_is_told(source: Path, environment: dict[str, str]) 
 def test_an_error_with_json_is_a_json_line_too(environment: dict[str, str], tmp_path: Path) -> None:
     done = imagehaul("deliver", tmp_path / "no", "--dataset", "cli", "--json", environment=environment)
     assert "cannot be read" in last_json(done)["error"]
-
-
-@pytest.mark.parametrize(
-    ("number", "engine"),
-    [(signal.SIGINT, "s5cmd"), (signal.SIGTERM, "s5cmd"), (signal.SIGTERM, "boto3"), (signal.SIGHUP, "s5cmd")],
-)
-def test_a_signal_ends_the_run_without_a_traceback_and_leaves_no_child(
-    number: signal.Signals, engine: str, environment: dict[str, str], tmp_path: Path
-) -> None:
-    picture = draw(tmp_path / "many" / "0.jpg", size=(1600, 1200))
-    for image in range(1, 400):
-        (tmp_path / "many" / f"{image}.jpg").write_bytes(picture + bytes(str(image), "ascii"))
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    process = subprocess.Popen(
-        [COMMAND, "deliver", tmp_path / "many", "--dataset", "cli", "--scratch", str(scratch)],
-        env={**environment, "USE_S5CMD_WHEN_AVAILABLE": str(engine == "s5cmd")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # Where the tests run in the background of a shell, or by nohup, these come down to us ignored.
-        preexec_fn=lambda: [signal.signal(ignored, signal.SIG_DFL) for ignored in (signal.SIGINT, signal.SIGHUP)],
-    )
-    assert process.stderr
-    seen = ""
-    while "sends" not in seen:
-        line = process.stderr.readline()
-        assert line, seen
-        seen += line
-    run = psutil.Process(process.pid)
-    deadline = time.monotonic() + 20
-    children = run.children(recursive=True)
-    wanted = "s5cmd" if engine == "s5cmd" else "python"
-    while not any(child.name().startswith(wanted) for child in children):
-        assert time.monotonic() < deadline, f"no {wanted} was seen"
-        time.sleep(0.005)
-        children = run.children(recursive=True)
-    process.send_signal(number)
-    _, rest = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert "Interrupted" in rest
-    assert "Traceback" not in rest
-    assert list(scratch.iterdir()) == []
-    # An s5cmd has a session of its own, so that no look at the process group finds it.
-    assert psutil.wait_procs(children, timeout=5)[1] == []
-
-
-def test_a_signal_while_duckdb_works_ends_the_run_as_any_other(
-    source: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def at_work(catalog: Catalog, *_: str) -> None:
-        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
-        catalog.execute("SELECT count(*) FROM range(100_000_000_000) t (n) WHERE hash(n) % 7 = 9")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Catalog, "fill", at_work)
-        done = imagehaul("deliver", source, "--dataset", "cli", "--json", environment=environment)
-    assert refused(done, 1) == INTERRUPTED
-    assert last_json(done) == {"error": INTERRUPTED.removeprefix("imagehaul: "), "exit_status": 1}
-    done = imagehaul("deliver", source, "--dataset", "cli", "--when-locked", "refuse", environment=environment)
-    assert done.returncode == 0, done.stderr
-
-
-def test_a_signal_during_the_imports_is_told_in_words_and_json(tmp_path: Path) -> None:
-    (tmp_path / "cyclopts.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n")
-    done = in_a_process("deliver", "source", "--json", environment={"PYTHONPATH": str(tmp_path)})
-    assert refused(done, 1) == INTERRUPTED
-    assert last_json(done) == {"error": INTERRUPTED.removeprefix("imagehaul: "), "exit_status": 1}
 
 
 def test_the_module_is_the_command_too() -> None:

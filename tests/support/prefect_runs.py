@@ -131,8 +131,10 @@ def run_here(client: SyncPrefectClient, run: FlowRun) -> FlowRun:
 
 
 def log_of(client: SyncPrefectClient, run: uuid.UUID) -> str:
-    lines = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run])), limit=200)
-    return "\n".join(f"{line.level} {line.message}" for line in lines)
+    """Each line once: Prefect's client sends one again where the server's answer took longer than it waits, 60 s."""
+    read = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run])), limit=200)
+    lines = dict.fromkeys((line.timestamp, line.level, line.message) for line in read)
+    return "\n".join(f"{level} {message}" for _, level, message in lines)
 
 
 def artifacts_of(client: SyncPrefectClient, run: uuid.UUID) -> dict[str, Artifact]:
