@@ -11,6 +11,8 @@ journal goes. Readers never see a row that is not final.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +29,9 @@ from imagehaul.store.listing import list_folders, list_objects
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+_DELETES_AT_ONCE = 16
+"""A journal has an object for each batch, and a store far away takes 50 ms to remove one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,15 +258,17 @@ class Runs:
         )
 
     def drop_journals(self, until: str, source_name: str = MAIN_SOURCE) -> None:
-        """Of the source's runs up to `until`, whose rows are in a ledger now. A key that may not delete leaves them."""
-        for name in self._run_names(self.layout.journals_of(source_name)):
-            if name > until:
-                continue
-            for item in self._keys(self.layout.journal(name, source_name)):
-                try:
-                    self._client.delete_object(Bucket=self.layout.bucket, Key=item)
-                except self._client.exceptions.ClientError:
-                    return
+        """Of the source's runs up to `until`, whose rows are in a ledger now. What the key may not delete stays."""
+        names = self._run_names(self.layout.journals_of(source_name))
+        with ThreadPoolExecutor(_DELETES_AT_ONCE, thread_name_prefix="journals") as threads:
+            for name in sorted(names):
+                if name <= until:
+                    keys = self._keys(self.layout.journal(name, source_name))
+                    with suppress(self._client.exceptions.ClientError):
+                        list(threads.map(self._delete, keys))
+
+    def _delete(self, key: str) -> None:
+        self._client.delete_object(Bucket=self.layout.bucket, Key=key)
 
     def _run_names(self, prefix: str) -> set[str]:
         names = list_folders(self._client, self.layout.bucket, prefix)

@@ -142,20 +142,20 @@ def _json_lines(file: Path, shown: str, column: str, said: list[str]) -> Iterato
         if not line.strip():
             continue
         try:
-            said = json.loads(line)
+            read = json.loads(line)
         except (ValueError, RecursionError):
             yield Row(number, "", problem=f"Line {number} is not valid JSON.")
             continue
         # Half of a character can be escaped alone, and is no text that anything could keep.
-        if "\\u" in line and not _is_unicode(json.dumps(said, ensure_ascii=False)):
+        if "\\u" in line and not _is_unicode(json.dumps(read, ensure_ascii=False)):
             yield Row(number, "", problem=f"Line {number} has half of a character, as \\ud83d is: it is not Unicode.")
-        elif isinstance(said, str):
-            yield Row(number, said.strip())
-        elif isinstance(said, dict):
-            columns = columns or _Columns.among(said, shown, column)
+        elif isinstance(read, str):
+            yield Row(number, read.strip())
+        elif isinstance(read, dict):
+            columns = columns or _Columns.among(read, shown, column)
             # Where it has no value, a column may be left out.
-            name = columns.name or next((name for name in NAME_COLUMNS if name in said), "")
-            yield replace(columns, name=name).row(number, said)
+            name = columns.name or next((name for name in NAME_COLUMNS if name in read), "")
+            yield replace(columns, name=name).row(number, read)
         else:
             yield Row(number, "", problem=f"Line {number} is neither an object nor a text.")
 
