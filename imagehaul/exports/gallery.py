@@ -23,7 +23,7 @@ from imagehaul.exports.export import About, Exported, ExportFiles
 from imagehaul.layout import GALLERY
 
 PAGE = "index.html"
-_BESIDE = ("gallery.css", "gallery.js")
+_BESIDE = ("gallery.css", "controls.js", "gallery.js")
 PART = 1_000
 LEVEL = 3
 """Of gzip. At 6, parts are 8 % smaller and take twice the time: most of them are hashes, which no level makes small."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import shutil
 import threading
 import time
@@ -31,7 +32,7 @@ from tests.support.exporting import crop, export, image, said, thumbnail
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 RUN = "20261122T101500Z-1f3a9c"
 BOX = Box(36, 24, 180, 60, "bird")
-FIRST = {"index.html", "gallery.css", "gallery.js", "facts.json", "list/00000.json.gz"}
+FIRST = {"index.html", "gallery.css", "controls.js", "gallery.js", "facts.json", "list/00000.json.gz"}
 HOSTILE = ["<img src=x onerror=alert(1)>.jpg", "a'\"&amp;.jpg", "100% #1?+.jpg", "日本/é.png"]
 pytestmark = pytest.mark.slow
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine: apt-get install chromium")
@@ -203,6 +204,33 @@ def test_search_filters_and_rejects(catalog: Catalog, tmp_path: Path, browser: B
         expect(page.locator("#status")).to_have_text("0 of 4 images")
         page.locator("#rejected").click()
         expect(page.locator(".tile")).to_contain_text(["UNDECODABLE: <i>It</i> cannot be decoded."])
+
+
+@needs_chromium
+def test_what_is_searched_for_stands_in_the_address(catalog: Catalog, tmp_path: Path, browser: Browser) -> None:
+    hostile(catalog, tmp_path)
+    with served(tmp_path) as (address, _):
+        with shown(browser, address) as page:
+            page.locator("#label").select_option(label="sunny (1)")
+            page.locator("#search").fill("a'\"&")
+            expect(page).to_have_url(re.compile("#q=a.*&label=sunny$"))
+            sent = page.url
+            page.locator("#rejected").click()
+            with_rejected = page.url
+        with shown(browser, sent) as page:
+            expect(page.locator("#status")).to_have_text("1 of 4 images")
+            expect(page.locator(".tile small")).to_have_text([HOSTILE[1]])
+            expect(page.locator("#search")).to_have_value("a'\"&")
+            page.evaluate("location.hash = 'label=<script>alert(2)</script>'")
+            expect(page.locator(".tile small")).to_have_text([HOSTILE[0]])
+            page.evaluate("location.hash = ''")
+            expect(page.locator(".tile")).to_have_count(4)
+            assert page.url == address
+        with shown(browser, with_rejected) as page:
+            expect(page.locator(".tile")).to_contain_text(["UNDECODABLE: <i>It</i> cannot be decoded."])
+        with shown(browser, f"{address}#label=no-such-label&split=gone") as page:
+            expect(page.locator("#search")).to_have_value("no-such-label gone")
+            expect(page.locator("#status")).to_have_text("0 of 4 images")
 
 
 @needs_chromium

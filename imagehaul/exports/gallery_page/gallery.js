@@ -1,5 +1,7 @@
 // The gallery of a data set: a grid that holds the tiles that are seen and no others, over an index that is loaded in
 // parts. Names, labels and captions are other people's text: they become text nodes, and parts of URLs when encoded.
+import {choices, element, followAddress, keepInAddress, number, option} from "./controls.js";
+
 const FORMAT = 1; // of facts and parts, as exports/gallery.py writes them
 const ROOT = "../../../"; // the data set's folder, seen from exports/<run>/gallery/
 const PARTS_KEPT = 40;
@@ -15,12 +17,6 @@ let facts, order = null, rejects = false, shown = -1, search = 0;
 const grid = {columns: 1, width: 0, height: 0, rows: 0, real: 0, tall: 0};
 const tiles = new Map();
 
-function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
-}
-const number = new Intl.NumberFormat("en-US").format;
 const encoded = (name) => name.split("/").map(encodeURIComponent).join("/");
 const bytes = (size) => {
   const unit = size < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(size) / 3));
@@ -87,6 +83,7 @@ function wanted() {
 
 async function find() {
   const mine = ++search, matches = rejects ? null : wanted();
+  keepInAddress(rejects);
   order = matches ? [] : null;
   scroller.scrollTop = 0;
   tiles.forEach((tile) => tile.remove());
@@ -284,14 +281,6 @@ function describeBox([, , width, height, label, crop], index) {
 
 // -- the page ---------------------------------------------------------------------------------------------------------
 
-function choices(id, none, names, most = 300) {
-  const listed = names.map(([name, count], index) => [name, count, index]).filter(([name]) => name !== "");
-  listed.sort((one, other) => other[1] - one[1]);
-  $(id).replaceChildren(element("option", {value: "", textContent: none}),
-    ...listed.slice(0, most).map(([name, count, index]) => element("option", {value: index, textContent: `${name} (${number(count)})`})));
-  $(id).hidden = listed.length === 0;
-}
-
 function bars(title, id, names) {
   const listed = names.map(([name, count], index) => [name, count, index]).filter(([name]) => name !== "");
   listed.sort((one, other) => other[1] - one[1]);
@@ -325,7 +314,8 @@ async function start() {
   facts.issues = facts.issues.map(([name, count]) => [name.replaceAll("_", " "), count]);
   lay(); // Pictures are what one waits for: they are on their way before the menus are made.
   head();
-  say();
+  if (location.hash) showRejects(followAddress());
+  else say();
 }
 
 function head() {
@@ -336,7 +326,7 @@ function head() {
   choices("split", "All splits", facts.splits);
   choices("format", "All formats", facts.formats);
   choices("issue", "Any quality", facts.issues);
-  $("size").replaceChildren(...SIZES.map(([name], index) => element("option", {value: index, textContent: name})));
+  $("size").replaceChildren(...SIZES.map(([name], index) => option(name, index)));
   $("rejected").textContent = `Rejected (${number(facts.rejected.images)})`;
   $("rejected").hidden = !facts.rejected.images;
   $("facts").replaceChildren(...[bars("Labels", "label", facts.labels), bars("Formats", "format", facts.formats), bars("Splits", "split", facts.splits), bars("Quality", "issue", facts.issues), bars("Rejected", "", facts.rejected.codes)].filter((section) => section.children.length > 1));
@@ -350,6 +340,7 @@ new ResizeObserver(() => {
   if (facts) lay();
   if (view.open) fit.again?.();
 }).observe(scroller);
+addEventListener("hashchange", () => facts && showRejects(followAddress()));
 addEventListener("resize", () => view.open && fit.again?.());
 space.addEventListener("click", (event) => {
   const tile = event.target.closest(".tile");
