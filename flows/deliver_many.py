@@ -1,24 +1,22 @@
 """Many data sets through one deployment, a few at a time: a backfill."""
 
-import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from prefect import flow, get_run_logger
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelling
 from pydantic import BaseModel, ConfigDict, Field
 
 from imagehaul.errors import HaulError, SettingsError
 from imagehaul.flows.catalog_file import COLUMNS, read_catalog
 from imagehaul.flows.final_state import completed, failed
+from imagehaul.flows.many_runs import run_all
 from imagehaul.flows.parameters import DatasetName, Source, SourceName, form_of, merged
 from imagehaul.flows.places import refuse_lost
 from imagehaul.flows.run_labels import named
@@ -26,8 +24,6 @@ from imagehaul.layout import MAIN_SOURCE
 from imagehaul.markdown import cell, table
 from imagehaul.records import Rerun
 from imagehaul.settings_loading import settings_of_form
-
-POLL_SECONDS = 2.0
 
 
 class DataSet(BaseModel):
@@ -64,7 +60,7 @@ def deliver_many(
         with get_client(sync_client=True) as client:
             through = _deployment(client, deployment)
             asked = _asked(datasets, catalog, through, rerun)
-            runs = _run_all(client, through, asked, at_once)
+            runs = run_all(client, through.id, asked, at_once)
     except HaulError as error:
         return failed(error)
     _show(asked, runs)
@@ -123,42 +119,6 @@ def _asked(
             raise SettingsError(f"{row['dataset']}: {error}") from None
         asked.append({name: row.get(name, "") for name in COLUMNS} | {"settings": settings, "rerun": rerun})
     return asked
-
-
-def _run_all(
-    client: SyncPrefectClient, through: DeploymentResponse, asked: Sequence[dict[str, Any]], at_once: int
-) -> list[FlowRun]:
-    """The ended runs, in the order of what was asked. Ended from outside, it ends the runs that it began."""
-    logger = get_run_logger()
-    waiting = deque(range(len(asked)))
-    at_work: dict[int, FlowRun] = {}
-    ended: dict[int, FlowRun] = {}
-    try:
-        while waiting or at_work:
-            while waiting and len(at_work) < at_once:
-                place = waiting.popleft()
-                run = run_deployment(through.id, parameters=asked[place], timeout=0)
-                assert isinstance(run, FlowRun)
-                at_work[place] = run
-            time.sleep(POLL_SECONDS)
-            for place, begun in list(at_work.items()):
-                run = client.read_flow_run(begun.id)
-                if run.state and run.state.is_final():
-                    del at_work[place]
-                    ended[place] = run
-                    logger.info(
-                        "%d of %d: %s %s. %s",
-                        len(ended),
-                        len(asked),
-                        asked[place]["dataset"],
-                        run.state_name,
-                        run.state.message or "",
-                    )
-    except BaseException:
-        for run in at_work.values():
-            client.set_flow_run_state(run.id, Cancelling())
-        raise
-    return [ended[place] for place in range(len(asked))]
 
 
 def _show(asked: Sequence[dict[str, Any]], runs: Sequence[FlowRun]) -> None:
