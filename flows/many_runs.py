@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,10 +19,14 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling
 
 from imagehaul.errors import HaulError
+from imagehaul.flows.prefect_server import ui_url
 
 POLL_SECONDS = 2.0
 PATIENCE = 3600.0
 """For so many seconds Prefect's API may not answer: a server is renewed, a network is down. What was begun goes on."""
+LONGEST_PENDING = 600.0
+"""Seconds after which it is said that a run was handed to a worker and does not begin. Prefect leaves it so for ever
+where the run's process could not reach the server at its start."""
 
 
 def run_all(
@@ -73,6 +78,7 @@ class _Runs:
         self._waiting = deque(range(len(asked)))
         self._at_work: dict[int, FlowRun] = {}
         self._ended: dict[int, FlowRun] = {}
+        self._said: set[int] = set()
 
     @property
     def go_on(self) -> bool:
@@ -96,6 +102,7 @@ class _Runs:
     def look(self) -> None:
         for place, begun in list(self._at_work.items()):
             run = self._as_it_is(begun)
+            self._say_if_it_does_not_begin(place, run)
             if run.state and run.state.is_final():
                 del self._at_work[place]
                 self._ended[place] = run
@@ -107,6 +114,21 @@ class _Runs:
                     run.state_name,
                     run.state.message or "",
                 )
+
+    def _say_if_it_does_not_begin(self, place: int, run: FlowRun) -> None:
+        if place in self._said or not run.state or not run.state.is_pending():
+            return
+        seconds = (datetime.now(UTC) - run.state.timestamp).total_seconds()
+        if seconds > LONGEST_PENDING:
+            self._said.add(place)
+            get_run_logger().warning(
+                "%s was handed to a worker %.0f minutes ago and has not begun; it may be lost: %s/runs/flow-run/%s. "
+                "Cancel it there if so, and the others go on.",
+                self._asked[place]["dataset"],
+                seconds / 60,
+                ui_url(),
+                run.id,
+            )
 
     def _as_it_is(self, begun: FlowRun) -> FlowRun:
         try:

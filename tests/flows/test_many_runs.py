@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.states import Completed
+from prefect.states import Completed, Pending
 
 from imagehaul.errors import HaulError
 from imagehaul.flows import many_runs
@@ -137,6 +138,29 @@ def test_a_run_that_somebody_deletes_counts_as_not_completed(client: SyncPrefect
     with ended_by(end, deployment):
         runs = backfill(deployment)
     assert [run.state_name for run in runs] == ["Completed", "Deleted", "Completed"]
+
+
+def test_a_run_that_a_worker_lost_is_named_once(
+    client: SyncPrefectClient,
+    deployment: uuid.UUID,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(many_runs, "LONGEST_PENDING", 0.2)
+
+    def end(own: SyncPrefectClient, run: FlowRun) -> None:
+        if run.parameters["dataset"] == "set-1":
+            own.set_flow_run_state(run.id, Pending(name="Submitting"), force=True)
+            deadline = time.monotonic() + 20
+            while "may be lost" not in caplog.text and time.monotonic() < deadline:
+                time.sleep(0.1)
+            time.sleep(0.5)
+        complete(own, run)
+
+    with ended_by(end, deployment):
+        backfill(deployment)
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.startswith("set-1 was handed to a worker 0 minutes ago and has not begun; it may be lost: http")
 
 
 def test_a_server_that_stays_away_is_named_and_what_was_begun_is_left_alone(
