@@ -102,7 +102,7 @@ class Code(StrEnum):
     NAME_UNSUPPORTED = (
         auto(),
         "A part of the path is empty, '.' or '..': browsers and HTTP clients rewrite such URLs.",
-        "Rename the object in the source.",
+        "Rename it in the source; a row of a list can give it another name in a column key.",
         OF_FILE,
     )
     KEY_TOO_LONG = (

@@ -48,13 +48,14 @@ class Mapping:
         return str(uuid.uuid5(_NAMESPACE, f"{self.layout.dataset}/{source}{source_path}"))
 
     def path(self, source_path: str) -> str:
-        folder, name = posixpath.split(source_path)
+        # As it is: an empty part of a path is refused (`problem_of`), and not taken out, as `posixpath.split` does.
+        folder, slash, name = source_path.rpartition("/")
         if self.transfer == "media_id":
             name = self.media_id(source_path) + posixpath.splitext(f"x{name}")[1]
         if self.normalize:
             # Always appended, so that a.png and a.jpg do not meet on a.jpg.
             name += ".jpg"
-        return self.key_prefix + (f"{folder}/{name}" if self.full_path and folder else name)
+        return self.key_prefix + (folder + slash + name if self.full_path else name)
 
     @property
     def image_root(self) -> str:

@@ -146,6 +146,7 @@ class TestProblems:
     @pytest.mark.parametrize("path", ["a//b.jpg", "./b.jpg", "a/../b.jpg", "/b.jpg", "a/", ".."])
     def test_parts_that_browsers_rewrite_are_refused(self, path: str) -> None:
         assert problem_of(KEEP.image_key(path)) == "NAME_UNSUPPORTED"
+        assert problem_of(KEEP.image_key(KEEP.path(path))) == "NAME_UNSUPPORTED"
 
     @pytest.mark.parametrize("path", ["...jpg", ".../b.jpg", " /b.jpg", "a./.b.jpg"])
     def test_parts_that_only_look_like_those_are_fine(self, path: str) -> None:

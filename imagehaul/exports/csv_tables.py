@@ -61,7 +61,8 @@ class _Table:
     def __init__(self, files: ExportFiles, columns: Sequence[str]) -> None:
         self._files, self._file = files, files.create()
         self._text = io.TextIOWrapper(self._file, encoding="utf-8", newline="", write_through=False)
-        self._writer = csv.writer(self._text, lineterminator="\n")
+        # As RFC 4180 has it. Before Python 3.13 a carriage return in a text is quoted for lines that end in one alone.
+        self._writer = csv.writer(self._text, lineterminator="\r\n")
         self._writer.writerow(columns)
 
     def add(self, cells: Sequence[str | int | float]) -> None:

@@ -246,6 +246,19 @@ def test_csv_is_read_as_it_was_and_holds_no_formula(catalog: Catalog) -> None:
     assert json.loads(captions[0][0]) == ['a "b"\nc, d']
 
 
+def test_csv_with_ends_of_lines_in_texts_is_read_as_it_was(catalog: Catalog) -> None:
+    names = ["c\rr.jpg", "l\nf.jpg", "b\r\nh.jpg", "z.jpg"]
+    annotations = [said("z.jpg", "box", "car\rred", Box(1, 1, 9, 9, "car\rred"))]
+    folder, _ = made(catalog, "csv", [image(path) for path in names], annotations)
+    with (folder / "csv" / "images.csv").open(newline="") as file:
+        assert sorted(row["file_path"] for row in csv.DictReader(file)) == sorted(names)
+    with duckdb.connect() as database:
+        images = database.read_csv(str(folder / "csv" / "images.csv"), all_varchar=True).project("file_path").fetchall()
+        objects = database.read_csv(str(folder / "csv" / "objects.csv"), all_varchar=True).project("label").fetchall()
+    assert sorted(path for (path,) in images) == sorted(names)
+    assert objects == [("car\rred",)]
+
+
 @pytest.mark.parametrize("text", ["=1", "+1", "-1", "@x", "\t=1", "\r=1", "\n=1"])
 def test_a_text_that_a_spreadsheet_would_compute_is_quoted(text: str) -> None:
     assert harmless(text) == f"'{text}"
