@@ -27,8 +27,9 @@ from imagehaul.sources.list_rows import SUFFIXES, Row, read_rows
 from imagehaul.sources.scan_report import ScanReport
 from imagehaul.sources.source import CopyOrigin, Entry, Fetched, Source, SourceDescriptor, SourceTools, SourceType
 from imagehaul.sources.stored_objects import ObjectWanted, bucket_and_key, etag_is_md5
-from imagehaul.sources.web import Looked, Web, WebError
+from imagehaul.sources.web import Looked, Web
 from imagehaul.sources.web_address import has_image_suffix, is_web, path_of, problem_of_url, without_user
+from imagehaul.sources.web_client import WebError
 from imagehaul.sources.web_memory import WebMemory
 from imagehaul.store.ca import authority_file
 from imagehaul.url_secrets import without_secrets

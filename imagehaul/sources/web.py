@@ -1,16 +1,9 @@
-"""Pictures on web servers, asked with care: a few connections for each host, patience, and no way into inner networks.
-
-Addresses are checked where the connection is made, so that no name that resolves to another address a moment later,
-and no redirect, leads past the check.
-"""
+"""Pictures on web servers, asked with care: a few connections for each host, and patience."""
 
 from __future__ import annotations
 
 import email.utils
-import logging
 import random
-import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,14 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urljoin, urlsplit
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 from imagehaul.errors import Code
 from imagehaul.sources.formats import SNIFFED, is_page, suffix_of
-from imagehaul.sources.web_address import is_public, is_web
-from imagehaul.url_secrets import without_secrets
-from imagehaul.version import software
+from imagehaul.sources.web_client import WebError, WebPatience, make_client, redirected
+from imagehaul.store.explanations import tls_fault
 
 if TYPE_CHECKING:
     import httpx
@@ -43,30 +35,12 @@ LONGEST = 900.0
 _CHUNK = 256 * 1024
 _DIGITS = 18
 _LOOKS = 3
+_PATIENCE = WebPatience()
 _UNSTEADY = (
     "The server names another ETag in each answer, and no Last-Modified, so that a change cannot be told. "
     "Have it name steady ones, or none."
 )
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
-
-
-@dataclass(frozen=True, slots=True)
-class WebPatience:
-    """Seconds for a connection and for the next byte, the pauses before each further attempt, and the longest
-    `Retry-After` that is waited for."""
-
-    connect: float = 10.0
-    read: float = 30.0
-    pauses: tuple[float, ...] = (1.0, 4.0, 16.0)
-    longest_wait: float = 60.0
-
-
-class WebError(Exception):
-    """Why a picture cannot be had."""
-
-    def __init__(self, code: Code, message: str = "") -> None:
-        super().__init__(message or code.meaning)
-        self.code = code
 
 
 class _AgainError(Exception):
@@ -119,7 +93,7 @@ class _Host:
 class Web:
     """One for each process; threads share it. `ca`: a PEM file to trust besides the system's, "" = none."""
 
-    def __init__(self, allow_private: bool = False, ca: str = "", patience: WebPatience = WebPatience()) -> None:
+    def __init__(self, allow_private: bool = False, ca: str = "", patience: WebPatience = _PATIENCE) -> None:
         self._allow_private = allow_private
         self._ca = ca
         self._patience = patience
@@ -215,7 +189,7 @@ class Web:
                 if not (answer.has_redirect_location and answer.status_code in (301, 302, 303, 307, 308)):
                     yield answer
                     return
-                url = _redirected(url, answer.headers["location"])
+                url = redirected(url, answer.headers["location"])
         raise WebError(Code.REDIRECT_REFUSED, f"It is redirected more than {MOST_REDIRECTS} times.")
 
     def _patiently(self, url: str, ask: Callable[[], Thing]) -> Thing:
@@ -259,10 +233,10 @@ class Web:
             raise WebError(Code.URL_UNSUPPORTED, "It is no URL.") from None
         except httpx.HTTPError as error:
             words = " ".join(str(error).split()) or type(error).__name__
-            if "CERTIFICATE_VERIFY_FAILED" in words:
-                raise WebError(
-                    Code.HOST_UNREACHABLE, "The server's certificate is not trusted: name its CA with SOURCE_CA_BUNDLE."
-                ) from None
+            if "SSL: " in words:
+                fault, mend = tls_fault(words)
+                mend = mend or "Name the CA with SOURCE_CA_BUNDLE."
+                raise WebError(Code.HOST_UNREACHABLE, f"No TLS connection to the server: {fault}. {mend}") from None
             raise _AgainError(Code.HOST_UNREACHABLE, f"{words.rstrip('.')}.") from None
 
     def _host(self, url: str) -> _Host:
@@ -273,89 +247,8 @@ class Web:
     def _client(self) -> httpx.Client:
         with self._lock:
             if self._made is None:
-                self._made = _made(self._allow_private, self._ca, self._patience)
+                self._made = make_client(self._allow_private, self._ca, self._patience)
             return self._made
-
-
-def _made(allow_private: bool, ca: str, patience: WebPatience) -> httpx.Client:
-    import httpx
-
-    # It tells each URL, signature and all.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("httpcore").setLevel(logging.WARNING)
-    trusted = ssl.create_default_context()
-    if ca:
-        trusted.load_verify_locations(cafile=ca)
-    limits = httpx.Limits(max_connections=256, max_keepalive_connections=64)
-    client = httpx.Client(
-        verify=trusted,
-        timeout=httpx.Timeout(patience.read, connect=patience.connect, pool=None),
-        limits=limits,
-        follow_redirects=False,
-        headers={"User-Agent": software().replace(" ", "/"), "Accept": "image/*,*/*;q=0.5"},
-        event_hooks={"response": [_check_redirect]},
-    )
-    if not allow_private:
-        _guard(client, trusted, limits)
-    return client
-
-
-def _guard(client: httpx.Client, trusted: ssl.SSLContext, limits: httpx.Limits) -> None:
-    """Has the client connect to public addresses alone. A proxy of the environment decides by itself."""
-    import httpcore
-    import httpx
-
-    class PublicOnly(httpcore.SyncBackend):
-        def connect_tcp(self, host: str, port: int, *arguments: Any, **named: Any) -> httpcore.NetworkStream:
-            return super().connect_tcp(_public_address(host, port), port, *arguments, **named)
-
-    transport = client._transport
-    assert isinstance(transport, httpx.HTTPTransport)
-    # httpx has no parameter for httpcore's network backend.
-    transport._pool = httpcore.ConnectionPool(
-        ssl_context=trusted,
-        max_connections=limits.max_connections,
-        max_keepalive_connections=limits.max_keepalive_connections,
-        network_backend=PublicOnly(),
-    )
-
-
-def _public_address(host: str, port: int) -> str:
-    import httpcore
-
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise httpcore.ConnectError(f"The name {host} cannot be resolved: {error}") from None
-    addresses = [str(address[0]) for *_, address in found]
-    for address in addresses:
-        if is_public(address):
-            return address
-    raise WebError(Code.ADDRESS_REFUSED, f"{host} is {addresses[0]}, an address of an inner network.")
-
-
-def _check_redirect(answer: httpx.Response) -> None:
-    """Raises `WebError` before httpx looks at the address, which it calls a broken connection where it is none."""
-    if answer.has_redirect_location:
-        _redirected(str(answer.url), answer.headers["location"])
-
-
-def _redirected(url: str, location: str) -> str:
-    """Raises `WebError` where it leads to no address, to anything but the web, or away from TLS."""
-    import httpx
-
-    try:
-        target = urljoin(url, location)
-        nowhere = is_web(target) and not httpx.URL(target).host
-    except (ValueError, httpx.InvalidURL):
-        nowhere = True
-    if nowhere:
-        raise WebError(Code.REDIRECT_REFUSED, "It is redirected to what is no URL.")
-    if not is_web(target):
-        raise WebError(Code.REDIRECT_REFUSED, f"It is redirected to {target.partition(':')[0]}:, which is not the web.")
-    if url.lower().startswith("https:") and target.lower().startswith("http:"):
-        raise WebError(Code.REDIRECT_REFUSED, f"It is redirected away from TLS, to {without_secrets(target)}.")
-    return target
 
 
 def _checked(answer: httpx.Response) -> httpx.Response:
@@ -365,6 +258,8 @@ def _checked(answer: httpx.Response) -> httpx.Response:
         raise _AgainError(Code.HOST_BUSY, f"The server says {status}.", _retry_after(answer), status in (429, 503))
     if status in (404, 410):
         raise WebError(Code.SOURCE_MISSING, f"The server says {status}.")
+    if status == 407:
+        raise WebError(Code.HOST_REFUSED, "The proxy says 407: it wants a user and a password, or others.")
     if status in (401, 403):
         raise WebError(Code.HOST_REFUSED, f"The server says {status}: it wants a key, or another one.")
     if status not in (200, 206):

@@ -96,7 +96,7 @@ _HINTS = {
 _TLS_FAULTS = (
     ("WRONG_VERSION_NUMBER", "it speaks no TLS at this port", "Write http:// in the URL, or correct the port."),
     ("HTTP_REQUEST", "it speaks no TLS at this port", "Write http:// in the URL, or correct the port."),
-    ("has expired", "its certificate has expired", "Renew the certificate on the store, or set this machine's clock."),
+    ("has expired", "its certificate has expired", "Renew the certificate on the server, or set this machine's clock."),
     ("not yet valid", "its certificate is not valid yet", "Set this machine's clock, or correct the certificate."),
     ("match", "its certificate is for another host name", "Use a name in the URL that the certificate names."),
     ("self-signed", "its certificate is not trusted: it is self-signed, or its CA is", ""),
@@ -104,8 +104,13 @@ _TLS_FAULTS = (
 )
 
 
+def tls_fault(said: str) -> tuple[str, str]:
+    """What is wrong with a TLS connection by OpenSSL's words, and what to do; "" = name the CA."""
+    return next(((fault, mend) for word, fault, mend in _TLS_FAULTS if word in said), (said, ""))
+
+
 def _certificate(said: str, where: str) -> StoreError:
-    fault, mend = next(((fault, mend) for word, fault, mend in _TLS_FAULTS if word in said), (said, ""))
+    fault, mend = tls_fault(said)
     mend = mend or "Give the CA that signed it, as a PEM file: AWS_CA_BUNDLE, or the block's CA field."
     return StoreError(f"No TLS connection to the store at {where}: {fault}.\n{mend}", Code.CERTIFICATE)
 

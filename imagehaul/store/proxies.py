@@ -12,6 +12,9 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from imagehaul.errors import SettingsError
+from imagehaul.url_secrets import without_secrets
+
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -20,6 +23,8 @@ def proxy_for(url: str, environ: Mapping[str, str] = os.environ) -> str:
 
     Lower case comes before upper case. NO_PROXY: hosts (with what lies below them), `.domain`, `host:port`, addresses,
     ranges as `10.0.0.0/8`, and `*`.
+
+    Raises `SettingsError` where it is no URL of an HTTP proxy.
     """
     parts = urlsplit(url)
     host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme, 0)
@@ -30,7 +35,21 @@ def proxy_for(url: str, environ: Mapping[str, str] = os.environ) -> str:
     excluded = re.split(r"[,\s]+", environ.get("no_proxy") or environ.get("NO_PROXY") or "")
     if any(_names(entry, host, port) for entry in filter(None, excluded)):
         return ""
-    return proxy if "://" in proxy else f"http://{proxy}"
+    return _checked(proxy if "://" in proxy else f"http://{proxy}", host)
+
+
+def _checked(proxy: str, host: str) -> str:
+    try:
+        parts = urlsplit(proxy)
+        usable = parts.scheme in _PORTS and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise SettingsError(
+            f"The proxy {without_secrets(proxy)!r} for {host} is no http:// or https:// URL of a proxy.\n"
+            "Correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, or name the host in NO_PROXY."
+        )
+    return proxy
 
 
 def proxies_for(url: str) -> dict[str, str]:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from imagehaul.sources.web import CONNECTIONS_A_HOST, MOST_LOST, Looked, Web, WebError, WebPatience
+from imagehaul.sources.web import CONNECTIONS_A_HOST, MOST_LOST, Looked, Web
 from imagehaul.sources.web_address import is_public, path_of
+from imagehaul.sources.web_client import WebError, WebPatience
 from imagehaul.url_secrets import without_secrets
 from tests.support.answering import Answer, Request
 from tests.support.delivering import draw

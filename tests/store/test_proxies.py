@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from imagehaul.errors import SettingsError
 from imagehaul.records import EngineName, ObjectOptions
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
@@ -50,6 +51,14 @@ def test_lower_case_comes_first_and_a_proxy_for_all_last() -> None:
     assert proxy_for("http://s", {**PROXY, "http_proxy": "http://lower:1"}) == "http://lower:1"
     assert proxy_for("https://s", {"ALL_PROXY": "any:1"}) == "http://any:1"
     assert proxy_for("http://s", {}) == ""
+
+
+@pytest.mark.parametrize("proxy", ["socks5://me:secret@proxy:1080", "http://proxy:port", "http://"])
+def test_what_is_no_http_proxy_is_refused_without_its_password(proxy: str) -> None:
+    with pytest.raises(SettingsError, match="is no http:// or https:// URL of a proxy") as caught:
+        proxy_for("http://store:9000", {"ALL_PROXY": proxy})
+    assert "secret" not in str(caught.value)
+    assert proxy_for("http://store:9000", {"ALL_PROXY": proxy, "NO_PROXY": "store"}) == ""
 
 
 @pytest.mark.parametrize("engine", ["boto3", "s5cmd", "obstore"])
