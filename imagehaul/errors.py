@@ -70,9 +70,11 @@ class Trait(Flag):
     """The image is sent all the same: the code says what there is to know of it, or what is not made of it."""
     NOTHING_SENT = auto()
     """It went wrong before anything was sent. After any other failure the store may have the object all the same."""
+    UNSEEN = auto()
+    """The source could not be looked at: what is known of it from before still holds."""
 
 
-OF_FILE, RETRYABLE, TRANSIENT, STOPS_RUN, BYTES_DELIVERABLE, SENT_ANYWAY, NOTHING_SENT = Trait
+OF_FILE, RETRYABLE, TRANSIENT, STOPS_RUN, BYTES_DELIVERABLE, SENT_ANYWAY, NOTHING_SENT, UNSEEN = Trait
 
 
 class Code(StrEnum):
@@ -154,13 +156,13 @@ class Code(StrEnum):
         auto(),
         "The web server cannot be reached, or breaks off.",
         "Check the host's name and the network; run again.",
-        RETRYABLE | NOTHING_SENT,
+        RETRYABLE | NOTHING_SENT | UNSEEN,
     )
     HOST_BUSY = (
         auto(),
         "The web server refuses for now, after all attempts.",
         "Run again later.",
-        RETRYABLE | NOTHING_SENT,
+        RETRYABLE | NOTHING_SENT | UNSEEN,
     )
     HOST_REFUSED = (
         auto(),

@@ -17,6 +17,7 @@ from imagehaul.layout import new_run_name
 from imagehaul.ledger.inventory import (
     drop_broken,
     has_backslashes,
+    keep_unseen,
     load_listing,
     load_prior,
     load_source,
@@ -127,10 +128,24 @@ def take_inventory(held: HeldDataset, watching: Watching) -> Inventory:
         source_name = run.request.source_name
         load_prior(run.catalog, run.runs.earlier(held.earlier, held.current, run.scratch, source_name), source_name)
         list_store(run)
+    warnings += _keep_unseen(run)
     warnings += take_other_sources(run, held.current)
     if run.request.broken:
         drop_broken(run.catalog, run.request.broken)
     return Inventory(report.images, report, tuple(warnings))
+
+
+def _keep_unseen(run: Run) -> list[str]:
+    count, example = keep_unseen(run.catalog, run.mapping)
+    if not count:
+        return []
+    refuse_collisions(run.catalog, run.mapping)
+    return [
+        run.warn(
+            f"{counted(count, 'image')} could not be looked at now, e.g. {example!r}: the web server does not answer. "
+            "What was delivered of them before stays."
+        )
+    ]
 
 
 def list_store(run: Run) -> None:

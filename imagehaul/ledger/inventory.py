@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagehaul.errors import Code, SourceError, StoreError
+from imagehaul.errors import Code, SourceError, StoreError, Trait
 from imagehaul.layout import MAIN_SOURCE, Layout
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.rows import COLUMNS
@@ -196,6 +196,27 @@ def load_prior(catalog: Catalog, runs: Iterable[EarlierRun], source_name: str = 
         f"INSERT INTO known SELECT {_KNOWN} FROM prior WHERE key <> '' AND status = 'failed' "
         "AND NOT EXISTS (SELECT 1 FROM known WHERE known.key = prior.key)"
     )
+
+
+def keep_unseen(catalog: Catalog, mapping: Mapping) -> tuple[int, str]:
+    """What could not be looked at is unknown, not gone: an image that was delivered is taken for what it was then.
+
+    Gives how many these are, and one of them. Needs `prior`.
+    """
+    rows = catalog.rows(
+        "SELECT ordinal, path, source_size, source_version FROM source JOIN prior ON source_path = path "
+        f"WHERE list_contains($unseen, source.code) AND kind = 'image' AND status IN {OK} ORDER BY ordinal",
+        {"unseen": Code.all_with(Trait.UNSEEN)},
+    )
+    catalog.load("unseen", ((ordinal, mapping.path(path), size, version) for ordinal, path, size, version in rows))
+    catalog.execute(
+        "UPDATE source SET code = '', message = '', name = u.name, size = u.size, version = u.version "
+        "FROM unseen u WHERE source.ordinal = u.ordinal"
+    )
+    count, example = catalog.one(
+        "SELECT count(*), coalesce(arg_min(path, ordinal), '') FROM source JOIN unseen USING (ordinal)"
+    )
+    return int(count), str(example)
 
 
 def refuse_collisions(catalog: Catalog, mapping: Mapping) -> None:

@@ -35,6 +35,8 @@ TABLES: dict[str, str] = {
     "source": _SOURCE,
     # Rows of a list that say again what an earlier row said.
     "repeated": "ordinal BIGINT",
+    # Images of the source that could not be looked at, as an earlier run saw them.
+    "unseen": "ordinal BIGINT, name VARCHAR, size BIGINT, version VARCHAR",
     # What the store holds. `name` as in `source`.
     "listing": "kind VARCHAR, name VARCHAR, key VARCHAR, size BIGINT, etag VARCHAR",
     # For each image the rows of the latest run that says anything of it; `published`: that run is the current one.

@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote
 
-from imagehaul.errors import Code, SourceError
+from imagehaul.errors import Code, SourceError, Trait
 from imagehaul.layout import split_s3_uri
 from imagehaul.records import SourceFile, SourceOptions
 from imagehaul.sources import local_file, stored_objects
@@ -63,9 +63,11 @@ class ListSource:
                 # In the order of the list; what a row leads to is asked for many at a time.
                 urls = [location if is_web(location := self._located(row.location)) else "" for row in some]
                 known = [memory.recall(url) if url else None for url in urls]
-                for row, url, file in zip(some, urls, threads.map(self._look, some, known), strict=True):
+                for row, url, looked, file in zip(some, urls, known, threads.map(self._look, some, known), strict=True):
                     if url and not file.code:
                         memory.keep(url, Looked(file.size, file.version, posixpath.splitext(file.path)[1]))
+                    elif url and looked and Trait.UNSEEN in Code[file.code].traits:
+                        memory.keep(url, looked)
                     if file.code or selection.takes(file.path):
                         yield replace(file, metadata=self._metadata(row, report))
                     else:
@@ -86,7 +88,7 @@ class ListSource:
         Raises `StoreError` for what concerns all rows.
         """
         location = self._located(row.location)
-        path = row.name or (self._path_of(row.location, location) if location else "")
+        path = row.name or (self._path_of(row.location, location, known.suffix if known else "") if location else "")
         try:
             if row.problem or not location:
                 raise _RowError(Code.URL_UNSUPPORTED, row.problem or f"Row {row.number} names no picture.")

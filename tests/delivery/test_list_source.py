@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from imagehaul.errors import SourceError
+from imagehaul.sources.web import Web
+from imagehaul.sources.web_client import WebPatience
 from imagehaul.store.endpoint import Store
 from tests.support.answering import Answer, Request
 from tests.support.delivering import Target, draw
@@ -87,6 +89,54 @@ def test_half_of_the_rows_unreachable_is_not_published(tmp_path: Path, store: St
     summary = Target(store, bucket).deliver(tmp_path / "list.txt")
     assert summary.exit_status == 1
     assert "MAX_REJECTED" in summary.refused
+
+
+def be_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    impatient = WebPatience(connect=2, read=2, pauses=(0.05,), longest_wait=0.1)
+    monkeypatch.setattr(Web.__init__, "__defaults__", (False, "", impatient))
+
+
+@pytest.mark.parametrize("status", [None, 503])
+def test_what_was_delivered_stays_while_its_web_server_does_not_answer(
+    tmp_path: Path, store: Store, bucket: str, server: WebServer, monkeypatch: pytest.MonkeyPatch, status: int | None
+) -> None:
+    """Its name comes from its bytes, so that it must be remembered too; a new one of that server is rejected."""
+    be_impatient(monkeypatch)
+    near = [f"{draw(tmp_path / name, seed=seed) and name}" for seed, name in enumerate(("a.jpg", "b.jpg"))]
+    server.files |= {"/c": draw(tmp_path / "drawn.jpg", seed=7), "/d.jpg": draw(tmp_path / "drawn.jpg", seed=8)}
+    listed, target = tmp_path / "list.txt", Target(store, bucket)
+    listed.write_text("\n".join([*near, f"{server.url}/c", f"{server.url}/d.jpg"]))
+    assert target.deliver(listed, settings=WEB).counts.delivered == 4
+    before = target.stored()
+
+    url = server.url
+    if status:
+        server.special |= dict.fromkeys(("/c", "/d.jpg", "/new.jpg"), lambda _: Answer(status))
+    else:
+        server.__exit__()
+    listed.write_text(listed.read_text() + f"\n{url}/new.jpg\n")
+    for _ in range(2):
+        during = target.deliver(listed, settings={**WEB, "max_rejected": 0.3})
+        assert (during.counts.unchanged, during.counts.rejected, during.counts.objects) == (4, 1, 0)
+        assert during.exit_status == 0
+        assert any("2 images could not be looked at now, e.g. 'localhost/c.jpg'" in line for line in during.warnings)
+        assert {key: target.stored().get(key) for key in before if key.startswith("images/")}.items() <= before.items()
+
+
+def test_what_the_store_lacks_is_failed_while_its_web_server_does_not_answer(
+    tmp_path: Path, store: Store, bucket: str, server: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_impatient(monkeypatch)
+    server.files["/a.jpg"] = draw(tmp_path / "drawn.jpg")
+    (tmp_path / "list.txt").write_text(f"{server.url}/a.jpg\n")
+    target = Target(store, bucket)
+    assert target.deliver(tmp_path / "list.txt", settings=WEB).counts.delivered == 1
+    for key in target.listed("images/"):
+        store.client().delete_object(Bucket=bucket, Key=f"{target.root}{key}")
+    server.special["/a.jpg"] = lambda _: Answer(503)
+    summary = target.deliver(tmp_path / "list.txt", settings=WEB)
+    assert (summary.counts.failed, summary.exit_status) == (1, 1)
+    assert [row["code"] for row in target.ledger(summary.run) if row["kind"] == "image"] == ["HOST_BUSY"]
 
 
 def test_of_a_server_whose_etags_vary_what_is_the_same_is_not_sent_again(
