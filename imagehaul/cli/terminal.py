@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from imagehaul.layout import MAIN_SOURCE
 from imagehaul.progress import human_bytes, per_second
 from imagehaul.sources.scan_report import in_words
-from imagehaul.text import counted, printable
+from imagehaul.text import counted, printable, printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,7 +63,7 @@ def print_summary(summary: Summary, console: Console) -> None:
     for note in summary.notes:
         console.print(Text(f"    {printable(note)}"))
     if summary.refused:
-        console.print(Text(f"Not published: {printable(summary.refused)}", style="bold red"))
+        console.print(Text(f"Not published: {printable_lines(summary.refused)}", style="bold red"))
     elif summary.dry_run:
         console.print(Text("A dry run: nothing was sent."))
     elif summary.nothing_changed:

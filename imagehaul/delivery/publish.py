@@ -11,15 +11,23 @@ from imagehaul.delivery.lost_exports import lost_exports
 from imagehaul.delivery.other_sources import published_sources
 from imagehaul.delivery.run import HeldDataset, Inventory, MatchedAnnotations, Proof, Run, WorkResult
 from imagehaul.delivery.summary import MOST_PICTURES, MOST_PROBLEMS, Summary
+from imagehaul.errors import HaulError
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.counts import pictures_of, problems_of, reasons_of
 from imagehaul.ledger.ledger_file import write_ledger
 from imagehaul.ledger.other_sources import has_other_sources
 from imagehaul.ledger.plan import Plan
-from imagehaul.ledger.publish_checks import fingerprint, made_with, refusal, says_something_new, size_mismatches
+from imagehaul.ledger.publish_checks import (
+    fingerprint,
+    made_with,
+    refusal,
+    says_something_new,
+    size_mismatches,
+    which_is_current,
+)
 from imagehaul.ledger.quality import Thresholds, find_issues
 from imagehaul.ledger.rows import SCHEMA_NUMBER
-from imagehaul.ledger.runs import Current
+from imagehaul.ledger.runs import Current, PublishedSource
 from imagehaul.progress import Progress
 from imagehaul.settings import Settings
 from imagehaul.store.explanations import explain
@@ -62,22 +70,29 @@ def publish(finished: FinishedRun) -> Summary:
     made_of = fingerprint(run.catalog, run.settings)
     current = held.current
     changed = bool(refused) or _has_news(held, made_of, warnings)
+    writing = f"the ledger of run {run.name}"
     try:
         if changed:
             summary = replace(summary, ledger=_write_ledger(run), exports={})
         if changed and not refused:
-            current = _switch(held, summary, made_of)
+            writing = f"the exports of run {run.name}"
+            exports, sources = _write_exports(held, summary, made_of)
+            writing = f"current.json for run {run.name}"
+            current = _switch(held, summary, made_of, exports, sources)
             summary = replace(
                 summary, exports=current.exports, published=True, current_run=run.name, sources=_images_of(current)
             )
+        writing = f"the report of run {run.name}"
         summary = replace(summary, nothing_changed=not changed, warnings=tuple(warnings), **_times(finished))
         run.runs.write_json(run.layout.report(run.name), _report(finished, summary, made_of, current))
     except Exception as error:
-        what = "report" if summary.published else "ledger"
-        problem = str(explain(error, "write", f"the {what} of run {run.name}", run.store.url))
+        problem = str(explain(error, "write", writing, run.store.url))
         warnings.append(run.warn(problem))
         # Once the pointer has moved, a report that is missing takes nothing back.
-        refused = refused or ("" if summary.published else problem)
+        if not (refused or summary.published):
+            # Our own errors, as of a pointer that another run has moved, say it themselves.
+            still = "" if isinstance(error, HaulError) else f"\n{which_is_current(held.current)}"
+            refused = problem + still
         summary = replace(summary, refused=refused, warnings=tuple(warnings))
     if summary.published or summary.nothing_changed:
         _tidy(run, until=summary.current_run)
@@ -172,8 +187,10 @@ def _write_ledger(run: Run) -> str:
     return layout.uri(layout.ledger(run.name))
 
 
-def _switch(held: HeldDataset, summary: Summary, made_of: str) -> Current:
-    """Exports, and then points readers at this run: the last thing that is written."""
+def _write_exports(
+    held: HeldDataset, summary: Summary, made_of: str
+) -> tuple[dict[str, str], dict[str, PublishedSource]]:
+    """Their URIs by name, and the sources that they show."""
     from imagehaul.delivery.exporting import export_run, origin_of  # and all formats
 
     run = held.run
@@ -183,8 +200,17 @@ def _switch(held: HeldDataset, summary: Summary, made_of: str) -> Current:
     exports = export_run(
         run.catalog, sources.values(), run.settings, run.runs, origin, created, run.scratch, run.progress
     )
+    return exports, sources
+
+
+def _switch(
+    held: HeldDataset, summary: Summary, made_of: str, exports: dict[str, str], sources: dict[str, PublishedSource]
+) -> Current:
+    """Points readers at this run: the last thing that is written."""
+    run = held.run
     if held.lease:
         held.lease.check()
+    created = held.current.created if held.current else ""
     current = Current(
         run.name, summary.ledger, exports, made_of, asdict(summary.counts), created, sources, made_with(run.settings)
     )

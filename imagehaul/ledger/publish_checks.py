@@ -48,8 +48,12 @@ def refusal(
             )
     if not reasons:
         return ""
-    still = f"Run {current.run} is still current." if current else "No run is current yet."
-    return f"{'; '.join(reasons)}. {still}"
+    return f"{'; '.join(reasons)}. {which_is_current(current)}"
+
+
+def which_is_current(current: Current | None) -> str:
+    """What readers use on, where a run is not published."""
+    return f"Run {current.run} is still current." if current else "No run is current yet."
 
 
 def _not_in_ledger(catalog: Catalog) -> int:
