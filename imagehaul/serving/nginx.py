@@ -160,9 +160,9 @@ def serving(settings: Settings, store: Store, listen: str = "80", address: str =
         "folders": "|".join(
             folder.rstrip("/") for folder in (*RENDITION_KINDS, f"exports/{RUN_NAME.pattern}/{GALLERY}")
         ),
-        "path": quote(f"/{prefix}" if upstream.virtual else f"/{bucket}/{prefix}"),
+        "path": upstream.path_of(bucket, prefix),
         "upstream": upstream.group(),
-        "originals": _originals(settings, source, upstream.virtual) if source else "",
+        "originals": _originals(settings, source, upstream) if source else "",
         "listen": listen,
         "server_name": cdn.hostname or "_",
         "pass": upstream.directives(),
@@ -202,32 +202,36 @@ def _network(address: str) -> str:
         ) from error
 
 
-def _originals(settings: Settings, source: str, virtual: bool) -> str:
+def _originals(settings: Settings, source: str, upstream: _Upstream) -> str:
     """The lines of the map for SOURCE_CDN_FULLPATH. Raises SettingsError where the store has a host for each bucket."""
     bucket, prefix = split_s3_uri(source)
     target, _ = split_s3_uri(settings.remote_save)
-    if virtual and bucket != target:
+    if upstream.virtual and bucket != target:
         raise SettingsError(
             f"The store has a host name for each bucket, and {bucket} is another than {target}.\n"
             "Serve the originals by a configuration of their own, whose REMOTE_SAVE is theirs."
         )
     root = re.escape(urlsplit(settings.source_cdn_fullpath).path.rstrip("/"))
-    before = "/" if virtual else f"/{bucket}/"
+    before = upstream.path_of(bucket, "")
     return (
         "    # Originals that stay in place, below SOURCE_CDN_FULLPATH.\n"
         f'    "~*^{root}[^?]*(?:/|%2f)(?:\\.|%2e){{0,2}}(?:[/?]|%2f|$)" "";\n'
-        f'    "~^{root}/(?<imagehaul_original>{re.escape(quote(prefix))}[^?]+)" "{quote(before)}$imagehaul_original";\n'
+        f'    "~^{root}/(?<imagehaul_original>{re.escape(quote(prefix))}[^?]+)" "{before}$imagehaul_original";\n'
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Upstream:
-    """The store as nginx reaches it. `host`: for the Host header; `name`: the same without the port."""
+    """The store as nginx reaches it. `host`: for the Host header; `name`: the same without the port.
+
+    `path`: of the store's URL, as behind a gateway; without a "/" at its end.
+    """
 
     scheme: str
     host: str
     name: str
     port: int
+    path: str
     virtual: bool
     amazon: bool
     authority: str
@@ -245,11 +249,16 @@ class _Upstream:
             host=before + url.netloc,
             name=before + (url.hostname or ""),
             port=url.port or (443 if url.scheme == "https" else 80),
+            path=quote(unquote(url.path.rstrip("/"))),
             virtual=virtual,
             amazon=not store.url,
             authority=checked_pem(store.ca, "The CA") if given else "",
             ca_file=CA_FILE if given else authority_file(store.ca) if url.scheme == "https" else "",
         )
+
+    def path_of(self, bucket: str, prefix: str) -> str:
+        """Where keys of the bucket begin with `prefix`, percent-encoded."""
+        return self.path + quote(f"/{prefix}" if self.virtual else f"/{bucket}/{prefix}")
 
     def group(self) -> str:
         """Servers that are known when nginx starts. AWS moves its own all the time, so that nginx must look them up."""

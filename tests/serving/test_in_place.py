@@ -87,3 +87,13 @@ def test_only_thumbnails_are_written_and_every_url_gives_the_sources_bytes(
         for item in target.metadata()["media_items"]:
             answer = ask(urlsplit(item["url"]).path)
             assert (answer.status, answer.body) == (200, originals[item["file_path"]]), item["url"]
+
+
+def test_a_path_in_the_stores_url_is_asked_for_as_well() -> None:
+    store = Store("http://gateway.example.com:9000/s3 api")
+    settings = Settings(remote_save="s3://bucket/p/", originals="in_place", source_cdn_fullpath="/original")
+    text = serving(settings, store, source="s3://elsewhere/in/").configuration
+    assert "server gateway.example.com:9000;" in text
+    assert '"/s3%20api/bucket/p/$imagehaul_key"' in text
+    assert '"/s3%20api/elsewhere/$imagehaul_original"' in text
+    assert "proxy_set_header Host gateway.example.com:9000;" in text
