@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imagehaul.delivery.lost_exports import lost_exports
 from imagehaul.errors import StoreError
 from imagehaul.layout import Layout, split_s3_uri
 from imagehaul.ledger.catalog import Catalog
@@ -136,7 +137,17 @@ def verify(run: VerificationRun) -> Verification:
             warnings.append(
                 "Another run was published in the meantime, so that some findings may be its doing: verify again."
             )
+        warnings += _of_exports(store, current)
         return _summary(catalog, run, current, began, warnings)
+
+
+def _of_exports(store: Store, current: Current) -> list[str]:
+    """What is to be said of them: no ledger holds exports, and they may lie in a bucket that these keys cannot list."""
+    try:
+        lost = lost_exports(store, current)
+    except StoreError as error:
+        return [str(error)]
+    return [f"Gone from the store: {', '.join(lost)}. Deliver again, and the exports are written anew."] if lost else []
 
 
 def compare_publication(catalog: Catalog, run: VerificationRun, published: Current) -> None:

@@ -293,6 +293,15 @@ def test_a_run_that_is_published_meanwhile_is_said(target: Target, source: Path,
     assert "Another run was published" in found.warnings[0]
 
 
+def test_exports_that_are_gone_are_said(target: Target, source: Path, verified: Verify) -> None:
+    published = target.deliver(source)
+    gone = f"exports/{published.run}/metadata.json"
+    target.remove(gone)
+    found = verified(target)
+    assert found.exit_status == 0
+    assert f"Gone from the store: s3://{target.bucket}/{target.root}{gone}." in found.warnings[0]
+
+
 def test_a_data_set_that_was_never_published_is_said(target: Target, verified: Verify) -> None:
     with pytest.raises(StoreError, match="'other' was never published"):
         verified(Target(target.store, target.bucket, dataset="other"))

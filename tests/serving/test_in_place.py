@@ -90,7 +90,7 @@ def test_only_thumbnails_are_written_and_every_url_gives_the_sources_bytes(
 
 
 def test_a_path_in_the_stores_url_is_asked_for_as_well() -> None:
-    store = Store("http://gateway.example.com:9000/s3 api")
+    store = Store("http://gateway.example.com:9000/s3%20api/")
     settings = Settings(remote_save="s3://bucket/p/", originals="in_place", source_cdn_fullpath="/original")
     text = serving(settings, store, source="s3://elsewhere/in/").configuration
     assert "server gateway.example.com:9000;" in text
