@@ -60,7 +60,7 @@ def messages(client: SyncPrefectClient) -> Iterator[list[dict[str, str]]]:
 
 
 def wait_for_message(messages: list[dict[str, str]], words: str) -> dict[str, str]:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         for message in messages:
             if words in message["subject"]:

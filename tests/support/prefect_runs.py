@@ -109,11 +109,11 @@ def save_block(name: str, store: Store) -> None:
     ObjectStore(object_store_url=store.url, ca_bundle=store.ca, credentials=credentials).save(name, overwrite=True)
 
 
-def wait_for_end(client: SyncPrefectClient, run: uuid.UUID, seconds: float = 90) -> FlowRun:
+def wait_for_end(client: SyncPrefectClient, run: uuid.UUID, seconds: float = 180) -> FlowRun:
     return wait_for(client, run, lambda found: bool(found.state and found.state.is_final()), seconds)
 
 
-def wait_for(client: SyncPrefectClient, run: uuid.UUID, is_so: Any, seconds: float = 90) -> FlowRun:
+def wait_for(client: SyncPrefectClient, run: uuid.UUID, is_so: Any, seconds: float = 180) -> FlowRun:
     deadline = time.monotonic() + seconds
     while not is_so(found := client.read_flow_run(run)):
         if time.monotonic() > deadline:
@@ -147,7 +147,7 @@ def artifacts_of(client: SyncPrefectClient, run: uuid.UUID) -> dict[str, Artifac
 def task_runs_of(client: SyncPrefectClient, run: uuid.UUID, count: int) -> list[TaskRun]:
     """In the order in which they began. The server hears of them by events, a moment after the run has ended."""
     of_this_run = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         found = client.read_task_runs(flow_run_filter=of_this_run)
         ended = [task for task in found if task.state and task.state.is_final()]
