@@ -2,14 +2,15 @@
 
 What is done here that `prefect deploy` does not do: settings are resolved and written in, blocks are stored by their id
 (by their slug, the form shows none as chosen), relative folders become absolute, each scheduled data set has a
-deployment of its own, and a schedule that somebody switched on or off stays so.
+deployment of its own, and what people did to a deployment stays: a pause, a limit, schedules of their own, and whether
+a schedule is on.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,16 +20,18 @@ from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.deployments.runner import DeploymentApplyError, RunnerDeployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.schedules import Cron, Interval, RRule, Schedule
 from prefect.types.entrypoint import EntrypointType
 from prefect.utilities.importtools import import_object
+from pydantic import ValidationError
 
 from imagehaul.blocks import ObjectStore, ObjectStoreCredentials
 from imagehaul.errors import SettingsError
 from imagehaul.flows.automations import are_installed
-from imagehaul.flows.deployment_file import read_deployments
+from imagehaul.flows.deployment_file import SLUG, is_of_data_set, read_deployments
+from imagehaul.flows.deployment_schedules import put_schedules, read_schedules, reason
 from imagehaul.flows.out_of_date import renew_blocks, renew_deployments
 from imagehaul.flows.parameters import form_of
 from imagehaul.flows.prefect_server import reach_api, ui_url
@@ -47,8 +50,6 @@ KEYS = {
     "work_pool",
     "pull",
 }
-SCHEDULES: dict[str, Callable[..., Schedule]] = {"cron": Cron, "interval": Interval, "rrule": RRule}
-_FORMS = {"cron": "text, such as '0 2 * * *'", "interval": "a number of seconds", "rrule": "text of iCalendar"}
 
 
 class MissingBlockError(SettingsError):
@@ -94,7 +95,11 @@ class Deployer:
                         flow = import_object(entry["entrypoint"])
                     resolved = self._resolved(entry, name, set(flow.parameters.properties), client)
                     make_room(client, entry["work_pool"])
-                    _apply(resolved, flow, name, client)
+                    if kept := _apply(resolved, flow, client):
+                        self.warnings.append(
+                            f"{name} keeps schedules that {self.file.name} does not have: {', '.join(kept)}. Delete "
+                            "them in the UI where nobody wants them."
+                        )
                     outcomes.append(Deployed(name))
                 except SettingsError as error:
                     outcomes.append(Deployed(name, str(error), isinstance(error, MissingBlockError) and not names))
@@ -117,15 +122,10 @@ class Deployer:
         if unknown := [key for key in entry if key not in KEYS]:
             raise SettingsError(f"imagehaul deploy knows no {', '.join(unknown)}: leave it out.")
         parameters = self._parameters(entry.get("parameters") or {}, name, takes, client)
-        active = _active_schedules(client, name)
-        schedules = []
-        for schedule in entry.get("schedules") or []:
-            if schedule.get("parameters"):
-                raise SettingsError(
-                    f"A schedule of {name} in {self.file} has parameters of its own. Prefect empties them when the "
-                    "schedule is switched on: give the data set a deployment of its own, under data_sets."
-                )
-            schedules.append({**schedule, "active": active.get(schedule.get("slug"), schedule.get("active", True))})
+        before = _found(client, name)
+        schedules = read_schedules(
+            entry.get("schedules") or [], f"{name} in {self.file}", before.schedules if before else ()
+        )
         return {**entry, "parameters": parameters, "schedules": schedules}
 
     def _parameters(
@@ -141,7 +141,7 @@ class Deployer:
                 f"The flow takes no {', '.join(unknown)}. It takes {', '.join(sorted(takes))}; flags go into settings."
             )
         found = {key: _by_id(value, client) for key, value in given.items()}
-        if (through := found.get("deployment")) and not _is_there(client, through):
+        if (through := found.get("deployment")) and not _found(client, through):
             raise MissingBlockError(f"It delivers through {through}, which is not deployed.")
         for key in ("source", "annotations"):
             if place := found.get(key):
@@ -160,9 +160,12 @@ class Deployer:
         return place if "://" in place else str((self.file.parent / place).absolute())
 
 
-def _apply(entry: dict[str, Any], flow: Flow[Any, Any], name: str, client: SyncPrefectClient) -> None:
-    """Not by `prefect deploy`: that writes the blocks which are referred to by id into the deployment, keys and all."""
-    pool = entry["work_pool"]
+def _apply(entry: dict[str, Any], flow: Flow[Any, Any], client: SyncPrefectClient) -> list[str]:
+    """Not by `prefect deploy`: that writes the blocks which are referred to by id into the deployment, keys and all.
+
+    Returns the schedules that the file does not have, which stay.
+    """
+    pool, limit = entry["work_pool"], entry.get("concurrency_limit")
     try:
         deployment = flow.to_deployment(
             entry["name"],
@@ -170,40 +173,29 @@ def _apply(entry: dict[str, Any], flow: Flow[Any, Any], name: str, client: SyncP
             tags=entry.get("tags"),
             version=entry.get("version"),
             parameters=entry["parameters"],
-            schedules=[_schedule(schedule) for schedule in entry["schedules"]],
-            concurrency_limit=ConcurrencyLimitConfig(**entry["concurrency_limit"])
-            if "concurrency_limit" in entry
-            else None,
+            concurrency_limit=ConcurrencyLimitConfig(**limit) if limit is not None else None,
             work_pool_name=pool["name"],
             work_queue_name=pool.get("work_queue_name"),
             job_variables=pool.get("job_variables"),
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
         assert isinstance(deployment, RunnerDeployment)
+        # What is not sent stays on the server as somebody set it there. Sent as a list, schedules would replace all.
+        deployment.model_fields_set.difference_update({"paused", "schedules"})
+        if limit is None:
+            deployment.model_fields_set.difference_update({"concurrency_limit", "concurrency_options"})
         found = client.read_deployment(deployment.apply(_sync=True))  # type: ignore[call-arg, arg-type]
         # An entrypoint by path, and steps that fetch it, are for a worker that has not installed the package.
         client.update_deployment(
             found.id, DeploymentUpdate(entrypoint=entry["entrypoint"], pull_steps=entry.get("pull") or [])
         )
-        slugs = {schedule["slug"] for schedule in entry["schedules"]}
-        for schedule in found.schedules:
-            if schedule.slug and schedule.slug not in slugs:
-                client.delete_deployment_schedule(found.id, schedule.id)
+        reserved = {SLUG} if is_of_data_set(entry.get("tags") or (), entry["parameters"]) else set()
+        return put_schedules(client, found, entry["schedules"], reserved)
+    except ValidationError as error:
+        raise SettingsError(f"Prefect does not take it: {reason(error)}") from None
     except (DeploymentApplyError, PrefectHTTPStatusError, ValueError, TypeError) as error:
         said = re.search(r"'msg': (['\"])(.*?)\1", str(error))
         raise SettingsError(f"Prefect does not take it: {said[2] if said else str(error)[:300]}") from None
-
-
-def _schedule(given: dict[str, Any]) -> Schedule:
-    kind = next((kind for kind in SCHEDULES if kind in given), None)
-    if not kind or not given.get("slug"):
-        raise SettingsError(
-            f"A schedule needs a slug, by which it is found again, and cron, interval or rrule: {given}."
-        )
-    if not isinstance(given[kind], str if kind != "interval" else str | int | float):
-        raise SettingsError(f"The schedule's {kind} is {given[kind]!r}. Write it as {_FORMS[kind]}.")
-    options = {key: value for key, value in given.items() if key != kind}
-    return SCHEDULES[kind](given[kind], **options)
 
 
 def _by_id(value: Any, client: SyncPrefectClient) -> Any:
@@ -224,17 +216,8 @@ def _by_id(value: Any, client: SyncPrefectClient) -> Any:
     return {"$ref": {"block_document_id": str(block.id)}}
 
 
-def _active_schedules(client: SyncPrefectClient, name: str) -> dict[str | None, bool]:
+def _found(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
     try:
-        deployment = client.read_deployment_by_name(name)
+        return client.read_deployment_by_name(name)
     except ObjectNotFound:
-        return {}
-    return {schedule.slug: schedule.active for schedule in deployment.schedules if schedule.slug}
-
-
-def _is_there(client: SyncPrefectClient, name: str) -> bool:
-    try:
-        client.read_deployment_by_name(name)
-    except ObjectNotFound:
-        return False
-    return True
+        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,11 @@ def read_deployments(file: Path) -> dict[str, dict[str, Any]]:
     return entries
 
 
+def is_of_data_set(tags: Collection[str], parameters: Mapping[str, Any]) -> bool:
+    """Whether it is a deployment that `data_sets` made."""
+    return f"dataset:{parameters.get('dataset')}" in tags
+
+
 def full_name(entry: dict[str, Any]) -> str:
     """By the entrypoint's last part, which is the flow's name: "imagehaul.flows.deliver.deliver" or "…py:deliver"."""
     flow = re.split(r"[.:]", entry["entrypoint"])[-1].replace("_", "-")
@@ -72,7 +78,7 @@ def _for_data_set(row: dict[str, Any], entries: dict[str, dict[str, Any]], file:
     if "source" not in row and "source" in (pattern.get("parameters") or {}):
         raise SettingsError(f"{file}: {dataset} names no source, and would deliver that of {like}.")
     schedule = {"slug": SLUG, "active": row.pop("active", False), "timezone": row.pop("timezone", "") or "UTC"}
-    schedule |= {kind: value for kind in KINDS if (value := row.pop(kind, None))}
+    schedule |= {kind: value for kind in KINDS if (value := row.pop(kind, None)) not in (None, "")}
     settings = (pattern.get("parameters") or {}).get("settings", {}) | (row.pop("settings", None) or {})
     parameters = {**(pattern.get("parameters") or {}), **row, "dataset": dataset}
     source = row.get("source_name") or MAIN_SOURCE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import subprocess
 import sys
@@ -13,17 +12,16 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
-from prefect.client.schemas.responses import DeploymentResponse
 
 from imagehaul.blocks import ObjectStore
 from imagehaul.errors import SettingsError
 from imagehaul.flows.deploy import Deployer
 from imagehaul.store.endpoint import Store
+from tests.support.deploying import ENVIRONMENT, deploy, stored, with_data_sets, write
 from tests.support.prefect_runs import DEPLOYMENTS, Prefect, save_block
 
 pytestmark = pytest.mark.prefect
 STORES = ("embedded", "minio", "aws")
-ENVIRONMENT = {"REMOTE_SAVE": "s3://bucket/from-environment/"}
 
 
 @pytest.fixture(scope="module")
@@ -32,28 +30,6 @@ def client(prefect: Prefect, store: Store) -> Iterator[SyncPrefectClient]:
         for name in STORES:
             save_block(name, store)
         yield client
-
-
-def deploy(*names: str, file: Path = DEPLOYMENTS, environ: dict[str, str] = ENVIRONMENT) -> dict[str, str]:
-    """Obstacles, by name."""
-    return {done.name: done.obstacle for done in Deployer(file, None, environ).deploy(names)}
-
-
-def stored(client: SyncPrefectClient, name: str) -> DeploymentResponse:
-    return client.read_deployment_by_name(name)
-
-
-def write(folder: Path, **entry: Any) -> Path:
-    """A file with one deployment."""
-    content = {
-        "name": "own",
-        "entrypoint": "imagehaul.flows.deliver.deliver",
-        "work_pool": {"name": "imagehaul"},
-        **entry,
-    }
-    file = folder / "prefect.yaml"
-    file.write_text(json.dumps({"deployments": [content]}))
-    return file
 
 
 def test_every_deployment_of_the_file_is_made(client: SyncPrefectClient) -> None:
@@ -113,14 +89,12 @@ def test_a_relative_source_becomes_absolute_since_the_worker_runs_elsewhere(clie
 @pytest.fixture
 def scheduled(tmp_path: Path) -> Path:
     """The project's own file, with data sets that are delivered by a schedule."""
-    file = tmp_path / "prefect.yaml"
-    rows = [
+    return with_data_sets(
+        tmp_path,
         {"dataset": "raccoon", "like": "deliver/minio", "source": "/srv/raccoon", "cron": "0 2 * * *"},
         {"dataset": "bccd", "source": "s3://in/bccd", "rerun": "all", "settings": {"crop_margin": 7}, "interval": 3600},
         {"dataset": "raccoon", "like": "verify/minio", "content": True, "cron": "0 4 1 * *"},
-    ]
-    file.write_text(DEPLOYMENTS.read_text().replace("data_sets: []", f"data_sets: {json.dumps(rows)}"))
-    return file
+    )
 
 
 def test_a_scheduled_data_set_has_a_deployment_whose_own_parameters_say_all(
@@ -142,19 +116,6 @@ def test_a_scheduled_data_set_has_a_deployment_whose_own_parameters_say_all(
 def stored_store(client: SyncPrefectClient) -> dict[str, Any]:
     block = client.read_block_document_by_name("minio", "imagehaul-object-store", include_secrets=False)
     return {"$ref": {"block_document_id": str(block.id)}}
-
-
-def test_a_schedule_that_is_switched_on_as_the_v2_ui_does_keeps_its_data_set_and_stays_on(
-    client: SyncPrefectClient, scheduled: Path
-) -> None:
-    deploy("deliver/raccoon", file=scheduled)
-    before = stored(client, "deliver/raccoon")
-    client.update_deployment_schedule(before.id, before.schedules[0].id, active=True)
-    deploy("deliver/raccoon", file=scheduled)
-    after = stored(client, "deliver/raccoon")
-    client.update_deployment_schedule(after.id, after.schedules[0].id, active=False)
-    assert after.schedules[0].active
-    assert after.parameters == before.parameters
 
 
 def test_the_data_sets_may_stand_in_a_catalog(client: SyncPrefectClient, tmp_path: Path) -> None:
@@ -269,11 +230,6 @@ def test_what_the_flow_does_not_take_is_refused_with_what_it_takes(client: SyncP
     file = write(tmp_path, parameters={"sorce": "/x", "thumbnail_size": 64})
     said = deploy(file=file)["deliver/own"]
     assert said.startswith("The flow takes no sorce, thumbnail_size. It takes allow_loss, annotations, ")
-
-
-def test_a_schedule_that_is_a_list_is_refused(client: SyncPrefectClient, tmp_path: Path) -> None:
-    file = write(tmp_path, schedules=[{"slug": "nightly", "cron": [1, 2]}])
-    assert deploy(file=file)["deliver/own"] == "The schedule's cron is [1, 2]. Write it as text, such as '0 2 * * *'."
 
 
 def test_a_store_that_is_written_out_in_place_of_a_reference_is_refused(
