@@ -14,7 +14,7 @@ COLUMNS = ("dataset", "source", "annotations", "source_name")
 
 
 def read_catalog(file: Path, more: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """One dict for each row; an empty cell is left out, and `settings` has the columns of settings.
+    """One dict for each row that is not empty; an empty cell is left out, and `settings` has the columns of settings.
 
     A space after a comma is of no cell. Settings may be named as the flags are, in upper or lower case. `more`: other
     columns that are known. Raises `SettingsError`.
@@ -39,6 +39,8 @@ def read_catalog(file: Path, more: Sequence[str] = ()) -> list[dict[str, Any]]:
         raise SettingsError(f"The catalog {file} has a column {unknown[0]!r}, which is no setting of a delivery.")
     found = []
     for row in rows:
+        if not any(row.values()):
+            continue
         own = {name: value for name, value in row.items() if name in settings and value}
         found.append({name: value for name, value in row.items() if name not in settings and value} | {"settings": own})
     return found

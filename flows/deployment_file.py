@@ -16,7 +16,11 @@ from imagehaul.layout import MAIN_SOURCE
 
 KINDS = ("cron", "interval", "rrule")
 """Of a schedule, as Prefect names them."""
+TEXTS = ("like", "timezone", "rerun", "when_locked", "source_type", "column", "source_store", "repair_from")
+"""Columns of a catalog of scheduled data sets, beside those of every catalog: what the flows take."""
+SWITCHES = ("active", "allow_loss", "approve", "content", "dry_run")
 SLUG = "scheduled"
+_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 def read_deployments(file: Path) -> dict[str, dict[str, Any]]:
@@ -56,15 +60,31 @@ def full_name(entry: dict[str, Any]) -> str:
     return f"{flow}/{entry['name']}"
 
 
-def _rows(given: list[dict[str, Any]] | str, file: Path) -> list[dict[str, Any]]:
+def _rows(given: Any, file: Path) -> list[dict[str, Any]]:
     """A list, or the name of a catalog, a CSV file beside this one."""
+    place = file
     if isinstance(given, str):
-        return read_catalog(file.parent / given, more=("like", "timezone", *KINDS))
-    if not all(isinstance(row, dict) and row.get("dataset") for row in given):
-        raise SettingsError(f"{file}: each of data_sets needs a dataset.")
+        place = file.parent / given
+        given = [_with_switches(row, place) for row in read_catalog(place, more=(*TEXTS, *SWITCHES, *KINDS))]
+    if not isinstance(given, list) or not all(isinstance(row, dict) and row.get("dataset") for row in given):
+        raise SettingsError(f"{place}: each of data_sets needs a dataset.")
     if number := next((row["dataset"] for row in given if not isinstance(row["dataset"], str)), None):
-        raise SettingsError(f"{file}: the dataset {number} is no text in YAML. Write it in quotes.")
+        raise SettingsError(f"{place}: the dataset {number} is no text in YAML. Write it in quotes.")
     return [dict(row) for row in given]
+
+
+def _with_switches(row: dict[str, Any], catalog: Path) -> dict[str, Any]:
+    """A cell is text, and a flow takes no text where it asks yes or no."""
+    switches = {}
+    for name in row.keys() & set(SWITCHES):
+        word = row[name].strip().lower()
+        if word not in _WORDS:
+            raise SettingsError(
+                f"The catalog {catalog}: {name} of {row.get('dataset', 'a data set')} is {row[name]!r}. Write true or "
+                "false."
+            )
+        switches[name] = _WORDS[word]
+    return row | switches
 
 
 def _for_data_set(row: dict[str, Any], entries: dict[str, dict[str, Any]], file: Path) -> dict[str, Any]:
@@ -75,8 +95,11 @@ def _for_data_set(row: dict[str, Any], entries: dict[str, dict[str, Any]], file:
             f"{file}: {dataset} is to be like {like!r}, and there is none. Name one of the deployments."
         )
     pattern = entries[like]
-    if "source" not in row and "source" in (pattern.get("parameters") or {}):
-        raise SettingsError(f"{file}: {dataset} names no source, and would deliver that of {like}.")
+    if not row.get("source"):
+        if "source" in (pattern.get("parameters") or {}):
+            raise SettingsError(f"{file}: {dataset} names no source, and would deliver that of {like}.")
+        if like.startswith("deliver/"):
+            raise SettingsError(f"{file}: {dataset} names no source, and there would be nothing to deliver.")
     schedule = {"slug": SLUG, "active": row.pop("active", False), "timezone": row.pop("timezone", "") or "UTC"}
     schedule |= {kind: value for kind in KINDS if (value := row.pop(kind, None)) not in (None, "")}
     settings = (pattern.get("parameters") or {}).get("settings", {}) | (row.pop("settings", None) or {})
