@@ -91,8 +91,7 @@ class Deployer:
             self.warnings += renew_blocks(client)
             for name, entry in self._wanted(entries, names).items():
                 try:
-                    with chdir(self.file.absolute().parent):
-                        flow = import_object(entry["entrypoint"])
+                    flow = self._flow(entry)
                     resolved = self._resolved(entry, name, set(flow.parameters.properties), client)
                     make_room(client, entry["work_pool"])
                     if kept := _apply(resolved, flow, client):
@@ -117,16 +116,34 @@ class Deployer:
             chosen |= found
         return chosen or entries
 
+    def _flow(self, entry: dict[str, Any]) -> Flow[Any, Any]:
+        """Raises `SettingsError`, whatever a file of flows does while it is imported."""
+        entrypoint = entry["entrypoint"]
+        try:
+            with chdir(self.file.absolute().parent):
+                flow = import_object(entrypoint)
+        except Exception as error:
+            raise SettingsError(
+                f"Its entrypoint {entrypoint!r} cannot be loaded ({type(error).__name__}: {error}). Name a flow as "
+                "package.module.flow or as path/of/file.py:flow, by a path from the folder of the file on."
+            ) from None
+        if not isinstance(flow, Flow):
+            raise SettingsError(f"Its entrypoint {entrypoint!r} is no flow, but of the type {type(flow).__name__}.")
+        return flow
+
     def _resolved(self, entry: dict[str, Any], name: str, takes: set[str], client: SyncPrefectClient) -> dict[str, Any]:
         """The entry as it is stored. Raises `SettingsError`: what stands against it, and what to do."""
         if unknown := [key for key in entry if key not in KEYS]:
             raise SettingsError(f"imagehaul deploy knows no {', '.join(unknown)}: leave it out.")
+        if not isinstance(entry["work_pool"], dict) or not entry["work_pool"].get("name"):
+            raise SettingsError(f"Its work_pool is {entry['work_pool']!r}: write a name under it.")
         parameters = self._parameters(entry.get("parameters") or {}, name, takes, client)
         before = _found(client, name)
         schedules = read_schedules(
             entry.get("schedules") or [], f"{name} in {self.file}", before.schedules if before else ()
         )
-        return {**entry, "parameters": parameters, "schedules": schedules}
+        limit = _limit(entry.get("concurrency_limit"))
+        return {**entry, "parameters": parameters, "schedules": schedules, "concurrency_limit": limit}
 
     def _parameters(
         self, given: dict[str, Any], name: str, takes: set[str], client: SyncPrefectClient
@@ -165,7 +182,7 @@ def _apply(entry: dict[str, Any], flow: Flow[Any, Any], client: SyncPrefectClien
 
     Returns the schedules that the file does not have, which stay.
     """
-    pool, limit = entry["work_pool"], entry.get("concurrency_limit")
+    pool, limit = entry["work_pool"], entry["concurrency_limit"]
     try:
         deployment = flow.to_deployment(
             entry["name"],
@@ -173,7 +190,7 @@ def _apply(entry: dict[str, Any], flow: Flow[Any, Any], client: SyncPrefectClien
             tags=entry.get("tags"),
             version=entry.get("version"),
             parameters=entry["parameters"],
-            concurrency_limit=ConcurrencyLimitConfig(**limit) if limit is not None else None,
+            concurrency_limit=limit,
             work_pool_name=pool["name"],
             work_queue_name=pool.get("work_queue_name"),
             job_variables=pool.get("job_variables"),
@@ -196,6 +213,22 @@ def _apply(entry: dict[str, Any], flow: Flow[Any, Any], client: SyncPrefectClien
     except (DeploymentApplyError, PrefectHTTPStatusError, ValueError, TypeError) as error:
         said = re.search(r"'msg': (['\"])(.*?)\1", str(error))
         raise SettingsError(f"Prefect does not take it: {said[2] if said else str(error)[:300]}") from None
+
+
+def _limit(given: Any) -> int | ConcurrencyLimitConfig | None:
+    if given is None:
+        return None
+    try:
+        limit = ConcurrencyLimitConfig.model_validate(given) if isinstance(given, dict) else given
+    except ValidationError as error:
+        raise SettingsError(f"Its concurrency_limit is {given!r}: {reason(error)}.") from None
+    number = limit.limit if isinstance(limit, ConcurrencyLimitConfig) else limit
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise SettingsError(
+            f"Its concurrency_limit is {given!r}. Write a number of runs, 1 or more, or limit: and "
+            "collision_strategy: ENQUEUE or CANCEL_NEW."
+        )
+    return limit
 
 
 def _by_id(value: Any, client: SyncPrefectClient) -> Any:

@@ -38,8 +38,13 @@ def read_deployments(file: Path) -> dict[str, dict[str, Any]]:
         raise SettingsError(f"{file} has no list of deployments.")
     entries: dict[str, dict[str, Any]] = {}
     for entry in content["deployments"]:
+        if not isinstance(entry, dict):
+            raise SettingsError(f"{file}: {entry!r} stands among the deployments, and is no name with a value.")
         if missing := [key for key in ("name", "entrypoint", "work_pool") if key not in entry]:
             raise SettingsError(f"A deployment in {file} has no {missing[0]}.")
+        for key in ("name", "entrypoint"):
+            if not isinstance(entry[key], str):
+                raise SettingsError(f"{file}: the {key} {entry[key]!r} of a deployment is no text in YAML. Quote it.")
         entries[full_name(entry)] = entry
     for row in _rows(content.get("data_sets") or [], file):
         made = _for_data_set(row, entries, file)

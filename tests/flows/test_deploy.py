@@ -226,6 +226,59 @@ def test_a_template_among_the_parameters_is_refused_since_it_may_stand_for_a_sec
     assert "hold a template" in deploy(file=file)["deliver/own"]
 
 
+@pytest.mark.parametrize(
+    ("entrypoint", "words"),
+    [
+        ("imagehaul.flows.deliver.delivr", "'imagehaul.flows.deliver.delivr' cannot be loaded (AttributeError: "),
+        (
+            "imagehaul.flows.delvier.deliver",
+            "cannot be loaded (ModuleNotFoundError: No module named ",
+        ),
+        ("broken.py:deliver", "'broken.py:deliver' cannot be loaded ("),
+        ("nowhere.py:deliver", "'nowhere.py:deliver' cannot be loaded ("),
+        ("deliver", "'deliver' cannot be loaded (ValueError: "),
+        ("imagehaul.flows.deliver.DeliveryError", "is no flow, but of the type type."),
+    ],
+)
+def test_an_entrypoint_that_cannot_be_loaded_is_named_and_the_others_are_deployed(
+    entrypoint: str, words: str, client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.py").write_text("def deliver(:\n")
+    file = with_data_sets(tmp_path, {"dataset": "after", "source": "/x", "like": "deliver/minio"})
+    text = file.read_text().replace("deployments:\n", f"deployments:\n  - {{name: first, entrypoint: {entrypoint}}}\n")
+    file.write_text(text.replace("{name: first,", "{name: first, work_pool: {name: imagehaul},"))
+    outcomes = deploy("first", "after", file=file)
+    assert outcomes.pop("deliver/after") == ""
+    [(name, obstacle)] = outcomes.items()
+    assert name.endswith("/first")
+    assert obstacle.startswith("Its entrypoint ")
+    assert words in obstacle
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"concurrency_limit": "2"}, "Its concurrency_limit is '2'. Write a number of runs, 1 or more, or limit: and"),
+        ({"concurrency_limit": 0}, "Its concurrency_limit is 0. Write a number of runs, 1 or more"),
+        ({"concurrency_limit": {"limit": 0}}, "is {'limit': 0}. Write a number of runs, 1 or more"),
+        ({"concurrency_limit": {"limit": 1, "collision_strategy": "X"}}, "Input should be 'ENQUEUE' or 'CANCEL_NEW'"),
+        ({"work_pool": {}}, "Its work_pool is {}: write a name under it."),
+    ],
+)
+def test_a_limit_or_a_pool_that_cannot_be_is_refused_in_words(
+    entry: dict[str, Any], words: str, client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    assert words in deploy(file=write(tmp_path, **entry))["deliver/own"]
+
+
+def test_a_limit_may_be_a_number_alone(client: SyncPrefectClient, tmp_path: Path) -> None:
+    assert deploy(file=write(tmp_path, name="limited", concurrency_limit=1)) == {"deliver/limited": ""}
+    deployment = stored(client, "deliver/limited")
+    client.delete_deployment(deployment.id)
+    assert deployment.global_concurrency_limit
+    assert deployment.global_concurrency_limit.limit == 1
+
+
 def test_what_the_flow_does_not_take_is_refused_with_what_it_takes(client: SyncPrefectClient, tmp_path: Path) -> None:
     file = write(tmp_path, parameters={"sorce": "/x", "thumbnail_size": 64})
     said = deploy(file=file)["deliver/own"]
@@ -247,6 +300,9 @@ def test_a_store_that_is_written_out_in_place_of_a_reference_is_refused(
         ("deployments: [", "not valid YAML"),
         ("name: x", "no list of deployments"),
         ("deployments: [{name: a, entrypoint: imagehaul.flows.deliver.deliver}]", "no work_pool"),
+        ("deployments: [{name: a, entrypoint: 5, work_pool: {}}]", "the entrypoint 5 of a deployment is no text"),
+        ("deployments: [{name: 2024, entrypoint: a.b, work_pool: {}}]", "the name 2024 of a deployment is no text"),
+        ("deployments: [deliver]", "'deliver' stands among the deployments"),
         ("deployments: []\ndata_sets: [{dataset: 2024, source: /x}]", "dataset 2024 is no text in YAML. Write it in"),
         (
             "deployments: [{name: a, entrypoint: x.deliver, work_pool: {}, parameters: {source: sample}}]\n"
