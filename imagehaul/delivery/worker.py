@@ -6,6 +6,7 @@ Imports neither DuckDB nor Prefect: a worker on another machine is one of many.
 from __future__ import annotations
 
 import shutil
+import socket
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -137,16 +138,24 @@ def run_batch(job: BatchJob) -> BatchResult:
     """One batch, in any process. The first of a run makes this process's `Worker`, which lives as long as the lease.
 
     The store and its keys come from this process's own environment, or from a block that it loads.
-    Raises HaulError: as `Worker` does, or where this program is of another version than the one that leads.
+    Raises HaulError: as `Worker` does, or where this process lacks what batches need.
     """
     run = job.context.run
     with _opening:
         worker = _workers.get(run)
         if worker is None:
-            _check_version(job.context)
-            store = resolve_store(job.context.store)
-            worker = _workers[run] = Worker(job.context, store, on_end=lambda: _retire(run))
+            worker = _workers[run] = _open(job.context)
     return worker.run(job)
+
+
+def _open(context: BatchContext) -> Worker:
+    # It may have joined after the machine that leads had asked all workers: a mount that is missing would cost each
+    # batch its images.
+    if reason := check_worker(context):
+        raise HaulError(f"A worker on {socket.gethostname()} cannot work on this run. {reason}")
+    store = resolve_store(context.store)
+    with store.explaining("read", "what a batch needs"):
+        return Worker(context, store, on_end=lambda: _retire(context.run))
 
 
 def try_batch(job: BatchJob) -> BatchResult | HaulError:

@@ -94,6 +94,7 @@ def test_a_source_that_cannot_be_opened_leaves_nothing_of_the_worker(
 def test_a_lease_that_ends_while_the_worker_is_made_ends_the_worker(
     tmp_path: Path, store: Store, leases: list[Lease], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(worker, "check_worker", lambda _context: "")
     monkeypatch.setattr(worker, "resolve_store", lambda _reference: store)
     monkeypatch.setattr(Lease, "ends_at_once", True)
     job = job_for(context_for(tmp_path))

@@ -8,13 +8,14 @@ the workers see it at the lease.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from imagehaul.cores import usable_cores
 from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult, stopped_run
@@ -35,6 +36,8 @@ Future = Any
 """Dask's classes carry no types."""
 CONNECT_SECONDS = 20
 WORKER_SECONDS = 30
+LOOK_SECONDS = 5
+"""How long a batch waits until it is seen whether the workers that may have it are still there."""
 SCHEDULER_LOST = "scheduler-connection-lost"
 """Dask's word for why a future was cancelled."""
 
@@ -55,6 +58,10 @@ class DaskRunner:
         self._changing = threading.Lock()
         self._closed = False
         self._ended: bool | None = None
+        self._asking = threading.Lock()
+        self._fit: set[str] = set()
+        self._left_out: dict[str, str] = {}
+        self._unsaid: list[str] = []
         try:
             workers = self._workers(address)
             on_one_host = max(Counter(worker["host"] for worker in workers.values()).values())
@@ -72,12 +79,26 @@ class DaskRunner:
             raise
 
     def run(self, job: BatchJob) -> BatchResult:
+        attempts = itertools.count()
+        while True:
+            known = len(self._left_out)
+            try:
+                if result := self._try(job, next(attempts)):
+                    return replace(result, warning=self._warning())
+            except (HaulError, WorkerLostError):
+                # A worker that joined meanwhile may be to blame: then the others do what it could not.
+                if self._closed or not self._leave_out_new(known):
+                    raise
+
+    def _try(self, job: BatchJob, attempt: int) -> BatchResult | None:
+        """None where all workers that might have done it have gone."""
         from distributed import KilledWorker
         from distributed.comm.core import CommClosedError
 
-        future = self._submit(job)
+        allowed = self._allowed()
+        future = self._submit(job, attempt, allowed)
         try:
-            answer: BatchResult | HaulError = future.result()
+            answer: BatchResult | HaulError | None = self._result(future, allowed)
         except KilledWorker as error:
             raise WorkerLostError(str(error).splitlines()[0]) from error
         except Exception as error:  # A cancelled future, a scheduler that has gone, a worker of another version.
@@ -138,22 +159,74 @@ class DaskRunner:
 
     def _check(self, address: str) -> None:
         """Raises HaulError where a worker is unfit, or all have gone; one that died meanwhile is not missed."""
-        answers = self._client.run(check_worker, self._context, on_error="return")
-        said = {worker: str(answer) for worker, answer in answers.items() if not isinstance(answer, OSError)}
+        said = self._ask(None)
         if not said:
             raise HaulError(f"The workers of the Dask cluster at {address} have gone. Start some, and run again.")
         refuse_unfit(f"the Dask cluster at {address}", said)
+        self._fit.update(said)
 
-    def _submit(self, job: BatchJob) -> Future:
+    def _ask(self, workers: list[str] | None) -> dict[str, str]:
+        """By worker, why it cannot work on this run, "" = it can; None asks all. Who has gone says nothing."""
+        answers = self._client.run(check_worker, self._context, workers=workers, on_error="return")
+        return {worker: _words(answer) for worker, answer in answers.items() if not isinstance(answer, OSError)}
+
+    def _leave_out_new(self, known: int) -> bool:
+        """Asks the workers that have joined since the last look. Whether more than `known` are left out now."""
+        with self._asking, suppress(OSError):  # The cluster goes: what it did not do is said as it is.
+            new = (
+                [] if self._has_lost_scheduler else [w for w in self._there() if w not in {*self._fit, *self._left_out}]
+            )
+            for worker, reason in (self._ask(new) if new else {}).items():
+                if not reason:
+                    self._fit.add(worker)
+                    continue
+                self._left_out[worker] = reason
+                self._unsaid.append(f"The Dask worker {worker} joined during the run, and is left out. {reason}")
+        return len(self._left_out) > known
+
+    def _warning(self) -> str:
+        with self._asking:
+            words, self._unsaid = "\n".join(self._unsaid), []
+        return words
+
+    def _there(self) -> list[str]:
+        return list(self._client.scheduler_info(n_workers=-1)["workers"])
+
+    def _allowed(self) -> list[str]:
+        """The workers that may have a batch; none = any. Raises HaulError where all that are there are left out."""
+        if not self._left_out or self._has_lost_scheduler:
+            return []
+        try:
+            there = self._there()
+        except OSError:
+            return []  # The scheduler goes, which the batch then says.
+        if allowed := [worker for worker in there if worker not in self._left_out]:
+            return allowed
+        worker, reason = list(self._left_out.items())[-1]
+        raise HaulError(
+            f"The Dask cluster at {self._address} has no worker left that can work on this run.\n{worker}: {reason}"
+        )
+
+    def _submit(self, job: BatchJob, attempt: int, allowed: list[str]) -> Future:
         with self._changing:
             if self._closed:
                 raise stopped_run()
-            key = f"imagehaul-{job.context.run}-{job.number}"
-            future: Future = self._client.submit(
-                try_batch, replace(job, context=self._context, attempt=0), key=key, pure=False
-            )
+            key = f"imagehaul-{job.context.run}-{job.number}-{attempt}"
+            job = replace(job, context=self._context, attempt=0)
+            future: Future = self._client.submit(try_batch, job, key=key, pure=False, workers=allowed or None)
             self._futures.add(future)
         return future
+
+    def _result(self, future: Future, allowed: list[str]) -> BatchResult | HaulError | None:
+        """Dask waits without end for named workers that have gone: then None."""
+        while allowed:
+            with suppress(TimeoutError):
+                return cast("BatchResult | HaulError", future.result(timeout=LOOK_SECONDS))
+            if future.done() or self._has_lost_scheduler:
+                break
+            if not set(allowed).intersection(self._there()):
+                return None
+        return cast("BatchResult | HaulError", future.result())
 
     @property
     def _has_lost_scheduler(self) -> bool:
@@ -172,6 +245,17 @@ class DaskRunner:
         except Exception:
             return False
         return True
+
+
+def _words(answer: object) -> str:
+    """What a worker answered, or why it could not: one of another version fails at the names in what it is sent."""
+    if not isinstance(answer, Exception):
+        return str(answer)
+    # Dask gives the words of what it could not read within an Exception.
+    said = f"{type(answer).__name__}: {answer}".removeprefix("Exception: ")
+    if said.startswith(("ModuleNotFoundError", "ImportError", "AttributeError")):
+        return f"It has another version of imagehaul, or none ({said}). Install the version of the machine that leads."
+    return said
 
 
 def _connected(address: str) -> Client:

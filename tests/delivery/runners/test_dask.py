@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import socket
 import threading
 import time
@@ -14,11 +16,13 @@ from typing import Any
 
 import pytest
 
-from imagehaul.delivery.runners.registry import open_runner
+import imagehaul
+from imagehaul.delivery.runners.registry import OpenRunner, open_runner
+from imagehaul.delivery.runners.runner import Runner
 from imagehaul.errors import HaulError
 from imagehaul.store.endpoint import Store
 from imagehaul.store.reference import StoreReference
-from tests.support.dask_cluster import Cluster, cluster_with, keys_of, start_leader
+from tests.support.dask_cluster import Cluster, await_workers, cluster_with, keys_of, start_leader
 from tests.support.delivering import Lines, Target, draw
 from tests.support.running import Machine
 from tests.support.search import Search
@@ -84,6 +88,83 @@ def test_a_worker_that_does_not_see_the_source_is_named(
     monkeypatch.setattr(work, "context_of", elsewhere)
     with pytest.raises(HaulError, match=r"does not see '00\.jpg' in /no/such/mount"):
         target.deliver(many, settings=settings_for(cluster), open_runner=open_runner)
+
+
+def test_a_worker_of_an_older_version_is_told_to_be_updated(
+    many: Path, target: Target, store: Store, tmp_path: Path
+) -> None:
+    older = _copied(tmp_path / "older")
+    (older / "imagehaul/store/obstore_options.py").unlink()  # which what travels names
+    refused = pytest.raises(
+        HaulError, match=r"1 of 1 workers .* cannot(.|\n)*another version of imagehaul(.|\n)*Install the version"
+    )
+    with cluster_with(tmp_path / "own", {**keys_of(store), "PYTHONPATH": str(older)}, workers=1) as own, refused:
+        target.deliver(many, settings=settings_for(own), open_runner=open_runner)
+    assert target.listed("images/") == []
+
+
+@pytest.mark.parametrize(
+    ("lacks", "said"),
+    [
+        ("keys", "There are no keys for the store"),
+        ("mount", "does not see '00.jpg' in"),
+        ("version", "Install the same version on both"),
+    ],
+)
+def test_a_worker_that_joins_and_is_unfit_is_left_out(
+    lacks: str, said: str, many: Path, target: Target, store: Store, tmp_path: Path
+) -> None:
+    with cluster_with(tmp_path / "own", keys_of(store), workers=1) as own:
+        opens = _opening(own, partial(_join_without, lacks, own, many, tmp_path))
+        summary = target.deliver(many, settings=settings_for(own, batch_size=2), open_runner=opens)
+    assert (summary.counts.delivered, summary.counts.failed, summary.published) == (40, 0, True)
+    warned = [line for line in target.lines.warned if "is left out" in line]
+    assert len(warned) == 1
+    assert re.match(r"The Dask worker tcp://127\.0\.0\.1:\d+ joined during the run, and is left out\. ", warned[0])
+    assert said in warned[0]
+
+
+def test_where_only_unfit_workers_are_left_the_run_says_why_they_are(
+    many: Path, target: Target, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imagehaul.delivery.runners.dask.LOOK_SECONDS", 0.2)
+    with cluster_with(tmp_path / "own", keys_of(store), workers=1) as own:
+        killer = _when(lambda: bool(target.listed("images/")), own.workers[0].kill)
+        opens = _opening(own, partial(_join_without, "mount", own, many, tmp_path))
+        with pytest.raises(
+            HaulError, match=r"has no worker left that can work on this run\.\n.*does not see '00\.jpg'"
+        ):
+            target.deliver(many, settings=settings_for(own, batch_size=1), open_runner=opens)
+        killer.join()
+
+
+def _opening(cluster: Cluster, join: Callable[[], None]) -> OpenRunner:
+    """A runner for which a second worker joins when all have been asked, and before the first batch."""
+
+    def opens(*asked: Any) -> Runner:
+        runner = open_runner(*asked)
+        join()
+        await_workers(cluster, 2)
+        return runner
+
+    return opens
+
+
+def _join_without(lacks: str, cluster: Cluster, source: Path, tmp_path: Path) -> None:
+    if lacks == "keys":
+        cluster.start_worker(AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="", AWS_EC2_METADATA_DISABLED="true")
+    elif lacks == "mount":
+        hidden = f'mount -t tmpfs none "{source}" && exec "$@"'
+        cluster.start_worker(before=["unshare", "--map-root-user", "--mount", "sh", "-c", hidden, "sh"])
+    else:
+        older = _copied(tmp_path / "older")
+        (older / "imagehaul/version.py").write_text("def software():\n    return 'imagehaul 0.1'\n")
+        cluster.start_worker(PYTHONPATH=str(older))
+
+
+def _copied(folder: Path) -> Path:
+    shutil.copytree(Path(imagehaul.__file__).parent, folder / "imagehaul", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
 
 
 def test_a_scheduler_that_is_not_there_is_a_sentence(many: Path, target: Target, monkeypatch: Any) -> None:
