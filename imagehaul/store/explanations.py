@@ -10,7 +10,7 @@ from imagehaul.store.errors import Verdict, answer_of, causes, classify
 from imagehaul.text import printable
 
 Verb = Literal["list", "read", "write", "copy", "remove", "end", "assume", "deliver", "verify"]
-"""What was being done. It decides which permission is named; the sentence is made of it."""
+"""What was being done. It decides which permission is named, unless a listing was refused; and begins the sentence."""
 
 _TOO_LARGE_FOR_PROXY = (
     "413: a proxy before the store takes no request of this size. nginx allows 1 MB unless client_max_body_size says "
@@ -50,7 +50,9 @@ def explain(error: BaseException, verb: Verb, what: str, url: str) -> StoreError
     if verdict.reported == "ConnectionClosedError" and url.startswith("http://"):
         hint = "Check the URL: a port with TLS wants https://."
     if verdict.reported in ("AccessDenied", "403"):
-        hint = _PERMISSIONS.get(verb, _NEEDED.format("the permission for it"))
+        # To read a folder is to list it first.
+        listed = any(getattr(cause, "operation_name", "") == "ListObjectsV2" for cause in causes(error))
+        hint = _PERMISSIONS.get("list" if listed else verb, _NEEDED.format("the permission for it"))
     return StoreError(f"{text}\n{hint}", verdict.code)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ from imagehaul.errors import HaulError, SettingsError, StoreError
 from imagehaul.layout import Layout
 from imagehaul.ledger.difference import Change, Changes
 from imagehaul.settings import Settings
+from imagehaul.store.credentials import AccessKey
 from tests.support.delivering import Lines, Target, draw
 
 Boxes = Mapping[str, Iterable[tuple[int, int, int, int, str]]]
@@ -145,3 +147,16 @@ def test_runs_that_were_removed_are_not_named(target: Target, tmp_path: Path) ->
     target.store.client().put_object(Bucket=target.bucket, Key=rest, Body=b"")
     with pytest.raises(SettingsError, match=rf"has no run 'yesterday'\. It has {last.run}\. "):
         compared(target, tmp_path, "yesterday")
+
+
+def test_keys_that_may_not_list_are_told_which_permission_they_need(
+    target: Target, tmp_path: Path, identities: dict[str, AccessKey]
+) -> None:
+    source = tmp_path / "source"
+    draw(source / "a.jpg")
+    runs = [target.deliver(source, settings=PLAIN).run]
+    draw(source / "b.jpg")
+    runs.append(target.deliver(source, settings=PLAIN).run)
+    unlisted = replace(target, store=replace(target.store, credentials=identities["no list"]))
+    with pytest.raises(StoreError, match=r"AccessDenied.*\n.*s3:ListBucket"):
+        compared(unlisted, tmp_path, *runs)

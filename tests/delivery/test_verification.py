@@ -6,6 +6,7 @@ import io
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -336,3 +337,12 @@ def test_nothing_is_written_to_the_store(target: Target, verified: Verify, conte
     target.store.client().put_bucket_policy(Bucket=target.bucket, Policy=policy)
     assert verified(target, content).proven == 10
     assert target.all_keys() == before
+
+
+def test_keys_that_may_not_list_are_told_which_permission_they_need(
+    delivered: Target, tmp_path: Path, identities: dict[str, AccessKey]
+) -> None:
+    unlisted = replace(delivered.store, credentials=identities["no list"])
+    layout = Layout.of(f"s3://{delivered.bucket}/{delivered.prefix}", delivered.dataset)
+    with pytest.raises(StoreError, match=r"refused to read the ledger .*AccessDenied.*\n.*s3:ListBucket"):
+        verify(VerificationRun(unlisted, layout, tmp_path, Lines(), 2))
