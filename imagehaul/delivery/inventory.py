@@ -13,6 +13,7 @@ from imagehaul.annotations.registry import unread_label_files
 from imagehaul.delivery.annotations import gather_annotations
 from imagehaul.delivery.other_sources import take_other_sources
 from imagehaul.delivery.run import HeldDataset, Inventory, MatchedAnnotations, Run
+from imagehaul.errors import SettingsError
 from imagehaul.layout import new_run_name
 from imagehaul.ledger.inventory import (
     drop_broken,
@@ -91,7 +92,19 @@ def _check_stores(run: Run) -> Capabilities:
             f"Conditional writes: {capabilities.conditional_writes}; lock: advisory. Two runs that begin within the "
             "same seconds are told apart by looking twice."
         )
+    _refuse_backslashes(run)
     return capabilities
+
+
+def _refuse_backslashes(run: Run) -> None:
+    """Raises SettingsError where each key would have one, and the store would keep the object by another key."""
+    wanted = {"REMOTE_SAVE": run.layout.root, "KEY_PREFIX": run.mapping.key_prefix}
+    setting = next((name for name, value in wanted.items() if "\\" in value), "")
+    if setting and not run.request.dry_run and not keeps_backslashes(run.files, run.layout):
+        raise SettingsError(
+            f"{setting} has a backslash in it, {wanted[setting]!r}, and the store at {run.store.url or 'AWS'} keeps "
+            "no key with one.\nWrite '/' in its place, or leave it out."
+        )
 
 
 def _end_unfinished_uploads(run: Run) -> None:

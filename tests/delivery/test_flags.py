@@ -43,6 +43,18 @@ def test_remote_save_may_be_a_buckets_root(source: Path, target: Target) -> None
     assert "set/images/a/one.jpg" in target.all_keys()
 
 
+@pytest.mark.needs("backslashes become slashes")
+@pytest.mark.parametrize("setting", ["REMOTE_SAVE", "KEY_PREFIX"])
+def test_a_backslash_in_every_key_is_refused_where_the_store_makes_a_slash_of_it(
+    setting: str, source: Path, target: Target
+) -> None:
+    target.prefix = "a\\b/" if setting == "REMOTE_SAVE" else "pre/"
+    settings = {"key_prefix": "a\\b"} if setting == "KEY_PREFIX" else {}
+    with pytest.raises(SettingsError, match=f"{setting} has a backslash in it"):
+        target.deliver(source, settings=settings)
+    assert target.all_keys() == []
+
+
 @pytest.mark.parametrize(
     ("cdn", "url"),
     [
