@@ -42,7 +42,7 @@ def authority_file(ca: str) -> str:
         return _system_file()
     if "-----BEGIN" in ca:
         return _file_of(checked_pem(ca, "The CA"))
-    path = Path(ca).expanduser().absolute()
+    path = Path(ca.strip()).expanduser().absolute()
     try:
         if path.is_dir():
             raise SettingsError(f"The CA file {path} is a folder. Name the PEM file in it that the store's CA is in.")

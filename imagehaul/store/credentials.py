@@ -288,7 +288,7 @@ def keys_from_environment(environ: Mapping[str, str], folder: Path) -> tuple[Key
     `folder`: the working folder, in which `.vl` may lie. The region is "" where nothing says one.
     Raises SettingsError: half a pair in the environment and no file, or a file that holds no keys.
     """
-    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
+    region = environ.get("AWS_REGION", "").strip() or environ.get("AWS_DEFAULT_REGION", "").strip()
     access_key = environ.get("AWS_ACCESS_KEY_ID", "")
     secret_key = environ.get("AWS_SECRET_ACCESS_KEY", "")
     if access_key and secret_key:

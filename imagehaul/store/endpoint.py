@@ -63,7 +63,7 @@ class Store:
 
     `addressing` "auto": path style at a URL of its own, virtual hosts on AWS. `reference`: how another machine can
     make the same store without being told the keys; None = it cannot. `terms`: what each request says of its bucket.
-    Raises SettingsError for a URL that is none.
+    Raises SettingsError for a URL or region that is none.
     """
 
     url: str = ""
@@ -76,6 +76,7 @@ class Store:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", _checked_url(self.url))
+        object.__setattr__(self, "region", _checked_region(self.region))
 
     def under(self, terms: BucketTerms) -> Store:
         """The same store, each request to which says these terms; on a worker elsewhere too."""
@@ -303,6 +304,17 @@ def _checked_url(url: str) -> str:
     if parts.query or parts.fragment:
         raise SettingsError(f"The object store's URL {url!r} must not hold '?' or '#'.")
     return url
+
+
+def _checked_region(region: str) -> str:
+    """As botocore wants it, whose refusal would be taken for the store's."""
+    region = region.strip()
+    if not re.fullmatch(r"(?!\d+$)(?!-)[A-Za-z0-9-]{,63}(?<!-)", region):
+        raise SettingsError(
+            f"The store's region {region!r} is none: it has letters, digits and '-' alone, as eu-west-1 has.\n"
+            "Correct AWS_REGION, the line of the credentials file, or the block's field."
+        )
+    return region or "us-east-1"
 
 
 _said_unencrypted: set[str] = set()

@@ -36,6 +36,11 @@ def test_the_file_is_written_again_where_it_was_cleaned_away(pem: str) -> None:
     assert certificates_in(authority_file(pem)) == 1
 
 
+def test_blanks_around_a_path_are_not_of_it(pem: str) -> None:
+    file = authority_file(pem)
+    assert authority_file(f" {file}\r\n") == file
+
+
 def test_the_file_goes_with_the_process(pem: str) -> None:
     program = "import sys; from imagehaul.store.ca import authority_file; print(authority_file(sys.argv[1]))"
     file = subprocess.run([sys.executable, "-c", program, pem], capture_output=True, text=True, check=True).stdout

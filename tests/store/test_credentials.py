@@ -46,6 +46,20 @@ def test_then_the_file_in_the_working_folder_with_its_region(folder: Path) -> No
     assert store.region == "eu-west-1"
 
 
+@pytest.mark.parametrize(
+    ("given", "region"), [("eu-west-1\r", "eu-west-1"), (" eu-west-1\n", "eu-west-1"), (" ", "us-east-1")]
+)
+def test_blanks_around_the_region_are_not_of_it(given: str, region: str, tmp_path: Path) -> None:
+    assert store_from_environment("http://h", {**PAIR, "AWS_REGION": given}, tmp_path).region == region
+
+
+def test_a_region_that_is_none_is_refused_before_the_store_is_asked(folder: Path) -> None:
+    file = folder / ".vl" / "aws_credentials"
+    file.write_text(file.read_text().replace("eu-west-1", "eu west 1"))
+    with pytest.raises(SettingsError, match="region 'eu west 1' is none"):
+        store_from_environment("http://h", {}, folder)
+
+
 def test_the_files_keys_are_not_mixed_with_the_environments(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**PAIR, "AWS_SESSION_TOKEN": TOKEN, "AWS_PROFILE": "nobody"}.items():
         monkeypatch.setenv(name, value)
