@@ -26,6 +26,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
 from imagehaul.child_process import start_bound
 from imagehaul.errors import StoreError
+from imagehaul.ports import checked_port
 
 if TYPE_CHECKING:
     from imagehaul.store.endpoint import Store
@@ -52,6 +53,7 @@ class EmbeddedStore:
     `port` of the S3 API, 0 = any free one. With a `certificate` it answers by TLS too, at `tls_url`.
     `options`: more options for `weed server`. The keys are made on first use and kept in the folder, in
     `keys.json` (SeaweedFS's own form, the first identity is ours), so that a restart has the same.
+    Raises SettingsError where there is no port of that number.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class EmbeddedStore:
         self.folder = folder.absolute()
         self.log = self.folder / "server.log"
         self.access_key = self.secret_key = ""
-        self._wanted_port = port
+        self._wanted_port = checked_port(port)
         self._certificate = certificate
         self._options = tuple(options)
         self._ports: dict[str, int] = {}

@@ -14,8 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from imagehaul.errors import HaulError, SettingsError
+from imagehaul.errors import HaulError
 from imagehaul.layout import GALLERY, RENDITION_KINDS, RUN_NAME, Layout
+from imagehaul.ports import checked_port
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import is_missing
 from imagehaul.store.explanations import explain
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _READ_AT_ONCE = 1 << 16
-_LAST_PORT = 65_535
 _PASSED_ON = {"ContentType": "Content-Type", "ContentLength": "Content-Length", "ETag": "ETag"}
 
 
@@ -39,15 +39,11 @@ class GalleryServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, store: Store, layout: Layout, current: Callable[[S3Client, Layout], str], port: int = 0) -> None:
-        if not 0 <= port <= _LAST_PORT:
-            raise SettingsError(
-                f"There is no port {port}. Name one from 1 to {_LAST_PORT} with --port, or 0 for a free one."
-            )
         self.store, self.layout, self.client, self._current = store, layout, store.client(), current
         folders = "|".join(re.escape(folder) for folder in RENDITION_KINDS)
         self.admitted = re.compile(rf"(?:{folders})(?s:.+)|exports/{RUN_NAME.pattern}/{GALLERY}.+")
         try:
-            super().__init__(("127.0.0.1", port), _Handler)
+            super().__init__(("127.0.0.1", checked_port(port)), _Handler)
         except OSError as error:
             raise HaulError(f"Port {port} cannot be used: {error.strerror}. Name another with --port.") from error
 

@@ -20,6 +20,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from imagehaul.errors import SettingsError
 from imagehaul.layout import GALLERY, RENDITION_KINDS, RUN_NAME, split_s3_uri
+from imagehaul.ports import LAST_PORT
 from imagehaul.settings import Settings
 from imagehaul.store.ca import authority_file, checked_pem
 from imagehaul.store.endpoint import Store
@@ -31,7 +32,6 @@ _LISTEN = re.compile(
     r"(?: (?:ssl|http2|default_server|proxy_protocol|reuseport|ipv6only=(?:on|off)))*"
 )
 """Of what nginx takes there: https://nginx.org/en/docs/http/ngx_http_core_module.html#listen"""
-_LAST_PORT = 65_535
 _SERVED = (*RENDITION_KINDS, f"exports/*/{GALLERY}")
 UNKNOWN_ADDRESS = "ADDRESS-OF-THIS-HOST/32"
 AMAZON_DNS = "169.254.169.253"
@@ -184,9 +184,9 @@ def serving(settings: Settings, store: Store, listen: str = "80", address: str =
 def _check_listen(listen: str) -> None:
     """It is written into the configuration as it stands."""
     found = _LISTEN.fullmatch(listen)
-    if not (found and 0 < int(found["port"]) <= _LAST_PORT):
+    if not (found and 0 < int(found["port"]) <= LAST_PORT):
         raise SettingsError(
-            f"nginx cannot listen at {listen!r}. Give --listen a port from 1 to {_LAST_PORT}, or address and port: "
+            f"nginx cannot listen at {listen!r}. Give --listen a port from 1 to {LAST_PORT}, or address and port: "
             "8080, 127.0.0.1:8080, [::1]:8080."
         )
 

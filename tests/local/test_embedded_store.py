@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from imagehaul.child_process import start_bound
-from imagehaul.errors import StoreError
+from imagehaul.errors import SettingsError, StoreError
 from imagehaul.local.embedded_store import EmbeddedStore, serve
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
@@ -82,6 +82,12 @@ def test_a_port_that_is_taken_is_refused_by_its_number(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(StoreError, match=f"cannot use port {port}: another program listens there"):
             EmbeddedStore(tmp_path / "store", port).start()
+
+
+@pytest.mark.parametrize("port", [-1, 70_000])
+def test_a_port_that_cannot_be_is_named(port: int, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=f"There is no port {port}. Name one from 1 to 65535"):
+        serve(tmp_path, port)
 
 
 def test_a_free_port_that_is_taken_in_the_meantime_is_drawn_again(
