@@ -131,7 +131,9 @@ class Web:
         SOURCE_CHANGED where it is not the `version` that was looked at.
         """
         other = self._patiently(url, lambda: self._got(url, file, lambda found: found.version == version))
-        if other and self._etags_vary(url, other):
+        if other and self._differs_by_method(url, version, other.version):
+            other = self._patiently(url, lambda: self._got(url, file, lambda found: found == other))
+        elif other and self._etags_vary(url, other):
             other = self._patiently(url, partial(self._got, url, file, other.is_as_old_as))
         if other:
             raise WebError(Code.SOURCE_CHANGED)
@@ -177,6 +179,10 @@ class Web:
                     raise WebError(Code.SOURCE_CHANGED, _UNSTEADY)
                 return again.is_as_old_as(looked)
         return False
+
+    def _differs_by_method(self, url: str, by_head: str, by_get: str) -> bool:
+        """Whether HEAD still names the one version and GET the other: then nothing has changed."""
+        return self.look(url).version == by_head and self.look(url, sniff=True).version == by_get
 
     # -- one request -----------------------------------------------------------------------------------------------
 

@@ -255,6 +255,21 @@ class TestFetch:
             web.fetch(f"{server.url}/a.jpg", tmp_path / "a", "none")
         assert caught.value.code == "SOURCE_CHANGED"
 
+    @pytest.mark.parametrize("by_head", [{}, {"ETag": '"x-gzip"'}, {"Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}])
+    def test_a_server_that_names_another_version_by_head_has_not_changed(
+        self, server: WebServer, web: Web, picture: bytes, tmp_path: Path, by_head: dict[str, str]
+    ) -> None:
+        url, etag = f"{server.url}/a.jpg", ['"x"']
+
+        def answer(asked: Request) -> Answer:
+            return Answer(200, picture, by_head if asked.method == "HEAD" else {"ETag": etag[0]})
+
+        server.special["/a.jpg"] = answer
+        looked = web.look(url)
+        web.fetch(url, tmp_path / "a", looked.version)
+        assert (tmp_path / "a").read_bytes() == picture
+        assert not web.has_changed(url, looked.size, looked.version)
+
     def test_a_file_that_is_written_again_and_again_is_changed(
         self, server: WebServer, web: Web, picture: bytes, tmp_path: Path
     ) -> None:
