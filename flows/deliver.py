@@ -26,6 +26,7 @@ from imagehaul.flows.parameters import (
     settings_of_run,
 )
 from imagehaul.flows.places import refuse_lost
+from imagehaul.flows.prefect_server import not_in_the_way
 from imagehaul.flows.publication_event import tell_others
 from imagehaul.flows.run_labels import named, tag_run
 from imagehaul.flows.stage_tasks import as_task
@@ -118,6 +119,7 @@ def _deliver(request: Request, settings: Settings, store: Store, approve: bool) 
             approve_in_ui if approve else None,
             as_task,
         )
-    publish_artifacts(summary, settings, store)
-    tell_others(summary, settings)
+    with not_in_the_way("artifacts of this run are missing"):
+        publish_artifacts(summary, settings, store)
+        tell_others(summary, settings)
     return summary

@@ -19,6 +19,7 @@ from imagehaul.flows.final_state import completed, failed
 from imagehaul.flows.many_runs import run_all
 from imagehaul.flows.parameters import DatasetName, Source, SourceName, form_of, merged
 from imagehaul.flows.places import refuse_lost
+from imagehaul.flows.prefect_server import not_in_the_way
 from imagehaul.flows.run_labels import named
 from imagehaul.layout import MAIN_SOURCE
 from imagehaul.markdown import cell, table
@@ -63,7 +64,8 @@ def deliver_many(
             runs = run_all(client, through.id, asked, at_once)
     except HaulError as error:
         return failed(error)
-    _show(asked, runs)
+    with not_in_the_way("the table of its data sets is missing"):
+        _show(asked, runs)
     bad = [asked[place]["dataset"] for place, run in enumerate(runs) if run.state_name != "Completed"]
     said = f"{_data_sets(len(runs))}: {len(runs) - len(bad):,} completed, {len(bad):,} not"
     if bad:

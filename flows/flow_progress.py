@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
 
 from prefect import get_run_logger
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from imagehaul.flows.artifacts import artifact_key
+from imagehaul.flows.progress_artifact import ProgressArtifact
 from imagehaul.progress import LogProgress, Progress
 from imagehaul.text import printable_lines
 
@@ -30,7 +29,7 @@ class FlowProgress:
             lambda text: logger.warning("%s", printable_lines(text)),
         )
         self._key = artifact_key("progress", dataset)
-        self._artifact: Any = None
+        self._artifact = ProgressArtifact(self._key)
         self._images = self._done = 0
         self._what = ""
         self._shown = 0.0
@@ -47,7 +46,8 @@ class FlowProgress:
     def expect(self, images: int, size: int, what: str = "images") -> None:
         self._lines.expect(images, size, what)
         self._images, self._done, self._what = images, 0, what
-        self._artifact = create_progress_artifact(progress=0.0, key=self._key, description=self._described())
+        self._artifact = ProgressArtifact(self._key)
+        self._artifact.show(0.0, self._described())
 
     def advance(self, images: int, size: int) -> None:
         self._lines.advance(images, size)
@@ -55,11 +55,10 @@ class FlowProgress:
         now = time.monotonic()
         if now - self._shown >= UPDATE_SECONDS or self._done == self._images:
             self._shown = now
-            update_progress_artifact(
-                artifact_id=self._artifact,
-                progress=round(100 * self._done / self._images, 1) if self._images else 100.0,
-                description=self._described(),
-            )
+            percent = round(100 * self._done / self._images, 1) if self._images else 100.0
+            self._artifact.show(percent, self._described())
+        if self._done == self._images:
+            self._artifact.wait()
 
     def _described(self) -> str:
         return f"{self._done:,} of {self._images:,} {self._what}"

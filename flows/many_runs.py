@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from httpx import HTTPError, HTTPStatusError
+from httpx import HTTPError
 from prefect import get_run_logger, runtime
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, State
@@ -19,7 +19,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling
 
 from imagehaul.errors import HaulError
-from imagehaul.flows.prefect_server import ui_url
+from imagehaul.flows.prefect_server import is_away, ui_url
 
 POLL_SECONDS = 2.0
 PATIENCE = 3600.0
@@ -47,7 +47,7 @@ def run_all(
                 runs.look()
                 answered = time.monotonic()
             except (HTTPError, RuntimeError) as error:
-                if not _is_away(error):
+                if not is_away(error):
                     raise
                 if time.monotonic() - answered > PATIENCE:
                     minutes = PATIENCE / 60
@@ -61,13 +61,6 @@ def run_all(
         runs.cancel()
         raise
     return runs.in_order()
-
-
-def _is_away(error: Exception) -> bool:
-    """Whether the server may answer later. Prefect's client says by a RuntimeError that it reached nobody."""
-    if isinstance(error, HTTPStatusError):
-        return error.response.status_code >= 500
-    return isinstance(error, HTTPError) or isinstance(error.__cause__, HTTPError)
 
 
 class _Runs:

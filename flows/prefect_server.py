@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from httpx import HTTPError
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from httpx import HTTPError, HTTPStatusError
+from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 
@@ -20,6 +24,24 @@ def reach_api() -> None:
             f"The Prefect API {where} does not answer ({type(error).__name__}).\n"
             "Start it (prefect server start), or correct PREFECT_API_URL."
         ) from error
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the server may answer later. Prefect's client says by a RuntimeError that it reached nobody."""
+    if isinstance(error, HTTPStatusError):
+        return error.response.status_code >= 500
+    return isinstance(error, HTTPError) or isinstance(error.__cause__, HTTPError)
+
+
+@contextmanager
+def not_in_the_way(missing: str) -> Iterator[None]:
+    """For what is only told or shown: how a run ends does not hang on it. `missing`: what follows where it is away."""
+    try:
+        yield
+    except (HTTPError, RuntimeError) as error:
+        if not is_away(error):
+            raise
+        get_run_logger().warning("Prefect's API does not answer, so that %s. (%s)", missing, error)
 
 
 def ui_url() -> str:

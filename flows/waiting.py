@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from httpx import HTTPError
-from prefect import get_run_logger, runtime
+from prefect import runtime
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -25,7 +24,7 @@ from prefect.exceptions import Pause
 from prefect.states import Scheduled
 
 from imagehaul.errors import HeldError
-from imagehaul.flows.prefect_server import ui_url
+from imagehaul.flows.prefect_server import not_in_the_way, ui_url
 
 WAITING = "Waiting for the data set"
 """The name of the state, as the UI shows it."""
@@ -68,14 +67,11 @@ def waking_others(dataset: str) -> Iterator[None]:
 
 
 def _wake_next(dataset: str) -> None:
-    try:
-        with get_client(sync_client=True) as client:
-            if waiting := _runs(client, dataset, WAITING):
-                state: State[Any] = Scheduled(message="The data set is free.")
-                client.set_flow_run_state(min(waiting, key=lambda run: str(run.created)).id, state, force=True)
-    except HTTPError as error:
-        # It looks again by itself; and how this run ends does not hang on it.
-        get_run_logger().warning("A run that waits for %s could not be told: %s", dataset, error)
+    # It looks again by itself, too.
+    with not_in_the_way(f"a run that waits for {dataset} could not be told"), get_client(sync_client=True) as client:
+        if waiting := _runs(client, dataset, WAITING):
+            state: State[Any] = Scheduled(message="The data set is free.")
+            client.set_flow_run_state(min(waiting, key=lambda run: str(run.created)).id, state, force=True)
 
 
 def _runs(client: SyncPrefectClient, dataset: str, state: str) -> list[FlowRun]:
