@@ -102,7 +102,8 @@ class Deployer:
                     outcomes.append(Deployed(name))
                 except SettingsError as error:
                     outcomes.append(Deployed(name, str(error), isinstance(error, MissingBlockError) and not names))
-            self.warnings += renew_deployments(client, {done.name for done in outcomes if not done.obstacle})
+            made = {done.name for done in outcomes if not done.obstacle}
+            self.warnings += renew_deployments(client, made, entries.keys())
             if not are_installed(client):
                 self.warnings.append("A run whose worker dies stays Running. To have it marked: imagehaul automations")
         return outcomes

@@ -18,6 +18,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from imagehaul.blocks import ObjectStore
+from imagehaul.flows.deployment_file import is_of_data_set
 from imagehaul.settings import Settings
 
 FLOWS = ("deliver", "verify", "deliver-many")
@@ -42,8 +43,11 @@ def renew_blocks(client: SyncPrefectClient) -> list[str]:
     return said
 
 
-def renew_deployments(client: SyncPrefectClient, made: Set[str]) -> list[str]:
-    """Deployments of our flows that `made` does not name: moved to the new entrypoint, and what else is wrong said."""
+def renew_deployments(client: SyncPrefectClient, made: Set[str], listed: Set[str]) -> list[str]:
+    """Deployments of our flows that `made` does not name: moved to the new entrypoint, and what else is wrong said.
+
+    `listed`: those that the file has, made or not.
+    """
     said = []
     for flow in client.read_flows(flow_filter=FlowFilter(name=FlowFilterName(any_=list(FLOWS)))):
         found = client.read_deployments(flow_filter=FlowFilter(name=FlowFilterName(any_=[flow.name])))
@@ -56,6 +60,11 @@ def renew_deployments(client: SyncPrefectClient, made: Set[str]) -> list[str]:
                 client.update_deployment(deployment.id, DeploymentUpdate(entrypoint=entrypoint))
                 said.append(f"{name} now names its flow as {entrypoint}.")
             said += [f"{name} {problem}" for problem in _problems(client, deployment)]
+            if name not in listed and _goes_on(deployment):
+                said.append(
+                    f"{name} is of a data set that the file does not have under data_sets, and its schedule is on. "
+                    "Delete it, or switch its schedule off, unless another file has it."
+                )
     return said
 
 
@@ -76,6 +85,12 @@ def _problems(client: SyncPrefectClient, deployment: DeploymentResponse) -> Iter
                 f"has a schedule with parameters ({schedule.slug or schedule.id}), which Prefect empties when it is "
                 "switched on. Give the data set a deployment of its own, under data_sets in prefect.yaml."
             )
+
+
+def _goes_on(deployment: DeploymentResponse) -> bool:
+    """Whether `data_sets` made it, and runs of it are begun."""
+    is_on = not deployment.paused and any(schedule.active for schedule in deployment.schedules)
+    return is_on and is_of_data_set(deployment.tags, deployment.parameters)
 
 
 def _references(parameters: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -125,3 +125,18 @@ def test_a_data_set_whose_row_names_no_time_any_more_has_no_schedule(client: Syn
     after = stored(client, "deliver/seldom")
     client.delete_deployment(after.id)
     assert (len(before), after.schedules) == (1, [])
+
+
+def test_a_data_set_that_is_listed_no_more_and_goes_on_is_named(client: SyncPrefectClient, tmp_path: Path) -> None:
+    rows = [{"dataset": name, "source": "/srv/x", "cron": "0 2 * * *"} for name in ("gone", "stays", "off")]
+    names = [f"deliver/{row['dataset']}" for row in rows]
+    deploy(*names, file=with_data_sets(tmp_path, *rows))
+    made = [stored(client, name) for name in names]
+    for deployment in made[:2]:
+        client.update_deployment_schedule(deployment.id, deployment.schedules[0].id, active=True)
+    deployer = Deployer(with_data_sets(tmp_path, rows[1]), None, ENVIRONMENT)
+    deployer.deploy(["deliver/minio"])
+    for deployment in made:
+        client.delete_deployment(deployment.id)
+    [said] = [line for line in deployer.warnings if "under data_sets" in line]
+    assert said.startswith("deliver/gone is of a data set that the file does not have under data_sets, and its")
