@@ -25,6 +25,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-class-intro.html""
 
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _URL_CHARACTERS = re.compile(r"[!#-;=?-Z\[\]_a-z~]*")
+_SCHEME = re.compile(r"^s3:/*", re.IGNORECASE)
 _AN_ENDPOINT = "takes an endpoint such as http://minio:9000 or https://s3.example.com"
 
 
@@ -93,10 +94,11 @@ def target(value: str) -> str:
     if re.match(r"https?://", value):
         path = value.partition("://")[2].partition("/")[2].strip("/")
         raise ValueError(f"is a server's address: write s3://{path or 'bucket'}/, and the server in OBJECT_STORE_URL")
+    value = re.sub(r"^S3://", "s3://", value)
     if "://" not in value:
         if value.startswith(("/", ".", "~")):
             raise ValueError("is a folder of this machine: write s3://bucket/prefix/")
-        raise ValueError(f"write s3://{value.strip('/')}/")
+        raise ValueError(f"write s3://{_SCHEME.sub('', value).strip('/') or 'bucket/prefix'}/")
     if value.startswith("s3://arn:"):
         raise ValueError(AN_ARN)
     try:
@@ -130,7 +132,7 @@ def url_root(value: str) -> str:
 def bare_bucket(value: str) -> str:
     if not value:
         return value
-    name = value.removeprefix("s3://").strip("/").partition("/")[0]
+    name = _SCHEME.sub("", value).strip("/").partition("/")[0]
     if name.startswith("arn:"):
         raise ValueError(AN_ARN)
     if value != name:

@@ -219,6 +219,7 @@ def test_transfer_engine_overrides_use_s5cmd_when_available_where_it_names_an_en
     ("name", "written", "kept"),
     [
         ("remote_save", "s3://mybucket", "s3://mybucket/"),
+        ("remote_save", "S3://mybucket/sets", "s3://mybucket/sets/"),
         ("remote_save", " s3://mybucket/a b/ü ", "s3://mybucket/a b/ü/"),
         ("cdn_fullpath", "/", "/"),
         ("cdn_fullpath", "https://cdn.example.com/a%20b/", "https://cdn.example.com/a%20b/"),

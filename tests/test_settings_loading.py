@@ -223,6 +223,8 @@ class TestBadValues:
         ("name", "value", "words"),
         [
             ("remote_save", "mybucket/sets", "(option --remote-save): write s3://mybucket/sets/."),
+            ("remote_save", "s3:/mybucket/sets", ": write s3://mybucket/sets/."),
+            ("export_entities_result_bucket", "S3://mybucket/", ": write mybucket."),
             ("remote_save", "/data/sets", "is a folder of this machine: write s3://bucket/prefix/."),
             ("remote_save", "", "is required: write s3://bucket/prefix/."),
             ("remote_save", "http://minio:9000/mybucket/x", "write s3://mybucket/x/, and the server in"),
