@@ -146,16 +146,18 @@ def test_yolo_cuts_boxes_to_the_picture_and_counts_what_it_cannot_carry(catalog:
     boxes = [Box(-36, 0, 72, 24, "bird"), Box(400, 0, 10, 10, "bird")]
     annotations = [said("a.jpg", "box", "bird", box) for box in boxes]
     annotations += [said("a.jpg", "caption", "c"), said("a.jpg", "label", "l"), said("b.jpg", "box", "bird", BOX)]
-    rows = [image("a.jpg"), image("a.png"), image("b.jpg", width=0, height=0), image("line\nbreak.jpg")]
+    rows = [image("a.jpg"), image("a.png"), image("b.jpg", width=0, height=0)]
+    rows += [image(f"line{end}break {number}.jpg") for number, end in enumerate("\n\r\v\x1c\x85\u2028\u2029")]
     folder, left_out = made(catalog, "yolo", rows, annotations)
     files = members(folder / "yolo.tar.gz")
     assert files["labels/a.txt"] == b"0 0.05000000 0.05000000 0.10000000 0.10000000\n"
+    assert files["train.txt"].decode().splitlines() == ["./images/a.jpg", "./images/b.jpg"]
     assert left_out == {
         "captions": 1,
         "labels of whole images": 1,
         "boxes that lie outside of their picture, or on one of unknown size": 2,
         "images whose name differs from another's in the suffix alone": 1,
-        "images with a line break in their name": 1,
+        "images with a line break in their name": 7,
     }
 
 
