@@ -234,6 +234,8 @@ class _Columns:
         rest = {key: value for key, value in cells.items() if key not in (self.location, self.name, "")}
         if location is not None and not isinstance(location, str):
             return Row(number, "", problem=f"Row {number} has no text in column {self.location!r}.", cells=rest)
+        if isinstance(name, list | dict | bytes):  # A number is a name; the text that Python makes of these is none.
+            return Row(number, "", problem=f"Row {number} has no text in column {self.name!r}.", cells=rest)
         return Row(number, (location or "").strip(), "" if name is None else str(name).strip(), cells=rest)
 
 

@@ -195,6 +195,14 @@ class TestRows:
         assert [file.code for file in files] == ["", *["URL_UNSUPPORTED"] * 4]
         assert files[1].message == "Line 2 is not valid JSON."
 
+    def test_a_key_that_is_no_text_is_no_name(self, tmp_path: Path) -> None:
+        write(tmp_path / "a.jpg", "x")
+        rows = "".join(f'{{"path": "a.jpg", "key": {key}}}\n' for key in ('["l.jpg"]', '{"l": 1}', "7", "null"))
+        files = scan(write(tmp_path / "list.jsonl", rows))
+        assert [file.code for file in files] == ["URL_UNSUPPORTED", "URL_UNSUPPORTED", "", ""]
+        assert paths(files) == ["list.jsonl:1", "list.jsonl:2", "7", "a.jpg"]
+        assert files[0].message == "Row 1 has no text in column 'key'."
+
     def test_text_that_is_no_unicode_spoils_its_row_alone_wherever_it_stands(self, tmp_path: Path) -> None:
         write(tmp_path / "a.jpg", "x")
         files = scan(write(tmp_path / "list.csv", b"path,note\na.jpg,Stra\xdfe\na.jpg,fine\n"))
