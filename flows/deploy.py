@@ -174,7 +174,9 @@ class Deployer:
             found["settings"] = form_of(settings)
         return found
 
-    def _absolute(self, place: str) -> str:
+    def _absolute(self, place: Any) -> str:
+        if not isinstance(place, str):
+            raise SettingsError(f"The source, or annotations, {place!r} is no text in YAML. Write it in quotes.")
         return place if "://" in place else str((self.file.parent / place).absolute())
 
 

@@ -285,6 +285,14 @@ def test_what_the_flow_does_not_take_is_refused_with_what_it_takes(client: SyncP
     assert said.startswith("The flow takes no sorce, thumbnail_size. It takes allow_loss, annotations, ")
 
 
+@pytest.mark.parametrize("parameters", [{"source": 2024}, {"annotations": ["boxes.csv", 7]}])
+def test_a_place_that_is_no_text_is_refused(
+    client: SyncPrefectClient, tmp_path: Path, parameters: dict[str, Any]
+) -> None:
+    (obstacle,) = deploy(file=write(tmp_path, parameters=parameters)).values()
+    assert "is no text in YAML. Write it in quotes." in obstacle
+
+
 def test_a_store_that_is_written_out_in_place_of_a_reference_is_refused(
     client: SyncPrefectClient, tmp_path: Path
 ) -> None:
