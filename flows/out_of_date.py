@@ -15,6 +15,7 @@ from prefect.client.schemas.filters import (
     FlowFilterName,
 )
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.sorting import DeploymentSort
 from prefect.exceptions import ObjectNotFound
 
 from imagehaul.blocks import ObjectStore
@@ -22,6 +23,8 @@ from imagehaul.flows.deployment_file import is_of_data_set
 from imagehaul.settings import Settings
 
 FLOWS = ("deliver", "verify", "deliver-many")
+DEPLOYMENTS_AT_ONCE = 200
+"""The most that a server gives."""
 _OLD_ENTRYPOINT = re.compile(r"flows\.(deliver|verify|deliver_many)\.(deliver|verify|deliver_many)")
 
 
@@ -50,8 +53,7 @@ def renew_deployments(client: SyncPrefectClient, made: Set[str], listed: Set[str
     """
     said = []
     for flow in client.read_flows(flow_filter=FlowFilter(name=FlowFilterName(any_=list(FLOWS)))):
-        found = client.read_deployments(flow_filter=FlowFilter(name=FlowFilterName(any_=[flow.name])))
-        for deployment in found:
+        for deployment in _deployments(client, flow.name):
             name = f"{flow.name}/{deployment.name}"
             if name in made:
                 continue
@@ -66,6 +68,16 @@ def renew_deployments(client: SyncPrefectClient, made: Set[str], listed: Set[str
                     "Delete it, or switch its schedule off, unless another file has it."
                 )
     return said
+
+
+def _deployments(client: SyncPrefectClient, flow: str) -> Iterator[DeploymentResponse]:
+    """All of them: with one for each data set there are more than the server gives at once."""
+    of_it, offset = FlowFilter(name=FlowFilterName(any_=[flow])), 0
+    while page := client.read_deployments(
+        flow_filter=of_it, sort=DeploymentSort.NAME_ASC, limit=DEPLOYMENTS_AT_ONCE, offset=offset
+    ):
+        yield from page
+        offset += len(page)
 
 
 def _problems(client: SyncPrefectClient, deployment: DeploymentResponse) -> Iterator[str]:
