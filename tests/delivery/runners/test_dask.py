@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ from tests.support.delivering import Lines, Target, draw
 from tests.support.running import Machine
 from tests.support.search import Search
 from tests.support.tap import Tap
+
+MOUNT_NAMESPACE = ["unshare", "--map-root-user", "--mount"]
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +117,8 @@ def test_a_worker_of_an_older_version_is_told_to_be_updated(
 def test_a_worker_that_joins_and_is_unfit_is_left_out(
     lacks: str, said: str, many: Path, target: Target, store: Store, tmp_path: Path
 ) -> None:
+    if lacks == "mount":
+        skip_where_no_mount_can_be_hidden()
     with cluster_with(tmp_path / "own", keys_of(store), workers=1) as own:
         opens = _opening(own, partial(_join_without, lacks, own, many, tmp_path))
         summary = target.deliver(many, settings=settings_for(own, batch_size=2), open_runner=opens)
@@ -127,6 +132,7 @@ def test_a_worker_that_joins_and_is_unfit_is_left_out(
 def test_where_only_unfit_workers_are_left_the_run_says_why_they_are(
     many: Path, target: Target, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    skip_where_no_mount_can_be_hidden()
     monkeypatch.setattr("imagehaul.delivery.runners.dask.LOOK_SECONDS", 0.2)
     with cluster_with(tmp_path / "own", keys_of(store), workers=1) as own:
         killer = _when(lambda: bool(target.listed("images/")), own.workers[0].kill)
@@ -155,11 +161,17 @@ def _join_without(lacks: str, cluster: Cluster, source: Path, tmp_path: Path) ->
         cluster.start_worker(AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="", AWS_EC2_METADATA_DISABLED="true")
     elif lacks == "mount":
         hidden = f'mount -t tmpfs none "{source}" && exec "$@"'
-        cluster.start_worker(before=["unshare", "--map-root-user", "--mount", "sh", "-c", hidden, "sh"])
+        cluster.start_worker(before=[*MOUNT_NAMESPACE, "sh", "-c", hidden, "sh"])
     else:
         older = _copied(tmp_path / "older")
         (older / "imagehaul/version.py").write_text("def software():\n    return 'imagehaul 0.1'\n")
         cluster.start_worker(PYTHONPATH=str(older))
+
+
+def skip_where_no_mount_can_be_hidden() -> None:
+    tried = [*MOUNT_NAMESPACE, "mount", "-t", "tmpfs", "none", "/mnt"]
+    if shutil.which(tried[0]) is None or subprocess.run(tried, capture_output=True, check=False).returncode:
+        pytest.skip("this process may not make a mount namespace")
 
 
 def _copied(folder: Path) -> Path:
