@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import BinaryIO, Protocol, Self
 
 from imagehaul.entity import Addresses, Entity, Images, Reject
 from imagehaul.metadata import MetadataColumn
 from imagehaul.records import BoxSpace
+
+FILES_AT_ONCE = 4
+"""So many finished files are on their way, or wait for it on the scratch disk."""
+LARGE = 16 * 1024 * 1024
+"""Bytes from which on a file is the only one of its kind on its way, since a part of it is held in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +91,10 @@ class ColumnExport(Protocol):
 class ExportFiles:
     """The files of exports: each is written on the scratch disk, sent when it is whole, and then removed.
 
-    `send(file, name)` brings a file into the store, `name` below the run's export. `read(key)` gives the bytes of an
-    object of the data set; threads may call it side by side. `sha256`: in hex, of each file that was sent, by name.
+    `send(file, name)` brings a file into the store, `name` below the run's export; threads call it side by side, while
+    the next files are written. `read(key)` gives the bytes of an object of the data set, as often at a time.
+    `sha256`: in hex, of each file that was sent, by name. All files are in the store when the block ends, which raises
+    what `send` raised.
     """
 
     def __init__(self, folder: Path, send: Callable[[Path, str], None], read: Callable[[str], bytes]) -> None:
@@ -92,13 +102,22 @@ class ExportFiles:
         self.sha256: dict[str, str] = {}
         self._open: set[BinaryIO] = set()
         self._number = 0
+        self._whole: SimpleQueue[tuple[Path, str] | None] = SimpleQueue()
+        self._room, self._one_large = threading.Semaphore(FILES_AT_ONCE), threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._failed: BaseException | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for _thread in self._threads:
+            self._whole.put(None)
         if kind:
-            return  # Writers that end now would still write to their files.
+            return  # Writers that end now would still write to their files; and nobody waits for what is on its way.
+        for thread in self._threads:
+            thread.join()
+        self._raise_failed()
         for file in self._open:
             file.close()
             Path(file.name).unlink()
@@ -111,13 +130,35 @@ class ExportFiles:
         return file
 
     def send(self, file: BinaryIO, name: str) -> None:
+        """Waits where others are still on their way. Raises what an earlier one has raised."""
         file.close()
         self._open.discard(file)
         path = Path(file.name)
         with path.open("rb") as content:
             self.sha256[name] = hashlib.file_digest(content, "sha256").hexdigest()
-        self._send(path, name)
-        path.unlink()
+        self._room.acquire()
+        self._raise_failed()
+        self._whole.put((path, name))
+        if len(self._threads) < FILES_AT_ONCE:
+            # As daemons: an upload that nobody waits for must not keep an interrupted run.
+            self._threads.append(threading.Thread(target=self._send_whole, name="exports", daemon=True))
+            self._threads[-1].start()
+
+    def _send_whole(self) -> None:
+        while item := self._whole.get():
+            path, name = item
+            try:
+                with self._one_large if path.stat().st_size > LARGE else nullcontext():
+                    self._send(path, name)
+                path.unlink()
+            except BaseException as error:  # Raised again where the block ends, or the next file is sent.
+                self._failed = self._failed or error
+            finally:
+                self._room.release()
+
+    def _raise_failed(self) -> None:
+        if self._failed:
+            raise self._failed
 
 
 Opener = Callable[[About, ExportFiles], Export]
