@@ -57,6 +57,8 @@ def run_all(
                     ) from error
                 get_run_logger().warning("Prefect's API does not answer (%s): it is asked again.", type(error).__name__)
                 time.sleep(POLL_SECONDS)
+    except HaulError:
+        raise  # Nobody ended this from outside, and what was begun goes on.
     except BaseException:
         runs.cancel()
         raise
