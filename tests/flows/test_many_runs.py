@@ -16,7 +16,7 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Completed, Pending
 
 from imagehaul.errors import HaulError
@@ -170,7 +170,7 @@ def test_a_server_that_stays_away_is_named_and_what_was_begun_is_left_alone(
     with pytest.raises(HaulError, match=r"did not answer for 0 minutes \(ConnectError\)"):
         backfill(deployment, away=math.inf)
     left = [run for run in begun(client, deployment) if run.state and not run.state.is_final()]
-    assert {run.state_name for run in left} == {"Scheduled"}
+    assert {run.state_type for run in left} == {StateType.SCHEDULED}, "by name it is late after 15 s"
     for run in left:
         complete(client, run)
 

