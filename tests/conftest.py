@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
+from hypothesis import HealthCheck, settings
 
 from imagehaul.local.embedded_store import Certificate, EmbeddedStore
 from imagehaul.store import clients as store_clients
@@ -37,6 +38,10 @@ from tests.support.delivering import Target
 
 if TYPE_CHECKING:
     from tests.support.prefect_runs import Prefect
+
+# On a busy machine an example takes a second now and then, which says nothing of what is tested.
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 ROOT = Path(__file__).parents[1]
 TEXTS = {str(file.relative_to(ROOT)): file.read_text() for file in Path(__file__).parent.rglob("test_*.py")}

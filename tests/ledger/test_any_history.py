@@ -25,7 +25,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(steps=STEPS)
 def test_whatever_came_before_one_run_completes_the_store_and_the_next_has_nothing_to_do(
     steps: list[tuple[str, object, object]], tmp_path_factory: pytest.TempPathFactory

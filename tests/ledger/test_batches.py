@@ -44,7 +44,7 @@ def plan_of(catalog: Catalog, sizes: list[int], batch_size: int, workers: int) -
     return make_plan(catalog, MAPPING, WANTED, batch_size, workers)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     sizes=st.lists(st.integers(0, imagehaul.ledger.plan.BATCH_BYTES * 2) | st.integers(0, 1000), max_size=120),
     batch_size=st.integers(1, 60),
