@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from httpx import HTTPError, HTTPStatusError
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 
 from imagehaul.errors import HaulError
@@ -35,13 +36,13 @@ def is_away(error: BaseException) -> bool:
 
 @contextmanager
 def not_in_the_way(missing: str) -> Iterator[None]:
-    """For what is only told or shown: how a run ends does not hang on it. `missing`: what follows where it is away."""
+    """For what is only told or shown: how a run ends does not hang on it. `missing`: what follows where it fails."""
     try:
         yield
-    except (HTTPError, RuntimeError) as error:
-        if not is_away(error):
+    except (HTTPError, ObjectNotFound, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not is_away(error):
             raise
-        get_run_logger().warning("Prefect's API does not answer, so that %s. (%s)", missing, error)
+        get_run_logger().warning("Prefect's API is away or refuses, so that %s. (%s)", missing, error)
 
 
 def ui_url() -> str:

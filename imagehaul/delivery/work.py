@@ -161,7 +161,9 @@ class _Gathered:
                 result = self._runner.run(job)
         except WorkerLostError as lost:
             return self._lost(job, lost)
-        return result if result.stopped else replace(result, warning=self._keep_journal(result) or result.warning)
+        if result.stopped:
+            return result
+        return replace(result, warning="\n".join(filter(None, (result.warning, self._keep_journal(result)))))
 
     def keep(self, result: BatchResult, parts: Path) -> None:
         """Raises LockedError where the data set is another run's by now."""

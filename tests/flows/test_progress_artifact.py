@@ -15,9 +15,11 @@ from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import Artifact
+from prefect.exceptions import ObjectNotFound
 
 from imagehaul.flows import artifacts, progress_artifact, publication_event
 from imagehaul.flows.deliver_here import deliver_here
+from imagehaul.flows.prefect_server import not_in_the_way
 from imagehaul.flows.progress_artifact import ProgressArtifact
 from imagehaul.records import Request
 from imagehaul.settings import Settings
@@ -26,6 +28,8 @@ from tests.support.delivering import Lines, draw
 from tests.support.prefect_runs import Prefect
 
 pytestmark = pytest.mark.prefect
+_REQUEST = httpx.Request("POST", "http://prefect")
+REFUSED = httpx.HTTPStatusError("413", request=_REQUEST, response=httpx.Response(413, request=_REQUEST))
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +124,27 @@ def test_an_api_that_is_away_ends_no_delivery(
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert sum("The progress could not be shown (ConnectError" in line for line in warnings) == 1
     assert sum("artifacts of this run are missing" in line for line in warnings) == 1
+
+
+@pytest.mark.parametrize("error", [ObjectNotFound(ValueError("gone")), httpx.ReadTimeout("late"), REFUSED])
+def test_what_is_only_told_ends_no_run_whatever_prefect_says(
+    client: SyncPrefectClient, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    @flow
+    def work() -> str:
+        with not_in_the_way("nobody knows"):
+            raise error
+        return "done"
+
+    assert work() == "done"
+    assert any("away or refuses, so that nobody knows" in record.getMessage() for record in caplog.records)
+
+
+def test_a_bug_among_what_is_told_is_no_refusal(client: SyncPrefectClient) -> None:
+    @flow
+    def work() -> None:
+        with not_in_the_way("nobody knows"):
+            raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        work()
