@@ -8,9 +8,10 @@ from __future__ import annotations
 import csv
 import io
 import shlex
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,16 +63,24 @@ class _Picture:
 
 
 def write_sample(folder: Path) -> Sample:
-    """Writes the sample into `folder`, which must be empty or not there.
+    """Writes the sample into `folder`, which must be empty or not there; then it is there when it is whole.
 
     The same bytes each time, with the same Pillow. Raises `SettingsError` where the folder is in use, and
     `HaulError` where it cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise SettingsError(f"The folder {str(folder)!r} is not empty. Name a new one for the sample.")
-        return _write(folder)
+        if folder.exists():
+            folder.mkdir(exist_ok=True)
+            if any(folder.iterdir()):
+                raise SettingsError(f"The folder {str(folder)!r} is not empty. Name a new one for the sample.")
+            return _write(folder)
+        # Interrupted, half of it would be delivered as the sample ever after.
+        partial = folder.with_name(f"{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        sample = _write(partial)
+        partial.rename(folder)
+        return replace(sample, folder=folder)
     except FileExistsError:
         raise SettingsError(f"{str(folder)!r} is a file. Name a new folder for the sample.") from None
     except OSError as error:

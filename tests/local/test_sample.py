@@ -172,6 +172,23 @@ def test_the_same_bytes_are_written_each_time(sample: Sample, tmp_path: Path) ->
     assert [name for name in files if (again / name).read_bytes() != (sample.folder / name).read_bytes()] == []
 
 
+def test_one_that_was_interrupted_is_not_there_and_is_drawn_anew(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_rows: object) -> bytes:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("imagehaul.local.sample._table", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write_sample(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    again = write_sample(tmp_path / "new").folder
+    assert list(tmp_path.iterdir()) == [again]
+    files = {file.relative_to(sample.folder) for file in sample.folder.rglob("*")}
+    assert {file.relative_to(again) for file in again.rglob("*")} == files
+
+
 def test_a_folder_that_is_in_use_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(SettingsError, match=r"is not empty\. Name a new one for the sample\."):
