@@ -150,8 +150,7 @@ class DaskRunner:
         """What the scheduler knows of each. A cluster that grows on demand has a while to bring the first."""
         with suppress(TimeoutError):
             self._client.wait_for_workers(1, timeout=WORKER_SECONDS)
-        workers: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
-        if not workers:
+        if not (workers := self._there()):
             raise HaulError(
                 f"The Dask scheduler at {address} has no worker.\nStart one: dask worker {address} --nthreads 2"
             )
@@ -189,8 +188,14 @@ class DaskRunner:
             words, self._unsaid = "\n".join(self._unsaid), []
         return words
 
-    def _there(self) -> list[str]:
-        return list(self._client.scheduler_info(n_workers=-1)["workers"])
+    def _there(self) -> dict[str, Any]:
+        """What the scheduler knows of each worker. Raises OSError where it does not answer.
+
+        Not the client's `scheduler_info`: it returns what it keeps, and its timer, which looks every two seconds and
+        asks for no worker, may have overwritten the answer with that of a cluster without any.
+        """
+        found = self._client.sync(self._client.scheduler.identity, n_workers=-1)
+        return cast("dict[str, Any]", found["workers"])
 
     def _allowed(self) -> list[str]:
         """The workers that may have a batch; none = any. Raises HaulError where all that are there are left out."""
@@ -224,8 +229,9 @@ class DaskRunner:
                 return cast("BatchResult | HaulError", future.result(timeout=LOOK_SECONDS))
             if future.done() or self._has_lost_scheduler:
                 break
-            if not set(allowed).intersection(self._there()):
-                return None
+            with suppress(OSError):  # The scheduler goes, which the next look shows.
+                if not set(allowed).intersection(self._there()):
+                    return None
         return cast("BatchResult | HaulError", future.result())
 
     @property

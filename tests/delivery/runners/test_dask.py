@@ -115,13 +115,23 @@ def test_a_worker_of_an_older_version_is_told_to_be_updated(
     ],
 )
 def test_a_worker_that_joins_and_is_unfit_is_left_out(
-    lacks: str, said: str, many: Path, target: Target, store: Store, tmp_path: Path
+    lacks: str,
+    said: str,
+    many: Path,
+    target: Target,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """While Dask's own timer, which asks for no worker, looks a thousand times as often as it does."""
+    import distributed
+
     if lacks == "mount":
         skip_where_no_mount_can_be_hidden()
+    monkeypatch.setitem(distributed.config["distributed"]["client"], "scheduler-info-interval", "2ms")
     with cluster_with(tmp_path / "own", keys_of(store), workers=1) as own:
         opens = _opening(own, partial(_join_without, lacks, own, many, tmp_path))
-        summary = target.deliver(many, settings=settings_for(own, batch_size=2), open_runner=opens)
+        summary = target.deliver(many, settings=settings_for(own, batch_size=1), open_runner=opens)
     assert (summary.counts.delivered, summary.counts.failed, summary.published) == (40, 0, True)
     warned = [line for line in target.lines.warned if "is left out" in line]
     assert len(warned) == 1
