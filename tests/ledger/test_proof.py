@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-import imagehaul.ledger.catalog
 from imagehaul.ledger.counts import count_outcome
 from imagehaul.ledger.proof import name_changed_sources
 from imagehaul.records import SendResult, SourceFile, StoredObject
-from tests.support.simulated import Site, box, key, md5, said
+from tests.support.simulated import Site, box, key, md5
 
-
-@pytest.fixture(autouse=True, params=[200_000, 2], ids=["one range", "ranges of two rows"])
-def rows_sorted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A large data set is compared with the listing a range of keys at a time."""
-    monkeypatch.setattr(imagehaul.ledger.catalog, "ROWS_SORTED", request.param)
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    """Two pictures, the first with one box."""
-    site = Site(tmp_path, annotations=said("a.jpg", box()))
-    site.write("a.jpg", "first")
-    site.write("b.jpg", "second")
-    return site
-
-
+pytestmark = pytest.mark.usefixtures("rows_sorted")
 IMAGE, THUMBNAIL, CROP = key("images", "a.jpg"), key("thumbnails", "a.jpg.jpg"), key("crops", f"a.jpg/{box().id}.jpg")
 
 

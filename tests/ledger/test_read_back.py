@@ -13,7 +13,6 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError
 
-import imagehaul.ledger.catalog
 from imagehaul.errors import StoreError
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.counts import count_outcome
@@ -25,24 +24,9 @@ from imagehaul.ledger.rows import COLUMNS, LedgerRow, write_part
 from imagehaul.records import SourceFile
 from imagehaul.store.endpoint import Store
 from imagehaul.store.listing import list_objects
-from tests.support.simulated import LAYOUT, MAPPING, WANTED, Site, box, key, md5, said, sha256
+from tests.support.simulated import LAYOUT, MAPPING, WANTED, Site, key, md5, sha256
 
-pytestmark = pytest.mark.every_store
-
-
-@pytest.fixture(autouse=True, params=[200_000, 2], ids=["one range", "ranges of two rows"])
-def rows_sorted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A large data set is compared with the listing a range of keys at a time."""
-    monkeypatch.setattr(imagehaul.ledger.catalog, "ROWS_SORTED", request.param)
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    """Two pictures, the first with one box."""
-    site = Site(tmp_path, annotations=said("a.jpg", box()))
-    site.write("a.jpg", "first")
-    site.write("b.jpg", "second")
-    return site
+pytestmark = [pytest.mark.every_store, pytest.mark.usefixtures("rows_sorted")]
 
 
 class Bucket:

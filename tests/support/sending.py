@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
+import psutil
 
 from imagehaul.records import SendResult, Upload
 from imagehaul.sources.local_file import version_of
@@ -75,3 +77,15 @@ def content_of(upload: Upload) -> bytes:
 
 def outcomes(answers: Sequence[SendResult]) -> list[tuple[str, str]]:
     return [(sent.outcome, sent.code) for sent in answers]
+
+
+def sender_of(pid: int, engine: str) -> psutil.Process:
+    """The program that sends for the process `pid` by "s5cmd" or "obstore", as soon as it works."""
+    name = {"s5cmd": "s5cmd", "obstore": "obstore_program.py"}[engine]
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for child in psutil.Process(pid).children(recursive=True):
+            if any(Path(word).name == name for word in child.cmdline()):
+                return child
+        time.sleep(0.01)
+    raise AssertionError(f"no sender works by {engine}")

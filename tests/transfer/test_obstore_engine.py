@@ -7,9 +7,6 @@ import os
 import shutil
 import signal
 import ssl
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -32,7 +29,7 @@ from imagehaul.transfer.obstore_engine import ObstoreSender, ObstoreUnusableErro
 from tests.support.answering import Answer, Answering, Request
 from tests.support.fault_proxy import FaultProxy, flips_on_the_way
 from tests.support.misbehaving import STORED, Misbehaving, silent_until
-from tests.support.sending import QUICK, content_of, outcomes, plain_client, stored, upload_of, uploads_of
+from tests.support.sending import QUICK, content_of, outcomes, plain_client, sender_of, stored, upload_of, uploads_of
 
 pytestmark = pytest.mark.every_store
 AWS = Store(region="eu-west-1", credentials=AccessKey("key", "secret"))
@@ -265,48 +262,6 @@ def test_it_writes_to_the_address_that_boto3_writes_to(store: Store, bucket: str
     assert ours.netloc.replace(".us-east-1", "") == signed.netloc.replace(".us-east-1", "")
 
 
-def child_of(pid: int) -> psutil.Process:
-    """The sender that a process has started, as soon as it works."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        for child in psutil.Process(pid).children(recursive=True):
-            if any(word.endswith("obstore_program.py") for word in child.cmdline()):
-                return child
-        time.sleep(0.01)
-    raise AssertionError("no sender works")
-
-
-def test_no_sender_outlives_a_run_that_is_killed(silent_store: Misbehaving, tmp_path: Path) -> None:
-    uploads_of(tmp_path, ["a.jpg"])
-    script = """
-        import sys
-        from pathlib import Path
-        sys.path.insert(0, sys.argv[3])
-        from tests.support.sending import upload_of
-        from imagehaul.store.credentials import AccessKey
-        from imagehaul.records import ObjectOptions
-        from imagehaul.store.endpoint import Store
-        from imagehaul.transfer.engines import choose_engine
-        store = Store(url=sys.argv[1], credentials=AccessKey("key", "secret"))
-        folder = Path(sys.argv[2])
-        engine = choose_engine(store, "bucket", "obstore", 8, ObjectOptions())
-        print("ready", flush=True)
-        engine.send([upload_of(folder / "file 0", "a.jpg")], folder)
-    """
-    tests = str(Path(__file__).parents[2])
-    command = [sys.executable, "-c", textwrap.dedent(script), silent_store.store.url, str(tmp_path), tests]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as ours:
-        assert ours.stdout
-        ours.stdout.readline()
-        child = child_of(ours.pid)
-        while not silent_store.requests:
-            time.sleep(0.01)
-        os.kill(ours.pid, signal.SIGKILL)
-
-    _, alive = psutil.wait_procs([child], timeout=5)
-    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
-
-
 def test_secrets_are_in_no_argument_and_not_in_its_orders(silent_store: Misbehaving, tmp_path: Path) -> None:
     secret, token = "the-secret-key", "the-session-token"
     store = replace(silent_store.store, credentials=AccessKey("AKEXAMPLE", secret, token))
@@ -314,7 +269,7 @@ def test_secrets_are_in_no_argument_and_not_in_its_orders(silent_store: Misbehav
     stop = threading.Event()
     work = threading.Thread(target=sender(store).send, args=(uploads, tmp_path, StallMonitor(stop, 60.0, refusals=8)))
     work.start()
-    child = child_of(os.getpid())
+    child = sender_of(os.getpid(), "obstore")
     while not silent_store.requests:
         time.sleep(0.01)
 
@@ -378,7 +333,7 @@ def test_killed_alone_it_leaves_the_rest_to_boto3(tmp_path: Path) -> None:
         answers: list[SendResult] = []
         work = threading.Thread(target=lambda: answers.extend(engine.send(uploads_of(tmp_path, ["a", "b"]), tmp_path)))
         work.start()
-        child = child_of(os.getpid())
+        child = sender_of(os.getpid(), "obstore")
         while not server.requests:
             time.sleep(0.01)
         os.kill(child.pid, signal.SIGKILL)

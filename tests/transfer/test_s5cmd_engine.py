@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from imagehaul.transfer.s5cmd_engine import S5cmdSender, remove_stale_links
 from imagehaul.transfer.s5cmd_program import find_s5cmd
 from tests.support.answering import Answer
 from tests.support.misbehaving import STORED, Misbehaving, silent_until
-from tests.support.sending import QUICK, content_of, outcomes, stored, uploads_of
+from tests.support.sending import QUICK, content_of, outcomes, sender_of, stored, uploads_of
 
 pytestmark = pytest.mark.every_store
 
@@ -173,7 +172,7 @@ def test_killed_alone_it_leaves_the_rest_to_boto3(tmp_path: Path) -> None:
         answers: list[SendResult] = []
         work = threading.Thread(target=lambda: answers.extend(engine.send(uploads_of(tmp_path, ["a", "b"]), tmp_path)))
         work.start()
-        os.kill(child_of(os.getpid()).pid, signal.SIGKILL)
+        os.kill(sender_of(os.getpid(), "s5cmd").pid, signal.SIGKILL)
         calm.set()
         work.join()
 
@@ -181,43 +180,6 @@ def test_killed_alone_it_leaves_the_rest_to_boto3(tmp_path: Path) -> None:
 
 
 # -- our death, and our secrets --------------------------------------------------------------------------------------
-
-
-def child_of(pid: int) -> psutil.Process:
-    """The s5cmd that a process has started, as soon as it works."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        for child in psutil.Process(pid).children(recursive=True):
-            if child.name() == "s5cmd":
-                return child
-        time.sleep(0.01)
-    raise AssertionError("no s5cmd works")
-
-
-def test_no_s5cmd_outlives_a_run_that_is_killed(silent_store: Misbehaving, tmp_path: Path) -> None:
-    uploads_of(tmp_path, ["a.jpg"])
-    script = """
-        import sys
-        from pathlib import Path
-        sys.path.insert(0, sys.argv[3])
-        from tests.support.sending import upload_of
-        from imagehaul.store.credentials import AccessKey
-        from imagehaul.records import ObjectOptions
-        from imagehaul.store.endpoint import Store
-        from imagehaul.transfer.engines import choose_engine
-        store = Store(url=sys.argv[1], credentials=AccessKey("key", "secret"))
-        folder = Path(sys.argv[2])
-        engine = choose_engine(store, "bucket", "s5cmd", 8, ObjectOptions())
-        engine.send([upload_of(folder / "file 0", "a.jpg")], folder)
-    """
-    tests = str(Path(__file__).parents[2])
-    command = [sys.executable, "-c", textwrap.dedent(script), silent_store.store.url, str(tmp_path), tests]
-    with subprocess.Popen(command) as ours:
-        s5cmd = child_of(ours.pid)
-        os.kill(ours.pid, signal.SIGKILL)
-
-    _, alive = psutil.wait_procs([s5cmd], timeout=5)
-    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_secrets_are_in_no_argument_and_in_no_file(silent_store: Misbehaving, tmp_path: Path, in_memory: Path) -> None:
@@ -228,7 +190,7 @@ def test_secrets_are_in_no_argument_and_in_no_file(silent_store: Misbehaving, tm
     ended = StallMonitor(stop, 60.0, refusals=8)
     work = threading.Thread(target=sender(store, "bucket").send, args=(uploads, tmp_path, ended))
     work.start()
-    s5cmd = child_of(os.getpid())
+    s5cmd = sender_of(os.getpid(), "s5cmd")
 
     assert secret in s5cmd.environ()["AWS_SECRET_ACCESS_KEY"]
     arguments = " ".join(s5cmd.cmdline())
