@@ -346,7 +346,7 @@ def test_killed_alone_it_leaves_the_rest_to_boto3(tmp_path: Path) -> None:
 def test_what_it_claims_is_its_word_and_no_proof(
     store: Store, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "sender.py").write_text("print('0 sent')")
+    (tmp_path / "sender.py").write_text("input(); print('0 sent')")  # It hears its orders, and does nothing.
     monkeypatch.setattr(transfer_obstore, "_SENDER", tmp_path / "sender.py")
 
     said = sender(store, bucket).send(uploads_of(tmp_path, ["a.jpg"]), tmp_path, monitor())
