@@ -14,7 +14,7 @@ from imagehaul.delivery.planning import worker_count
 from imagehaul.delivery.run import HeldDataset, Run, WorkResult
 from imagehaul.delivery.runners.process_starter import ProcessStarter
 from imagehaul.delivery.runners.registry import OpenRunner
-from imagehaul.delivery.runners.runner import ATTEMPTS, Runner, WorkerLostError
+from imagehaul.delivery.runners.runner import Runner, WorkerLostError
 from imagehaul.delivery.staging import Stager, refuse_elsewhere
 from imagehaul.errors import HaulError, SettingsError, StoreError
 from imagehaul.ledger.fence import Fence, now
@@ -197,7 +197,7 @@ class _Gathered:
     def _lost(self, job: BatchJob, lost: WorkerLostError) -> BatchResult:
         """The answer for a batch on which worker after worker died: its images fail, and the run goes on."""
         run = self._held.run
-        message = f"{ATTEMPTS} workers ended while they worked on its batch. Last words: {lost}."
+        message = f"One worker after the other ended while it worked on its batch. Last words: {lost}."
         file = run.scratch / f"lost-{job.number:05d}.parquet"
         write_part(lost_rows(planned_images(job.planned), run.mapping, run.name, message), file)
         return BatchResult(job.number, job.images, job.size, file.read_bytes(), warning=message)

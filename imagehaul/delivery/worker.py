@@ -184,6 +184,8 @@ def check_worker(context: BatchContext) -> str:
             )
     except HaulError as error:
         return str(error)
+    except OSError as error:  # Nothing to do with the way by which it was asked.
+        return f"{type(error).__name__}: {error}"
     return ""
 
 

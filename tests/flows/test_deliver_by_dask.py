@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -12,13 +13,15 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.states import Cancelling
 
+from imagehaul.delivery.runners.registry import open_runner
 from imagehaul.flows.deploy import Deployer
 from imagehaul.store.endpoint import Store
+from imagehaul.store.reference import StoreReference
 from tests.support.dask_cluster import Cluster, cluster_with
 from tests.support.delivering import Target, draw
 from tests.support.prefect_runs import DEPLOYMENTS, Prefect, log_of, save_block, wait_for_end
 
-pytestmark = [pytest.mark.prefect, pytest.mark.attack]
+pytestmark = pytest.mark.prefect
 DEPLOYMENT = "deliver/embedded"
 
 
@@ -37,6 +40,20 @@ def cluster(prefect: Prefect, tmp_path: Path) -> Iterator[Cluster]:
         yield started
 
 
+def test_workers_without_keys_load_the_stores_block(
+    prefect: Prefect, cluster: Cluster, store: Store, bucket: str, tmp_path: Path
+) -> None:
+    with prefect.used_here():
+        save_block("embedded", store)
+        target = Target(replace(store, reference=StoreReference("block", "embedded")), bucket)
+        for number in range(6):
+            draw(tmp_path / "source" / f"{number}.jpg", seed=number)
+        own = {"batch_size": 2, "task_runner": "dask", "task_runner_address": cluster.address}
+        summary = target.deliver(tmp_path / "source", settings=own, open_runner=open_runner)
+    assert (summary.counts.delivered, summary.published, summary.runner) == (6, True, "dask")
+
+
+@pytest.mark.attack
 def test_nothing_runs_on_15_seconds_after_a_cancel_and_the_next_run_goes_on(
     client: SyncPrefectClient, cluster: Cluster, store: Store, bucket: str, tmp_path: Path
 ) -> None:

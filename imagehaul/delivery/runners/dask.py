@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import logging
 import threading
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -20,6 +20,7 @@ from typing import Any, cast
 from imagehaul.cores import usable_cores
 from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult, stopped_run
 from imagehaul.delivery.runners.runner import (
+    ATTEMPTS,
     LOCAL,
     STOP_SECONDS,
     WorkerLostError,
@@ -36,6 +37,8 @@ Future = Any
 """Dask's classes carry no types."""
 CONNECT_SECONDS = 20
 WORKER_SECONDS = 30
+ANSWER_SECONDS = 20
+"""A scheduler that does not say in this time what it knows is not waited for: the end of a run asks it, too."""
 LOOK_SECONDS = 5
 """How long a batch waits until it is seen whether the workers that may have it are still there."""
 SCHEDULER_LOST = "scheduler-connection-lost"
@@ -55,13 +58,13 @@ class DaskRunner:
         self._client = _local(context) if address == LOCAL else _connected(address)
         self._address = address
         self._futures: set[Future] = set()
-        self._changing = threading.Lock()
+        self._changing = threading.Condition()
         self._closed = False
         self._ended: bool | None = None
         self._asking = threading.Lock()
         self._fit: set[str] = set()
         self._left_out: dict[str, str] = {}
-        self._unsaid: list[str] = []
+        self._unsaid: deque[str] = deque()
         try:
             workers = self._workers(address)
             on_one_host = max(Counter(worker["host"] for worker in workers.values()).values())
@@ -104,16 +107,14 @@ class DaskRunner:
         except Exception as error:  # A cancelled future, a scheduler that has gone, a worker of another version.
             # The second where it goes while a result is on its way.
             if getattr(error, "reason", "") == SCHEDULER_LOST or isinstance(error, CommClosedError):
-                raise HaulError(
-                    f"The Dask scheduler at {self._address} has gone, or cannot be reached any more.\n"
-                    "Run again when it is back: what is in the store is not sent twice."
-                ) from error
+                raise self._scheduler_gone() from error
             raise HaulError(f"The Dask cluster did not work on a batch: {type(error).__name__}: {error}") from error
         finally:
             # Dask would compute it again if the worker that keeps the result died.
+            future.release()
             with self._changing:
                 self._futures.discard(future)
-            future.release()
+                self._changing.notify_all()
         if isinstance(answer, HaulError):
             raise answer
         return answer
@@ -126,7 +127,7 @@ class DaskRunner:
         if not waiting or self._has_lost_scheduler:
             return
         with suppress(Exception):  # It may go at this very moment, and then there is nothing to cancel.
-            at_work = {key for keys in self._client.processing().values() for key in keys}
+            at_work = {key for keys in self._told("processing", workers=None).values() for key in keys}
             self._client.cancel([future for future in waiting if future.key not in at_work])
 
     def close(self) -> bool:
@@ -166,7 +167,7 @@ class DaskRunner:
 
     def _ask(self, workers: list[str] | None) -> dict[str, str]:
         """By worker, why it cannot work on this run, "" = it can; None asks all. Who has gone says nothing."""
-        answers = self._client.run(check_worker, self._context, workers=workers, on_error="return")
+        answers = self._client.run(check_worker_aside, self._context, workers=workers, on_error="return")
         return {worker: _words(answer) for worker, answer in answers.items() if not isinstance(answer, OSError)}
 
     def _leave_out_new(self, known: int) -> bool:
@@ -184,9 +185,11 @@ class DaskRunner:
         return len(self._left_out) > known
 
     def _warning(self) -> str:
-        with self._asking:
-            words, self._unsaid = "\n".join(self._unsaid), []
-        return words
+        words = []
+        with suppress(IndexError):
+            while True:
+                words.append(self._unsaid.popleft())
+        return "\n".join(words)
 
     def _there(self) -> dict[str, Any]:
         """What the scheduler knows of each worker. Raises OSError where it does not answer.
@@ -194,8 +197,12 @@ class DaskRunner:
         Not the client's `scheduler_info`: it returns what it keeps, and its timer, which looks every two seconds and
         asks for no worker, may have overwritten the answer with that of a cluster without any.
         """
-        found = self._client.sync(self._client.scheduler.identity, n_workers=-1)
-        return cast("dict[str, Any]", found["workers"])
+        return cast("dict[str, Any]", self._told("identity", n_workers=-1)["workers"])
+
+    def _told(self, what: str, **about: Any) -> dict[str, Any]:
+        """The scheduler's own answer. Raises OSError where there is none."""
+        question = getattr(self._client.scheduler, what)
+        return cast("dict[str, Any]", self._client.sync(question, callback_timeout=ANSWER_SECONDS, **about))
 
     def _allowed(self) -> list[str]:
         """The workers that may have a batch; none = any. Raises HaulError where all that are there are left out."""
@@ -218,7 +225,10 @@ class DaskRunner:
                 raise stopped_run()
             key = f"imagehaul-{job.context.run}-{job.number}-{attempt}"
             job = replace(job, context=self._context, attempt=0)
-            future: Future = self._client.submit(try_batch, job, key=key, pure=False, workers=allowed or None)
+            try:
+                future: Future = self._client.submit(try_batch, job, key=key, pure=False, workers=allowed or None)
+            except Exception as error:  # A client that has given up to reach its scheduler.
+                raise self._scheduler_gone() from error
             self._futures.add(future)
         return future
 
@@ -239,18 +249,24 @@ class DaskRunner:
         """Then nobody knows what the workers do, and each question would wait for half a minute."""
         return bool(self._client.status != "running")
 
-    def _wait_for_batches(self) -> bool:
-        from distributed import wait
+    def _scheduler_gone(self) -> HaulError:
+        return HaulError(
+            f"The Dask scheduler at {self._address} has gone, or cannot be reached any more.\n"
+            "Run again when it is back: what is in the store is not sent twice."
+        )
 
+    def _wait_for_batches(self) -> bool:
+        """Whether all batches at work have ended, and whoever asked for them has their answers."""
         with self._changing:
-            left = list(self._futures)
-        if not left:
-            return True
-        try:
-            wait(left, timeout=STOP_SECONDS)
-        except Exception:
-            return False
-        return True
+            return self._changing.wait_for(lambda: not self._futures, STOP_SECONDS)
+
+
+async def check_worker_aside(context: BatchContext) -> str:
+    """`check_worker` beside the loop of a Dask worker, which answers others meanwhile.
+
+    Within that loop Prefect would load no block either: it gives a coroutine to whoever asks there.
+    """
+    return await asyncio.to_thread(check_worker, context)
 
 
 def _words(answer: object) -> str:
@@ -298,16 +314,23 @@ def _local(context: BatchContext) -> Client:
     import distributed
 
     _quieten()
-    cluster = distributed.LocalCluster(
-        n_workers=usable_cores(),
-        threads_per_worker=2,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address=None,
-        local_directory=context.scratch,
-        silence_logs=logging.CRITICAL,
-    )
-    return distributed.Client(cluster, set_as_default=False)
+    try:
+        cluster = distributed.LocalCluster(
+            n_workers=usable_cores(),
+            threads_per_worker=2,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            local_directory=context.scratch,
+            silence_logs=logging.CRITICAL,
+            scheduler_kwargs={"allowed_failures": ATTEMPTS - 1},
+        )
+        return distributed.Client(cluster, set_as_default=False)
+    except (OSError, RuntimeError) as error:
+        raise HaulError(
+            f"No Dask cluster can be started on this machine: {error}\n"
+            "Free memory, processes and open files (ulimit -n), or use TASK_RUNNER=processes."
+        ) from error
 
 
 def _quieten() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -91,6 +92,51 @@ def test_a_worker_that_does_not_see_the_source_is_named(
     monkeypatch.setattr(work, "context_of", elsewhere)
     with pytest.raises(HaulError, match=r"does not see '00\.jpg' in /no/such/mount"):
         target.deliver(many, settings=settings_for(cluster), open_runner=open_runner)
+
+
+def test_a_worker_whose_folder_has_gone_is_named_and_not_called_gone(
+    many: Path, target: Target, store: Store, tmp_path: Path
+) -> None:
+    with cluster_with(tmp_path / "own", keys_of(store), workers=1) as own:
+        shutil.rmtree(own.folder / "worker-0")
+        with pytest.raises(HaulError, match=r"1 of 1 workers .* cannot work on this run(.|\n)*FileNotFoundError"):
+            target.deliver(many, settings=settings_for(own), open_runner=open_runner)
+
+
+def test_an_interrupted_run_waits_for_what_is_at_work_and_lets_the_data_set_go(
+    many: Path, target: Target, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Lines, "advance", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            target.deliver(many, settings=settings_for(cluster), open_runner=open_runner)
+    arrived = set(target.listed("images/"))
+    summary = target.deliver(many, settings={"batch_size": 5}, when_locked="refuse")
+    assert (summary.counts.delivered + summary.counts.unchanged, summary.published) == (40, True)
+    assert summary.counts.unchanged == len(arrived), "What was at work has left its journal."
+
+
+def test_the_end_of_a_run_does_not_wait_for_a_scheduler_that_says_nothing(
+    many: Path, target: Target, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imagehaul.delivery.runners.dask.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("imagehaul.delivery.runners.dask.STOP_SECONDS", 0.5)
+    with cluster_with(tmp_path / "own", keys_of(store), workers=1) as own:
+        scheduler = own.scheduler
+        assert scheduler
+
+        def interrupt(*_: object) -> None:
+            scheduler.send_signal(signal.SIGSTOP)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Lines, "advance", interrupt)
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            target.deliver(many, settings=settings_for(own, batch_size=1), open_runner=open_runner)
+        assert time.monotonic() - began < 20
 
 
 def test_a_worker_of_an_older_version_is_told_to_be_updated(
