@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
-from imagehaul.errors import Code, SourceError, StoreError
+from imagehaul.errors import Code, SourceError
 from imagehaul.sources.archive_file import ArchiveFile
 from imagehaul.sources.archive_members import MOST_MEMBERS, Member, problem_of_name, problem_of_size, shown
 from imagehaul.sources.source import SourceTools
@@ -22,6 +22,7 @@ _ENCRYPTED = 0x1
 _UTF8 = 0x800
 _UNICODE_PATH = 0x7075
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+_CHUNK = 1024 * 1024
 _SLACK = 4096
 """What is read besides a member for its local header: the length of that only the header itself says."""
 
@@ -135,14 +136,21 @@ def read_member(member: Member, size: int, version: str, stream: BinaryIO, out: 
     info = zipfile.ZipInfo()
     info.compress_type, info.compress_size, info.file_size = member.method, member.packed, size
     info.CRC = int(version.removeprefix("crc32-"), 16)
+    with zipfile.ZipExtFile(io.BytesIO(beginning[start : start + member.packed]), "r", info) as unpacked:
+        written = 0
+        while chunk := _next(unpacked):
+            written += len(chunk)
+            if written > size:
+                return Code.ARCHIVE_BOMB
+            out.write(chunk)
+    return "" if chunk is not None and written == size else Code.ARCHIVE_DAMAGED
+
+
+def _next(unpacked: zipfile.ZipExtFile) -> bytes | None:
+    """None where it is damaged."""
     try:
-        with zipfile.ZipExtFile(io.BytesIO(beginning[start : start + member.packed]), "r", info) as unpacked:
-            written = 0
-            while chunk := unpacked.read(1024 * 1024):
-                written += len(chunk)
-                if written > size:
-                    return Code.ARCHIVE_BOMB
-                out.write(chunk)
-    except (zipfile.BadZipFile, EOFError, zlib.error, ValueError, StoreError):
-        return Code.ARCHIVE_DAMAGED
-    return "" if written == size else Code.ARCHIVE_DAMAGED
+        return unpacked.read(_CHUNK)
+    except Exception:
+        # Each method has errors of its own for it, bzip2 an `OSError`, LZMA even a `MemoryError`; and what it reads is
+        # in memory, so that there is no other reason.
+        return None

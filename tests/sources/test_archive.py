@@ -292,11 +292,14 @@ class TestDamage:
         with pytest.raises(SourceError, match="Restore it"):
             scan(tmp_path / f"set.{form}", tools(tmp_path))
 
-    def test_a_damaged_member_of_a_zip_is_named(self, tmp_path: Path) -> None:
-        tooled = tools(tmp_path)
-        file = pack(tmp_path / "set.zip", {"a.jpg": os.urandom(500), "b.jpg": b"b"})
+    @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+    def test_a_damaged_member_of_a_zip_is_named(self, tmp_path: Path, method: int) -> None:
+        tooled, file = tools(tmp_path), tmp_path / "set.zip"
+        with zipfile.ZipFile(file, "w", method) as archive:
+            archive.writestr("a.jpg", os.urandom(500))
+            archive.writestr("b.jpg", b"b")
         content = bytearray(file.read_bytes())
-        content[200:210] = b"?" * 10
+        content[39:45] = b"\xff" * 6
         file.write_bytes(content)
         found = scan(file, tooled)
         fetched = opened(file, tooled).fetch(list(found.values()), [True] * 2, tmp_path)
