@@ -67,8 +67,9 @@ class Looked:
     @property
     def etag(self) -> str:
         """As `If-None-Match` takes it, "" where the version is none: a time has blanks in it, and an ETag never.
-        https://www.rfc-editor.org/rfc/rfc9110#field.etag"""
-        if not self.version or " " in self.version:
+        https://www.rfc-editor.org/rfc/rfc9110#field.etag
+        Some servers put letters beyond ASCII into one, which httpx reads and does not send."""
+        if not self.version or " " in self.version or not self.version.isascii():
             return ""
         weak = self.version.startswith("W/")
         return f'W/"{self.version[2:]}"' if weak else f'"{self.version}"'

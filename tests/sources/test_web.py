@@ -126,6 +126,14 @@ class TestLook:
         server.special["/a.jpg"] = lambda asked: Answer(200, b"", {**chunked, "Last-Modified": "then"})
         assert web.look(f"{server.url}/a.jpg") == Looked(0, "then")
 
+    def test_a_version_with_letters_that_no_request_can_hold_is_looked_at_again(
+        self, server: WebServer, web: Web
+    ) -> None:
+        server.special["/a.jpg"] = lambda asked: Answer(200, b"x", {"ETag": '"caf\xe9"'})
+        looked = web.look(f"{server.url}/a.jpg")
+        assert looked.version == "caf\xe9"
+        assert web.look(f"{server.url}/a.jpg", known=looked) == looked
+
     @pytest.mark.parametrize(
         ("answer", "expected"),
         [
