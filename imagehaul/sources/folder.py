@@ -233,12 +233,12 @@ class _Walk:
 
     def _file(self, item: _Entry, status: os.stat_result | None) -> SourceFile | None:
         """`status` is that of a link's target."""
-        if not (self._is_hidden_image(item) if self.selection.may_be_image(item.name) else self._wanted(item.name)):
-            return None
-        if _is_twin(item):
-            self.report.apple_doubles.add(item.name)
-            return None
         try:
+            if not (self._is_hidden_image(item) if self.selection.may_be_image(item.name) else self._wanted(item.name)):
+                return None
+            if _is_twin(item):
+                self.report.apple_doubles.add(item.name)
+                return None
             status = status or item.entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             return _rejected(item, Code.SOURCE_GONE, "")
@@ -253,14 +253,19 @@ class _Walk:
         return SourceFile(item.name, status.st_size, local_file.version_of(status))
 
     def _is_hidden_image(self, item: _Entry) -> bool:
-        """Whether a file without a suffix holds a picture."""
-        if not suffix_of(_beginning(item)):
+        """Whether a file without a suffix holds a picture. Raises OSError where nobody can tell, and it matters."""
+        takes = self.selection.takes(item.name)
+        try:
+            is_picture = bool(suffix_of(_beginning(item)))
+        except OSError:
+            if takes:
+                raise
+            is_picture = True
+        if not is_picture:
             self.report.leave_out(item.name)
-        elif not self.selection.takes(item.name):
+        elif not takes:
             self.report.excluded += 1
-        else:
-            return True
-        return False
+        return is_picture and takes
 
     def _row(self, item: _Entry, code: Code, detail: str) -> SourceFile | None:
         return _rejected(item, code, detail) if self._wanted(item.name) else None
@@ -276,19 +281,21 @@ class _Walk:
 
 
 def _beginning(item: _Entry) -> bytes:
-    """The first bytes of a regular file; none where it cannot be read, which its row will say."""
-    try:
-        if not item.entry.is_file():
-            return b""
-        with open(item.entry.path, "rb") as file:  # noqa: PTH123 - pathlib takes no bytes
-            return file.read(SNIFFED)
-    except OSError:
+    """The first bytes of a regular file; none of what is no such file. Raises OSError."""
+    if not item.entry.is_file():
         return b""
+    with open(item.entry.path, "rb") as file:  # noqa: PTH123 - pathlib takes no bytes
+        return file.read(SNIFFED)
 
 
 def _is_twin(item: _Entry) -> bool:
     """Whether it is what macOS keeps beside a file of that name, and no picture."""
-    return item.name.rpartition("/")[2].startswith("._") and is_apple_double(_beginning(item))
+    if not item.name.rpartition("/")[2].startswith("._"):
+        return False
+    try:
+        return is_apple_double(_beginning(item))
+    except OSError:
+        return False  # It has a row, which will say it.
 
 
 def _rejected(item: _Entry, code: Code, detail: str, status: os.stat_result | None = None) -> SourceFile:

@@ -275,6 +275,15 @@ class TestWhatCannotBeLookedAt:
         (tmp_path / "b.jpg").unlink()
         assert next(files).code == "SOURCE_GONE"
 
+    def test_a_file_without_a_suffix_that_cannot_be_read_is_a_rejected_row(self, tmp_path: Path) -> None:
+        """Whether it is a picture is unknown: it is not left out."""
+        source = tmp_path / "source"
+        write(source, "notes", "shut", "left out")
+        for name in ("shut", "left out"):
+            (source / name).chmod(0)
+        said = self.as_somebody_else(source, "left out", suffixes="none").splitlines()
+        assert said == ["shut UNREADABLE The file could not be read. Permission denied.", "left out: 1, excluded: 1"]
+
     @pytest.fixture
     def closed(self, tmp_path: Path) -> Iterator[Path]:
         """A source of which somebody else cannot read one folder, which a link leads into too."""
@@ -285,20 +294,23 @@ class TestWhatCannotBeLookedAt:
         yield tmp_path
         (tmp_path / "shut").chmod(0o700)
 
-    def as_somebody_else(self, source: Path, exclude: str = "") -> str:
+    def as_somebody_else(self, source: Path, exclude: str = "", suffixes: str = "") -> str:
         """Root may read all, so the work is done as nobody; that one may not walk here, hence fchdir."""
         program = (
             "import os, sys, pathlib\n"
             "from imagehaul.sources.folder import list_folder, ScanReport, Selection\n"
             "os.fchdir(os.open(sys.argv[1], os.O_RDONLY))\n"
             "if os.geteuid() == 0: os.setuid(65534)\n"
-            "selection = Selection(exclude=tuple(sys.argv[2:]))\n"
+            "exclude, suffixes = (tuple(filter(None, [word])) for word in sys.argv[2:])\n"
+            "selection = Selection(exclude=exclude, suffixes=suffixes)\n"
+            "report = ScanReport()\n"
             "try:\n"
-            "    for file in list_folder(pathlib.Path(), selection, ScanReport()):\n"
+            "    for file in list_folder(pathlib.Path(), selection, report):\n"
             "        print(file.path, file.code, file.message)\n"
+            "    print(f'left out: {report.other_files}, excluded: {report.excluded}')\n"
             "except Exception as error: print(type(error).__name__, error)\n"
         )
-        arguments = [sys.executable, "-c", program, str(source), *([exclude] if exclude else [])]
+        arguments = [sys.executable, "-c", program, str(source), exclude, suffixes]
         return subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
 
     def test_a_folder_that_may_not_be_read_fails_the_run(self, closed: Path) -> None:
@@ -310,7 +322,7 @@ class TestWhatCannotBeLookedAt:
         assert said[0].strip() == "a.jpg"
         assert said[1].strip() == "open/c.jpg"
         assert said[2].startswith("open/link.jpg UNREADABLE The file could not be read. Permission denied.")
-        assert len(said) == 3
+        assert said[3:] == ["left out: 0, excluded: 0"]
 
     def test_an_entry_whose_kind_the_disk_does_not_tell_is_not_taken_for_a_file(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
