@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import itertools
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from imagehaul.errors import Code, SourceError
 from imagehaul.layout import DATASET_NAME, RUN_NAME, Layout, split_s3_uri
@@ -22,7 +23,8 @@ from imagehaul.sources.scan_report import ScanReport
 from imagehaul.sources.source import CopyOrigin, Entry, Fetched, Source, SourceDescriptor, SourceTools, SourceType
 from imagehaul.sources.stored_objects import ObjectWanted, etag_is_md5
 from imagehaul.store.endpoint import Store
-from imagehaul.store.explanations import explain
+from imagehaul.store.errors import classify
+from imagehaul.store.explanations import explain, words_of
 from imagehaul.store.listing import list_contents
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 _ROWS_AT_ONCE = 1000
 _LOOKS_AT_ONCE = 16
+_PAUSES = (1.0, 4.0)
+"""Seconds before a look whose answer broke off is taken again; for all else the client waits by itself."""
 _OWN = re.compile(r"([^/]+)/(?:(?:images|thumbnails|crops|runs|exports|\.imagehaul)/|current\.json\Z)")
 
 
@@ -128,21 +132,21 @@ def _rows(
                 for item in some
                 if item["Key"] not in own and _is_unclear(item["Key"].removeprefix(prefix), selection)
             ]
-            looks = threads.map(lambda item: _beginning(client, bucket, item), unclear)
-            beginnings = dict(zip((item["Key"] for item in unclear), looks, strict=True))
+            looks = threads.map(lambda item: _look(client, bucket, item), unclear)
+            looked = dict(zip((item["Key"] for item in unclear), looks, strict=True))
             for item in some:
-                path, beginning = item["Key"].removeprefix(prefix), beginnings.get(item["Key"], b"")
+                path, look = item["Key"].removeprefix(prefix), looked.get(item["Key"], _Look())
                 if item["Key"] in own:
                     report.own_objects.add(item["Key"])
-                elif not selection.is_image(path) and not suffix_of(beginning):
+                elif not (look.code or selection.is_image(path) or suffix_of(look.beginning)):
                     if not path.endswith("/"):  # The mark of a folder.
                         report.leave_out(path)
-                elif is_apple_double(beginning):
+                elif is_apple_double(look.beginning):
                     report.apple_doubles.add(path)
                 elif not selection.takes(path):
                     report.excluded += 1
                 else:
-                    yield _row(path, item)
+                    yield _row(path, item, look)
 
 
 def _is_unclear(path: str, selection: Selection) -> bool:
@@ -152,19 +156,52 @@ def _is_unclear(path: str, selection: Selection) -> bool:
     return path.rpartition("/")[2].startswith("._")
 
 
-def _beginning(client: S3Client, bucket: str, item: ObjectTypeDef) -> bytes:
+class _Look(NamedTuple):
+    """The first bytes of an object, or the code and the words that say why it could not be looked at."""
+
+    beginning: bytes = b""
+    code: str = ""
+    message: str = ""
+
+
+def _look(client: S3Client, bucket: str, item: ObjectTypeDef) -> _Look:
+    """Raises `StoreError` for what concerns all objects."""
     if not item["Size"]:
-        return b""
-    asked = client.get_object(Bucket=bucket, Key=item["Key"], Range=f"bytes=0-{SNIFFED - 1}")
-    content: bytes = asked["Body"].read(SNIFFED)
-    return content
+        return _Look()
+    try:
+        return _Look(_beginning(client, bucket, item["Key"]))
+    except Exception as error:
+        verdict = classify(error)
+        if verdict.may_be_of_one_object:
+            return _Look(code=Code.UNREADABLE, message=f"The store says {verdict.reported}.")
+        if verdict.action in ("stop", "retry"):
+            raise explain(error, "read", f"s3://{bucket}/{item['Key']}", client.meta.endpoint_url) from None
+        return _Look(code=verdict.code, message=words_of(verdict, str(error)))
 
 
-def _row(path: str, item: ObjectTypeDef) -> SourceFile:
-    code = Code.NAME_UNSUPPORTED if any(part in ("", ".", "..") for part in path.split("/")) else ""
+def _beginning(client: S3Client, bucket: str, key: str) -> bytes:
+    for pause in (*_PAUSES, None):
+        body = client.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{SNIFFED - 1}")["Body"]
+        content = b""
+        try:
+            # That it broke off is told by the read after the last byte that came.
+            while len(content) < SNIFFED and (more := body.read(SNIFFED - len(content))):
+                content += more
+            return content
+        except Exception as error:
+            if pause is None or classify(error).action != "retry":
+                raise
+            time.sleep(pause)
+    raise AssertionError("The last look returns or raises.")
+
+
+def _row(path: str, item: ObjectTypeDef, look: _Look) -> SourceFile:
+    code, message = look.code, look.message
+    if any(part in ("", ".", "..") for part in path.split("/")):
+        code, message = Code.NAME_UNSUPPORTED, Code.NAME_UNSUPPORTED.meaning
     # A store that gives no ETag says at least when the object was written.
     version = item.get("ETag", "").strip('"') or item["LastModified"].isoformat()
-    return SourceFile(path, item["Size"], version, code, Code[code].meaning if code else "")
+    return SourceFile(path, item["Size"], version, code, message)
 
 
 def own_objects(bucket: str, prefix: str, layout: Layout, is_dataset: Callable[[str], bool]) -> Callable[[str], bool]:

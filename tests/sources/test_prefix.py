@@ -21,6 +21,7 @@ from imagehaul.sources.registry import describe_source, open_source, scan_source
 from imagehaul.sources.scan_report import ScanReport
 from imagehaul.sources.source import SourceTools
 from imagehaul.store.endpoint import Store
+from tests.support.fault_proxy import Fault, FaultProxy, cut_off, says
 
 ALL = Selection()
 Page = dict[str, Any]
@@ -127,6 +128,48 @@ class TestPrefix:
         page: Page = {"Contents": [{"Key": f"in/{n}", "Size": 9, "ETag": '"e"'} for n in range(8)]}
         rows, _ = self.listed_from([page], Selection(suffixes=("none",)), get_object=first_bytes)
         assert list(rows) == [str(n) for n in range(8)]
+
+    @pytest.mark.parametrize(
+        ("fault", "code", "words"),
+        [
+            (says(404, "NoSuchKey"), "SOURCE_GONE", "NoSuchKey"),
+            (says(403, "InvalidObjectState"), "SOURCE_ARCHIVED", "must be restored"),
+            (says(403, "AccessDenied"), "UNREADABLE", "The store says AccessDenied."),
+        ],
+    )
+    def test_one_that_cannot_be_looked_at_is_a_row(
+        self, store: Store, bucket: str, fault: Fault, code: str, words: str
+    ) -> None:
+        self.put(store, bucket, "in/a.jpg", "in/hidden", "in/._b.jpg", "in/left out")
+        chosen = Selection(exclude=("left out",), suffixes=("none",))
+        with FaultProxy(store, lambda exchange: None if exchange.lists else fault) as proxy:
+            rows, report = self.listed(proxy.store, bucket, "in/", selection=chosen)
+        assert codes(rows) == {"a.jpg": "", "hidden": code, "._b.jpg": code}
+        assert words in rows["hidden"].message
+        assert (report.excluded, report.other_files) == (1, 0)
+
+    def test_a_look_that_breaks_off_is_taken_again(
+        self, store: Store, bucket: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("imagehaul.sources.prefix._PAUSES", (0.01, 0.01))
+        store.client().put_object(Bucket=bucket, Key="in/hidden", Body=b"\xff\xd8\xff" * 99)
+        breaks: list[Fault] = [cut_off, cut_off]
+        chosen = Selection(suffixes=("none",))
+        with FaultProxy(store, lambda asked: None if asked.lists or not breaks else breaks.pop()) as proxy:
+            assert codes(self.listed(proxy.store, bucket, "in/", selection=chosen)[0]) == {"hidden": ""}
+            proxy.fault = lambda asked: None if asked.lists else cut_off
+            with pytest.raises(StoreError, match="cannot be reached") as caught:
+                self.listed(proxy.store, bucket, "in/", selection=chosen)
+        assert caught.value.code == "STORE_UNAVAILABLE"
+
+    def test_keys_that_are_none_are_no_fault_of_the_object(self, store: Store, bucket: str) -> None:
+        self.put(store, bucket, "in/hidden")
+        unknown = says(403, "InvalidAccessKeyId")
+        with (
+            FaultProxy(store, lambda asked: None if asked.lists else unknown) as proxy,
+            pytest.raises(StoreError, match=rf"refused to read s3://{bucket}/in/hidden: .*\n.*access key"),
+        ):
+            self.listed(proxy.store, bucket, "in/", selection=Selection(suffixes=("none",)))
 
     def listed_from(
         self, pages: Iterable[Page], selection: Selection = ALL, **calls: Any
