@@ -10,6 +10,7 @@ import logging
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ from imagehaul.version import software
 
 if TYPE_CHECKING:
     import httpx
+
+_SHORTEST = 1.0
+"""Seconds that each of a host's addresses is given at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +110,20 @@ def _guard(transport: httpx.HTTPTransport, trusted: ssl.SSLContext, limits: http
     import httpcore
 
     class PublicOnly(httpcore.SyncBackend):
-        def connect_tcp(self, host: str, port: int, *arguments: Any, **named: Any) -> httpcore.NetworkStream:
-            return super().connect_tcp(_public_address(host, port), port, *arguments, **named)
+        def connect_tcp(
+            self, host: str, port: int, timeout: float | None = None, *arguments: Any, **named: Any
+        ) -> httpcore.NetworkStream:
+            addresses = _public_addresses(host, port)
+            until = time.monotonic() + (timeout or 0)
+            for number, address in enumerate(addresses):
+                # What one leaves of the time, the others have.
+                share = timeout and max(_SHORTEST, (until - time.monotonic()) / (len(addresses) - number))
+                try:
+                    return super().connect_tcp(address, port, share, *arguments, **named)
+                except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                    if address == addresses[-1]:
+                        raise
+            raise AssertionError("There is an address, and the last one connects or raises.")
 
     # httpx has no parameter for httpcore's network backend.
     transport._pool = httpcore.ConnectionPool(
@@ -118,17 +134,17 @@ def _guard(transport: httpx.HTTPTransport, trusted: ssl.SSLContext, limits: http
     )
 
 
-def _public_address(host: str, port: int) -> str:
+def _public_addresses(host: str, port: int) -> list[str]:
+    """In the system's order. Raises `WebError` where there is none."""
     import httpcore
 
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise httpcore.ConnectError(f"The name {host} cannot be resolved: {error}") from None
-    addresses = [str(address[0]) for *_, address in found]
-    for address in addresses:
-        if is_public(address):
-            return address
+    addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
+    if public := [address for address in addresses if is_public(address)]:
+        return public
     raise WebError(Code.ADDRESS_REFUSED, f"{host} is {addresses[0]}, an address of an inner network.")
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpcore
 import pytest
 import trustme
 
@@ -134,3 +136,30 @@ def test_an_unknown_ca_is_to_be_named_and_no_tls_is_said(authority: trustme.CA, 
     with WebServer(by_tls(authority, "localhost")) as secure:
         assert "SOURCE_CA_BUNDLE" in refused(web, f"{secure.url}/a.jpg")[1]
     assert "it speaks no TLS at this port" in refused(web, server.url.replace("http:", "https:") + "/a.jpg")[1]
+
+
+def test_a_host_is_tried_at_each_of_its_public_addresses(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last of which stands for the server's; the others do not answer, one of them at once."""
+    tried: list[tuple[str, float]] = []
+    dead = {"2606:4700::1": httpcore.ConnectError, "1.1.1.1": httpcore.ConnectTimeout}
+    connect, look_up = httpcore.SyncBackend.connect_tcp, socket.getaddrinfo
+
+    def resolve(host: str, port: int, *arguments: Any, **named: Any) -> list[Any]:
+        if host != "pictures.example":
+            return look_up(host, port, *arguments, **named)
+        return [(0, 0, 0, "", (address, port)) for address in ("10.0.0.1", *dead, "8.8.8.8")]
+
+    def connected(self: httpcore.SyncBackend, host: str, port: int, timeout: float, *_: Any, **__: Any) -> Any:
+        tried.append((host, round(timeout)))
+        if host in dead:
+            raise dead[host]("no answer")
+        return connect(self, "127.0.0.1", port, timeout)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", connected)
+    url = server.url.replace("localhost", "pictures.example") + "/a.jpg"
+    patience = WebPatience(connect=6, read=2, pauses=())
+    assert Web(patience=patience).look(url).size == len(server.files["/a.jpg"])
+    assert tried == [("2606:4700::1", 2), ("1.1.1.1", 3), ("8.8.8.8", 6)]
+    dead["8.8.8.8"] = httpcore.ConnectTimeout
+    assert refused(Web(patience=patience), url) == ("HOST_UNREACHABLE", "no answer.")
