@@ -50,6 +50,8 @@ class WebError(Exception):
 
 def make_client(allow_private: bool, ca: str, patience: WebPatience) -> httpx.Client:
     """`ca`: a PEM file to trust besides the system's, "" = none. Follows no redirect by itself."""
+    from http.cookiejar import CookieJar, DefaultCookiePolicy
+
     import httpx
 
     # It tells each URL, signature and all.
@@ -73,6 +75,8 @@ def make_client(allow_private: bool, ca: str, patience: WebPatience) -> httpx.Cl
         timeout=httpx.Timeout(patience.read, connect=patience.connect, pool=None),
         follow_redirects=False,
         headers={"User-Agent": software().replace(" ", "/"), "Accept": "image/*,*/*;q=0.5"},
+        # A server that names a new cookie in each answer would soon have them all in each request, and refuse it.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         event_hooks={"response": [_check_redirect]},
     )
 

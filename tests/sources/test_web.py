@@ -175,6 +175,12 @@ class TestLook:
         server.special["/old.jpg"] = lambda asked: Answer(301, headers={"Location": "/a.jpg"})
         assert web.look(f"{server.url}/old.jpg").size == len(picture)
 
+    def test_no_cookie_is_sent_back(self, server: WebServer, web: Web) -> None:
+        for path in ("/a.jpg", "/b.jpg"):
+            server.special[path] = lambda asked: Answer(200, b"x", {"Set-Cookie": f"for={asked.path}; Path=/"})
+            web.look(server.url.replace("localhost", "127.0.0.1") + path)
+        assert [asked.headers.get("cookie") for asked in server.asked] == [None, None]
+
     def test_retry_after_is_waited_for(self, server: WebServer, web: Web, picture: bytes) -> None:
         server.files["/a.jpg"] = picture
         busy = [Answer(429, headers={"Retry-After": "1"})]
