@@ -21,7 +21,7 @@ from imagehaul.sources.filters import Selection
 from imagehaul.sources.formats import SNIFFED, is_apple_double, suffix_of
 from imagehaul.sources.scan_report import ScanReport
 from imagehaul.sources.source import CopyOrigin, Entry, Fetched, Source, SourceDescriptor, SourceTools, SourceType
-from imagehaul.sources.stored_objects import ObjectWanted, etag_is_md5
+from imagehaul.sources.stored_objects import ObjectWanted, etag_is_md5, version_of
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import classify
 from imagehaul.store.explanations import explain, words_of
@@ -103,8 +103,8 @@ def list_prefix(
     """Streamed, a page of the listing at a time.
 
     Where the prefix contains REMOTE_SAVE, what imagehaul wrote under any data set there is left out and counted.
-    Raises `SourceError` where the source is this data set's own folder; `StoreError` where the store does not list it
-    whole.
+    Raises `SourceError` where the source is this data set's own folder, or the store names no ETags; `StoreError` where
+    it does not list the source whole.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -146,7 +146,7 @@ def _rows(
                 elif not selection.takes(path):
                     report.excluded += 1
                 else:
-                    yield _row(path, item, look)
+                    yield _row(path, bucket, item, look)
 
 
 def _is_unclear(path: str, selection: Selection) -> bool:
@@ -195,13 +195,11 @@ def _beginning(client: S3Client, bucket: str, key: str) -> bytes:
     raise AssertionError("The last look returns or raises.")
 
 
-def _row(path: str, item: ObjectTypeDef, look: _Look) -> SourceFile:
+def _row(path: str, bucket: str, item: ObjectTypeDef, look: _Look) -> SourceFile:
     code, message = look.code, look.message
     if any(part in ("", ".", "..") for part in path.split("/")):
         code, message = Code.NAME_UNSUPPORTED, Code.NAME_UNSUPPORTED.meaning
-    # A store that gives no ETag says at least when the object was written.
-    version = item.get("ETag", "").strip('"') or item["LastModified"].isoformat()
-    return SourceFile(path, item["Size"], version, code, message)
+    return SourceFile(path, item["Size"], version_of(item, bucket, item["Key"]), code, message)
 
 
 def own_objects(bucket: str, prefix: str, layout: Layout, is_dataset: Callable[[str], bool]) -> Callable[[str], bool]:

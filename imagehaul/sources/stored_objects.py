@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from imagehaul.errors import Code, SettingsError
+from imagehaul.errors import Code, SettingsError, SourceError
 from imagehaul.layout import split_object_uri, split_s3_uri
 from imagehaul.records import SourceFile
 from imagehaul.sources.source import Entry, Fetched
@@ -40,10 +41,20 @@ def bucket_and_key(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
+def version_of(answer: Mapping[str, Any], bucket: str, key: str) -> str:
+    """By what the store says of an object, in a listing or by HEAD. Raises `SourceError` where it names no ETag."""
+    if etag := str(answer.get("ETag", "")).strip('"'):
+        return etag
+    raise SourceError(
+        f"The store names no ETag of s3://{bucket}/{key}, so that nobody could tell when the object is another one. "
+        "Copy the source to this machine or to another store, and deliver it from there."
+    )
+
+
 def look(store: Store, bucket: str, key: str) -> SourceFile:
     """Size and ETag of the object, or the code that says why it cannot be delivered.
 
-    Raises `StoreError` for what concerns all objects: the store, its keys.
+    Raises `StoreError` for what concerns all objects: the store, its keys; `SourceError` as `version_of`.
     """
     if not key or key.endswith("/"):
         return SourceFile("", 0, "", Code.URL_UNSUPPORTED, "It names no object.")
@@ -58,9 +69,7 @@ def look(store: Store, bucket: str, key: str) -> SourceFile:
         if verdict.may_be_of_one_object or verdict.action == "reject":
             return SourceFile("", 0, "", Code.UNREADABLE, printable(f"The store says {verdict.reported}."))
         raise explain(error, "read", f"s3://{bucket}/{key}", store.url) from None
-    # A store that gives no ETag says at least when the object was written.
-    version = head.get("ETag", "").strip('"') or head["LastModified"].isoformat()
-    return SourceFile("", head["ContentLength"], version)
+    return SourceFile("", head["ContentLength"], version_of(head, bucket, key))
 
 
 def _with_reason(store: Store, bucket: str, key: str, error: Exception) -> Exception:
@@ -76,7 +85,10 @@ def _with_reason(store: Store, bucket: str, key: str, error: Exception) -> Excep
 
 def has_changed(store: Store, bucket: str, key: str, entry: Entry) -> bool:
     """Whether it is another than it was listed as, or gone."""
-    now = look(store, bucket, key)
+    try:
+        now = look(store, bucket, key)
+    except SourceError:
+        return True
     return (now.size, now.version) != (entry.size, entry.version)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,8 +21,9 @@ from imagehaul.sources.prefix import list_prefix, own_objects
 from imagehaul.sources.registry import describe_source, open_source, scan_source
 from imagehaul.sources.scan_report import ScanReport
 from imagehaul.sources.source import SourceTools
+from imagehaul.sources.stored_objects import look
 from imagehaul.store.endpoint import Store
-from tests.support.fault_proxy import Fault, FaultProxy, cut_off, says
+from tests.support.fault_proxy import Answer, Exchange, Fault, FaultProxy, cut_off, says
 
 ALL = Selection()
 Page = dict[str, Any]
@@ -117,6 +119,23 @@ class TestPrefix:
         }
         with pytest.raises(StoreError, match=r"listing of s3://mybucket/in/ breaks off"):
             self.listed_from([page | {"IsTruncated": True}])
+
+    def test_a_store_that_names_no_etags_is_refused(self, store: Store, bucket: str) -> None:
+        """Whether an object is still the one that was listed, nothing else tells."""
+        self.put(store, bucket, "in/a.jpg")
+
+        def without_etags(exchange: Exchange) -> None:
+            said = exchange.forward()
+            body = re.sub(rb"<ETag>.*?</ETag>", b"", said.body)
+            kept = [(name, value) for name, value in said.headers if name.lower() not in ("etag", "content-length")]
+            exchange.reply(Answer(said.status, [*kept, ("Content-Length", str(len(body)))], body))
+
+        words = rf"names no ETag of s3://{bucket}/in/a\.jpg, so that nobody could tell"
+        with FaultProxy(store, lambda _: without_etags) as proxy:
+            with pytest.raises(SourceError, match=words):
+                self.listed(proxy.store, bucket, "in/")
+            with pytest.raises(SourceError, match=words):
+                look(proxy.store, bucket, "in/a.jpg")
 
     def test_names_that_do_not_say_what_they_are_are_looked_at_side_by_side(self) -> None:
         together = threading.Barrier(4, timeout=10)
