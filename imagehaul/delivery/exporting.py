@@ -31,13 +31,14 @@ def export_run(
     sources: Collection[PublishedSource],
     settings: Settings,
     runs: Runs,
+    read: Callable[[str], bytes],
     origin: Origin,
     created: str,
     scratch: Path,
     progress: Progress,
 ) -> dict[str, str]:
-    """Name → URI of each export. `sources`: all that the index shows. `created`: when the data set was first published,
-    in ISO 8601; "" = now.
+    """Name → URI of each export. `sources`: all that the index shows. `read`: see `object_reader`. `created`: when the
+    data set was first published, in ISO 8601; "" = now.
 
     Says in a line what a format could not carry. Raises what the client raises, and OSError.
     """
@@ -68,7 +69,7 @@ def export_run(
         runs.upload(file, key, bucket)
 
     exported = export_all(
-        catalog, addresses, settings.box_space, settings.exports, created, scratch, send, runs.read_object, origin
+        catalog, addresses, settings.box_space, settings.exports, created, scratch, send, read, origin
     )
     for name, done in exported.items():
         if left_out := [f"{what} ({count:,})" for what, count in done.left_out.items() if count]:

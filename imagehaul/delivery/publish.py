@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from imagehaul.delivery.lost_exports import lost_exports
+from imagehaul.delivery.object_reader import ObjectReader
 from imagehaul.delivery.other_sources import published_sources
 from imagehaul.delivery.run import HeldDataset, Inventory, MatchedAnnotations, Proof, Run, WorkResult
 from imagehaul.delivery.summary import MOST_PICTURES, MOST_PROBLEMS, Summary
-from imagehaul.errors import HaulError
+from imagehaul.errors import LockedError
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.counts import pictures_of, problems_of, reasons_of
 from imagehaul.ledger.ledger_file import write_ledger
@@ -90,8 +91,8 @@ def publish(finished: FinishedRun) -> Summary:
         warnings.append(run.warn(problem))
         # Once the pointer has moved, a report that is missing takes nothing back.
         if not (refused or summary.published):
-            # Our own errors, as of a pointer that another run has moved, say it themselves.
-            still = "" if isinstance(error, HaulError) else f"\n{which_is_current(held.current)}"
+            # Those of a pointer that another run has moved say it themselves.
+            still = "" if isinstance(error, LockedError) else f"\n{which_is_current(held.current)}"
             refused = problem + still
         summary = replace(summary, refused=refused, warnings=tuple(warnings))
     if summary.published or summary.nothing_changed:
@@ -197,8 +198,9 @@ def _write_exports(
     created = held.current.created if held.current else ""
     sources = published_sources(run, summary.counts, made_of, held.current)
     origin = origin_of(run.name, sources, summary.quality)
+    objects = ObjectReader(run.runs, run.store, sources, run.request.source_name, run.described.options)
     exports = export_run(
-        run.catalog, sources.values(), run.settings, run.runs, origin, created, run.scratch, run.progress
+        run.catalog, sources.values(), run.settings, run.runs, objects.read, origin, created, run.scratch, run.progress
     )
     return exports, sources
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from imagehaul.delivery.exporting import export_run, origin_of
 from imagehaul.delivery.holding import holding
+from imagehaul.delivery.object_reader import ObjectReader
 from imagehaul.delivery.other_sources import other_published_sources, read_index
 from imagehaul.delivery.publish import look_for_issues
 from imagehaul.errors import SettingsError, StoreError
@@ -117,7 +118,8 @@ def forget_source(
                 sources=other_published_sources(catalog, current),
             )
             with store.explaining("write", f"run {run} to {layout.uri(layout.root)}"):
-                left = _write_run(left, catalog, runs, settings, scratch, progress, quality)
+                objects = ObjectReader(runs, store, left.sources, _EVERY, settings.source_options())
+                left = _write_run(left, catalog, runs, objects, settings, scratch, progress, quality)
         if held:
             held.check()
         runs.publish(left, current, capabilities)
@@ -128,6 +130,7 @@ def _write_run(
     current: Current,
     catalog: Catalog,
     runs: Runs,
+    objects: ObjectReader,
     settings: Settings,
     scratch: Path,
     progress: Progress,
@@ -138,7 +141,9 @@ def _write_run(
     write_ledger(catalog, file, "other")
     runs.upload(file, layout.ledger_of_others(run))
     sources, origin = current.sources, origin_of(run, current.sources, quality)
-    exports = export_run(catalog, sources.values(), settings, runs, origin, current.created, scratch, progress)
+    exports = export_run(
+        catalog, sources.values(), settings, runs, objects.read, origin, current.created, scratch, progress
+    )
     report = {
         "dataset": layout.dataset,
         "run": run,

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 _NAMED = 5
 """How many runs a message names."""
+_SOURCE_STORE = (
+    "source_store",
+    "source_object_store_url",
+    "source_aws_profile",
+    "source_aws_region",
+    "source_ca_bundle",
+)
 
 
 def current_publication(client: S3Client, layout: Layout) -> Current:
@@ -88,6 +95,15 @@ def settings_of(client: S3Client, layout: Layout, run: str) -> dict[str, Any]:
     """The settings that a run was made with, by name, as its report has them; {} where the report is gone."""
     report = _report(client, layout, run)
     return dict(report.get("settings") or {}) if report else {}
+
+
+def source_store_of(client: S3Client, layout: Layout, run: str) -> dict[str, Any]:
+    """How a run reached the store of its source, as fields of `SourceOptions`; {} where its report is gone."""
+    report = _report(client, layout, run)
+    if report is None:
+        return {}
+    said = {**(report.get("settings") or {}), **(report.get("request") or {})}
+    return {name: str(said.get(name) or "") for name in _SOURCE_STORE}
 
 
 def _run_names(client: S3Client, layout: Layout) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +120,28 @@ def test_a_source_that_lies_in_no_store_is_refused(tmp_path: Path, store: Store,
     draw(tmp_path / "a.jpg")
     with pytest.raises(SettingsError, match="ORIGINALS=in_place needs a source in a store"):
         Target(store, bucket).deliver(tmp_path, settings=IN_PLACE)
+
+
+def test_an_export_with_the_pictures_in_it_reads_them_where_they_lie(
+    tmp_path: Path, store: Store, bucket: str, pictures: dict[str, bytes]
+) -> None:
+    """Beside a source whose originals are stored, and in a run of either."""
+    target = Target(store, bucket)
+    asked = {"exports": "webdataset"}
+    first = target.deliver(f"s3://{bucket}/photos", settings={**IN_PLACE, **asked})
+    assert (first.refused, first.published) == ("", True)
+    assert in_shard(target) == set(pictures.values())
+
+    stored = draw(tmp_path / "own" / "c.jpg", seed=7)
+    assert target.deliver(tmp_path / "own", settings=asked, source_name="own").published
+    assert in_shard(target) == {*pictures.values(), stored}
+    store.client().put_object(Bucket=bucket, Key="photos/d.jpg", Body=draw(tmp_path / "d.jpg", seed=8))
+    assert target.deliver(f"s3://{bucket}/photos", settings={**IN_PLACE, **asked}).published
+    assert len(in_shard(target)) == 4
+
+
+def in_shard(target: Target) -> set[bytes]:
+    body = target.read(f"exports/{target.current()['run']}/webdataset/shard-000000.tar")
+    with tarfile.open(fileobj=io.BytesIO(body)) as shard:
+        files = [(item.name, shard.extractfile(item)) for item in shard]
+        return {file.read() for name, file in files if file and name.endswith(".jpg")}

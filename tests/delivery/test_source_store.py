@@ -12,7 +12,9 @@ import trustme
 
 from imagehaul.delivery.batch_threads import in_threads
 from imagehaul.delivery.repair import verify_and_repair
+from imagehaul.delivery.sources import forget_source
 from imagehaul.errors import StoreError
+from imagehaul.layout import Layout
 from imagehaul.local.embedded_store import Certificate, EmbeddedStore
 from imagehaul.records import SourceOptions
 from imagehaul.settings import Settings
@@ -106,6 +108,52 @@ def test_bytes_go_through_us_once_and_no_key_is_left_anywhere(
     everything = b"".join(target.read(key) for key in target.listed())
     assert server.secret_key.encode() not in everything
     assert server.access_key.encode() not in everything
+
+
+def test_an_export_reads_each_original_in_place_from_the_store_of_its_source(
+    tmp_path: Path,
+    store: Store,
+    bucket: str,
+    partner: tuple[EmbeddedStore, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run that delivers another source, too: the report of the partner's own run says where its originals lie."""
+    server, ca = partner
+    theirs, ours = draw(tmp_path / "theirs.jpg", seed=1), draw(tmp_path / "ours" / "b.jpg", seed=2)
+    server.store().client().put_object(Bucket="partner", Key="placed/a.jpg", Body=theirs)
+    (tmp_path / "credentials").write_text(
+        f"[placed]\naws_access_key_id={server.access_key}\naws_secret_access_key={server.secret_key}\n"
+    )
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    target, asked = Target(store, bucket), {"exports": "webdataset"}
+    placed = {
+        **asked,
+        "originals": "in_place",
+        "source_object_store_url": server.tls_url,
+        "source_aws_profile": "placed",
+        "source_ca_bundle": str(ca),
+    }
+    assert target.deliver("s3://partner/placed", settings=placed, source_name="partner").published
+    assert target.deliver(tmp_path / "ours", settings=asked).published
+    shard = target.read(f"exports/{target.current()['run']}/webdataset/shard-000000.tar")
+    assert theirs in shard
+    assert ours in shard
+
+    layout, chosen = Layout(bucket, target.prefix, target.dataset), Settings(remote_save=f"s3://{bucket}/pre/", **asked)
+    forget_source("main", chosen, store, layout, _folder(tmp_path / "forget"), Lines())
+    assert theirs in target.read(f"exports/{target.current()['run']}/webdataset/shard-000000.tar")
+
+    server.store().client().delete_object(Bucket="partner", Key="placed/a.jpg")
+    refused = target.deliver(tmp_path / "ours", settings=asked).refused
+    assert f"{server.tls_url} refused to read s3://partner/placed/a.jpg" in refused
+    assert "an original in place of the source 'partner'" in refused
+    assert "leave webdataset out of EXPORTS" in refused
+    assert f"Run {target.current()['run']} is still current" in refused
+
+
+def _folder(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def test_wrong_keys_of_the_source_are_told_as_its_own(
