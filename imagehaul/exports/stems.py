@@ -6,26 +6,33 @@ import posixpath
 
 
 class Stems:
-    """Gives each name's stem, or None where an earlier name had the same: `a.jpg` and `a.png` share their labels' name.
+    """Tells whose a stem is where several names have it: `a.jpg` and `a.png` share their labels' name.
 
-    Sorted names need little memory: all that share a stem begin with it and a dot, and so lie in one stretch of the
-    order. What has to be remembered are the stems that the name at hand begins with. Of names in no order all are.
+    Sorted names need little memory: all that share a stem begin with it, and so lie in one stretch of the order. What
+    has to be remembered are the stems that the name at hand begins with. Of names in no order all are.
     """
 
     def __init__(self, names_are_sorted: bool) -> None:
         self._sorted = names_are_sorted
-        self._seen: list[str] = []
-        self._all: set[str] = set()
+        self._seen: set[str] = set()
 
     def stem_of(self, name: str) -> str | None:
+        """None where an earlier name has it."""
         stem, _ = posixpath.splitext(name)
-        if not self._sorted:
-            known = stem in self._all
-            self._all.add(stem)
-            return None if known else stem
-        while self._seen and not name.startswith(f"{self._seen[-1]}."):
-            self._seen.pop()
-        if stem in self._seen:
-            return None
-        self._seen.append(stem)
-        return stem
+        return stem if self._is_first(stem, name) else None
+
+    def own_name(self, name: str) -> str:
+        """The stem, or the whole name where an earlier one has that. No two names are given the same."""
+        if stem := self.stem_of(name):
+            return stem
+        own = name
+        while not self._is_first(own, name):  # In no order, `a.png.jpg` may have come before `a.png`.
+            own += "_"
+        return own
+
+    def _is_first(self, wanted: str, name: str) -> bool:
+        if self._sorted:
+            self._seen = {seen for seen in self._seen if name.startswith(seen)}
+        known = wanted in self._seen
+        self._seen.add(wanted)
+        return not known

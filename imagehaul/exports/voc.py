@@ -39,7 +39,7 @@ class Voc:
             self._left_out["images whose name XML cannot hold"] += 1
             return
         # The second of two pictures that differ in their suffix alone keeps it: `<filename>` names the picture.
-        stem = self._stems.stem_of(name) or name
+        stem = self._stems.own_name(name)
         self._left_out["captions"] += len(entity.captions)
         self._left_out["labels of whole images"] += len(entity.labels)
         self._archive.add(f"Annotations/{stem}.xml", self._annotation(name, entity).encode())

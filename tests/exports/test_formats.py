@@ -26,7 +26,6 @@ from ruamel.yaml import YAML
 from imagehaul.exports import webdataset
 from imagehaul.exports.csv_tables import harmless
 from imagehaul.exports.registry import EXPORTS
-from imagehaul.exports.stems import Stems
 from imagehaul.ledger.catalog import Catalog
 from imagehaul.ledger.rows import LedgerRow
 from imagehaul.records import Annotation, Box, ExportName
@@ -335,14 +334,18 @@ def test_webdataset_of_thumbnails_leaves_out_images_that_have_none(catalog: Cata
     assert left_out == {"images without a thumbnail": 1}
 
 
-@pytest.mark.parametrize("ordered", [True, False])
-def test_names_that_differ_in_their_suffix_alone_share_a_stem(ordered: bool) -> None:
-    names = sorted(["a-b.jpg", "a.JPG", "a.b.jpg", "a.b.png", "a.jpg", "a/a.jpg", "a0.jpg", "b.jpg"])
-    stems = Stems(ordered)
-    assert [name for name in names if stems.stem_of(name) is None] == ["a.b.png", "a.jpg"]
-
-
 def test_names_without_their_folders_are_compared_whatever_their_order(catalog: Catalog) -> None:
     rows = [replace(image(path), key=image(path.rpartition("/")[2]).key) for path in ("a/x.jpg", "b/m.jpg", "c/x.png")]
     _, left_out = made(catalog, "yolo", rows, addresses=replace(ADDRESSES, full_paths=False))
     assert left_out == {"images whose name differs from another's in the suffix alone": 1}
+
+
+def test_no_two_members_of_voc_have_one_name(catalog: Catalog) -> None:
+    """A name that another took because its own stem was taken is not given again."""
+    folder, _ = made(catalog, "voc", [image(path) for path in ("a.jpg", "a.png", "a.png.jpg")])
+    with tarfile.open(folder / "voc.tar.gz") as archive:
+        names = sorted(name for name in archive.getnames() if name.endswith(".xml"))
+    assert names == ["Annotations/a.png.jpg.xml", "Annotations/a.png.xml", "Annotations/a.xml"]
+    files = members(folder / "voc.tar.gz")
+    assert files["ImageSets/Main/all.txt"] == b"a\na.png\na.png.jpg\n"
+    assert b"<filename>a.png<" in files["Annotations/a.png.xml"]
