@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+_MOST_PIXELS = 2**31
 NO_BOX = (math.nan, math.nan, math.nan, math.nan)
 
 
@@ -21,9 +22,9 @@ def coordinate(value: Any) -> float:
 
 
 def pixels(value: Any) -> int:
-    """A width or height of a picture; 0 where the file does not say it."""
+    """A width or height of a picture; 0 where the file does not say it, or a number that no picture has."""
     number = coordinate(value)
-    return int(number) if math.isfinite(number) and number > 0 else 0
+    return int(number) if 0 < number < _MOST_PIXELS else 0
 
 
 def hull(points: Sequence[float]) -> tuple[float, float, float, float]:

@@ -20,7 +20,7 @@ from typing import Any
 from imagehaul.annotations.boxes import NO_BOX, hull, pixels
 from imagehaul.annotations.coco_objects import EXPECTED, OTHER, coco_objects
 from imagehaul.annotations.format import AnnotationFormat, Found, Items, Location
-from imagehaul.annotations.json_events import json_events
+from imagehaul.annotations.json_events import LargeNumberError, json_events
 from imagehaul.annotations.place import Place, below
 from imagehaul.annotations.rle import Mask, box_of
 from imagehaul.cells import text
@@ -181,17 +181,29 @@ def _joined(database: sqlite3.Connection, shown: str, places: tuple[str, ...]) -
 def _load(database: sqlite3.Connection, path: Path, shown: str) -> Iterator[AnnotationProblem]:
     found: set[str] = set()
     numbers = itertools.count(1)
-    with json_events(path, shown) as events:
-        for array, fields in coco_objects(events, found, shown):
-            if array == "annotations":
-                problem = _add_annotation(database, next(numbers), fields, shown)
-            else:
-                problem = _add_named(database, array, fields, shown)
-            if problem:
-                yield problem
+    for array, fields in _objects(path, shown, found):
+        if array == "annotations":
+            problem = _add_annotation(database, next(numbers), fields, shown)
+        else:
+            problem = _add_named(database, array, fields, shown)
+        if problem:
+            yield problem
     if missing := {"images", "annotations"} - found:
         listed = printable(", ".join(sorted(found)[:10])) or "nothing"
         raise AnnotationError(f"{shown}: no {' and no '.join(sorted(missing))} in it, but {listed}.\n{EXPECTED}")
+
+
+def _objects(path: Path, shown: str, found: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """See `coco_objects`. Behind a large number the file is read anew, and what was given is not given again."""
+    given = 0
+    try:
+        with json_events(path, shown) as events:
+            for item in coco_objects(events, found, shown):
+                yield item
+                given += 1
+    except LargeNumberError:
+        with json_events(path, shown, large_as_text=True) as events:
+            yield from itertools.islice(coco_objects(events, found, shown), given, None)
 
 
 def _add_annotation(
