@@ -14,6 +14,7 @@ import orjson
 
 from imagehaul.entity import Entity, Statement
 from imagehaul.exports.export import About, Exported, ExportFiles
+from imagehaul.exports.xml_text import fits_in_xml
 
 FOLDER = "label-studio/"
 
@@ -50,6 +51,10 @@ class LabelStudio:
         head = {"id": f"{entity.media_id[:8]}-{number}", "to_name": "image"}
         if said.kind == "caption":
             return {**head, "type": "textarea", "from_name": "caption", "value": {"text": [said.text]}}
+        if not fits_in_xml(said.text):  # The interface has to name it.
+            what = "boxes whose label" if said.kind == "box" else "labels of whole images that"
+            self._left_out[f"{what} XML cannot hold"] += 1
+            return None
         if said.kind == "label":
             self._choices.add(said.text)
             return {**head, "type": "choices", "from_name": "class", "value": {"choices": [said.text]}}
@@ -76,7 +81,7 @@ class LabelStudio:
         }
 
     def _interface(self) -> str:
-        boxes = "".join(f"    <Label value={quoteattr(name)}/>\n" for name in self._about.classes)
+        boxes = "".join(f"    <Label value={quoteattr(name)}/>\n" for name in filter(fits_in_xml, self._about.classes))
         choices = "".join(f"    <Choice value={quoteattr(name)}/>\n" for name in sorted(self._choices))
         return (
             '<View>\n  <Image name="image" value="$image"/>\n'

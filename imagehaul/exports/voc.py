@@ -7,7 +7,6 @@ image's `<filename>` is its path below the store's `images/`, and its annotation
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import BinaryIO
 from xml.sax.saxutils import escape
@@ -17,12 +16,11 @@ from imagehaul.exports.archive import TarStream
 from imagehaul.exports.export import About, Exported, ExportFiles
 from imagehaul.exports.split_names import list_file, named_apart
 from imagehaul.exports.stems import Stems
+from imagehaul.exports.xml_text import fits_in_xml
 
 NAME = "voc.tar.gz"
 _IN_NONE = "all"
 """The list of the images that are in no split."""
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What no XML file can hold. https://www.w3.org/TR/xml/#charsets"""
 
 
 class Voc:
@@ -35,7 +33,7 @@ class Voc:
 
     def write(self, entity: Entity) -> None:
         name = self._about.addresses.name(entity.key)
-        if _NOT_XML.search(name) or "\n" in name or "\r" in name:
+        if not fits_in_xml(name) or "\n" in name or "\r" in name:
             self._left_out["images whose name XML cannot hold"] += 1
             return
         # The second of two pictures that differ in their suffix alone keeps it: `<filename>` names the picture.
@@ -58,7 +56,7 @@ class Voc:
     def _annotation(self, path: str, entity: Entity) -> str:
         objects = []
         for said in entity.boxes:
-            if _NOT_XML.search(said.text):
+            if not fits_in_xml(said.text):
                 self._left_out["boxes whose label XML cannot hold"] += 1
                 continue
             box = said.box

@@ -299,6 +299,17 @@ def test_label_studio_has_percents_and_an_interface_that_names_all_labels(catalo
     assert left_out == {"boxes on pictures of unknown size": 1}
 
 
+def test_label_studio_leaves_out_what_its_interface_cannot_name(catalog: Catalog) -> None:
+    annotations = [said("a.jpg", "box", text, replace(BOX, label=text)) for text in ("a\x02b", "bird")]
+    annotations += [said("a.jpg", "label", text) for text in ("x\x1fy", "sunny")] + [said("a.jpg", "caption", "\x02")]
+    folder, left_out = made(catalog, "label-studio", [image("a.jpg")], annotations)
+    interface = fromstring((folder / "label-studio" / "config.xml").read_text())
+    assert [tag.get("value") for tag in [*interface.iter("Label"), *interface.iter("Choice")]] == ["bird", "sunny"]
+    [task] = json.loads((folder / "label-studio" / "tasks.json").read_bytes())
+    assert [item["type"] for item in task["annotations"][0]["result"]] == ["rectanglelabels", "choices", "textarea"]
+    assert left_out == {"boxes whose label XML cannot hold": 1, "labels of whole images that XML cannot hold": 1}
+
+
 def test_croissant_describes_the_table_by_its_hash(catalog: Catalog) -> None:
     folder, _ = made(catalog, "croissant", [image("a.jpg")])
     described = json.loads((folder / "croissant.json").read_bytes())
