@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import ast
+import csv
 import itertools
 import json
 import math
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _csv import Reader
+
+_LONGEST = 16 * 1024 * 1024
+"""Characters of a cell of CSV, such as a polygon: none is that long, unless a quotation mark is missing."""
+
+
+def csv_reader(lines: Iterable[str], separator: str = ",", strict: bool = False) -> Reader:
+    """Every reader of CSV comes from here: the limit is the whole process's, and is the same for all."""
+    csv.field_size_limit(_LONGEST)
+    return csv.reader(lines, delimiter=separator, strict=strict)
 
 
 def text(value: Any) -> str:

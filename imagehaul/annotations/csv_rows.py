@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from imagehaul.cells import csv_reader
 from imagehaul.errors import AnnotationError
 from imagehaul.records import AnnotationProblem
 
@@ -50,7 +51,7 @@ def _records(path: Path, shown: str) -> Iterator[tuple[int, list[str]]]:
     """Each record and the line that it begins in. Raises AnnotationError where the text is no CSV."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(_lines(file, shown), strict=True)
+            reader = csv_reader(_lines(file, shown), strict=True)
             line = 1
             try:
                 for cells in reader:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from imagehaul.cells import distinct_names
+from imagehaul.cells import csv_reader, distinct_names
 from imagehaul.errors import SourceError
 from imagehaul.text import printable
 
@@ -21,7 +21,6 @@ NAME_COLUMNS = ("key", "name")
 """What the picture is to be called."""
 _SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _ROWS_AT_ONCE = 4_096
-_LONGEST_CELL = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +86,9 @@ def _tsv(file: Path, shown: str, column: str, said: list[str]) -> Iterator[Row]:
 
 
 def _separated(file: Path, shown: str, column: str, said: list[str], separator: str) -> Iterator[Row]:
-    csv.field_size_limit(_LONGEST_CELL)
     # Bytes that are not UTF-8 spoil their own row, and no other.
     with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
-        reader = csv.reader(stream, delimiter=separator)
+        reader = csv_reader(stream, separator)
         try:
             header = next(reader, None)
             if header is None:

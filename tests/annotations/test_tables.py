@@ -1,6 +1,7 @@
 """Tables of boxes and of labels: CSV and Parquet say the same."""
 
 import math
+from csv import field_size_limit
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,13 @@ def texts(reading: Reading) -> list[tuple[str, str]]:
 
 
 # Boxes
+
+
+def test_a_cell_may_be_long_whatever_the_process_read_before(tmp_path: Path) -> None:
+    """Such as a polygon. The limit of Python's csv is the whole process's."""
+    field_size_limit(2**17)
+    reading = csv(tmp_path, f'{HEADER.strip()},polygon\na.png,1,1,2,2,cat,"{"1.5 2.5 " * 20_000}"\n')
+    assert [annotation.reference for annotation in reading] == ["a.png"]
 
 
 def test_a_row_is_a_box_in_pixels(tmp_path: Path) -> None:
