@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from imagehaul.annotations.json_events import CountedFile
 from imagehaul.annotations.reading import Reading
 from imagehaul.errors import AnnotationError
 from imagehaul.records import Box
@@ -54,3 +56,13 @@ def test_a_large_number_far_into_a_file_gives_nothing_twice(tmp_path: Path, larg
 def test_what_is_wrong_behind_a_large_number_is_told_with_its_own_place(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match=r"annotations.json, line 3 .*not valid JSON"):
         list(read(tmp_path, '{"images": [{"id": 18446744073709551615}],\n"annotations": [],\n"info": tru}'))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 16, 1_000])
+def test_large_numbers_are_text_wherever_a_block_ends_and_texts_stay_as_they_are(size: int) -> None:
+    small = [5, 0.25, -1e-300, 'x12345678901234567890,"', "\\", True, None, [{"1" * 20: 1}]]
+    content = json.dumps([*small, 2**63, -(2**64), 1e300])
+    counted = CountedFile(io.BytesIO(content.encode()), large_as_text=True)
+    read = b"".join(iter(lambda: counted.read(size), b""))
+    assert json.loads(read) == [*small, str(2**63), str(-(2**64)), "1e+300"]
+    assert counted.position == len(content)
