@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from imagehaul.errors import HaulError
 from imagehaul.layout import Layout
 from imagehaul.local.embedded_store import EmbeddedStore
+from imagehaul.local.foreground import end_as_by_ctrl_c, run_to_end
 from imagehaul.rendering.contact_sheet import delivered_sheet
 
 BUCKET = "images"
@@ -22,8 +22,8 @@ def main(folder: Path) -> int:
     folder = folder.resolve()
     sample = folder / "sample"
     imagehaul = Path(sys.executable).with_name("imagehaul")
-    if not sample.is_dir():
-        subprocess.run([imagehaul, "sample", sample], check=True)
+    if not sample.is_dir() and (status := run_to_end([str(imagehaul), "sample", str(sample)])):
+        return status
     with EmbeddedStore(folder / "store") as server:
         server.make_bucket(BUCKET)
         command = [str(imagehaul), "deliver", str(sample), "--dataset", DATASET, "--prefect"]
@@ -41,8 +41,7 @@ def main(folder: Path) -> int:
         }
         for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "AWS_CA_BUNDLE"):
             environment.pop(name, None)
-        status = subprocess.run(command, env=environment, check=False).returncode
-        if status:
+        if status := run_to_end(command, env=environment):
             return status
         _bring_home(server, folder / "result")
     _say_where(folder)
@@ -83,6 +82,7 @@ Run `make run` again: nothing is sent twice. To open the store itself:
 
 
 if __name__ == "__main__":
+    end_as_by_ctrl_c()
     try:
         sys.exit(main(Path(sys.argv[1])))
     except KeyboardInterrupt:

@@ -6,13 +6,13 @@ Nothing of the leader's environment reaches the workers: their keys are their ow
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from imagehaul.errors import HaulError
 from imagehaul.local.dask_cluster import dask_cluster
 from imagehaul.local.embedded_store import EmbeddedStore
+from imagehaul.local.foreground import end_as_by_ctrl_c, run_to_end
 
 BUCKET = "images"
 WORKERS = 2
@@ -23,8 +23,8 @@ def main(folder: Path) -> int:
     folder = folder.resolve()
     imagehaul = Path(sys.executable).with_name("imagehaul")
     sample = folder / "sample"
-    if not sample.is_dir():
-        subprocess.run([imagehaul, "sample", sample], check=True)
+    if not sample.is_dir() and (status := run_to_end([str(imagehaul), "sample", str(sample)])):
+        return status
     with EmbeddedStore(folder / "store") as server:
         server.make_bucket(BUCKET)
         keys = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
@@ -37,12 +37,13 @@ def main(folder: Path) -> int:
                 *("--task-runner", "dask", "--task-runner-address", address, "--no-prefect"),
             ]
             print(f"$ imagehaul {' '.join(command[1:])}", flush=True)
-            status = subprocess.run(command, env={**os.environ, **keys}, check=False).returncode
+            status = run_to_end(command, env={**os.environ, **keys})
     print(f"\nThe workers' folders and logs: {folder / 'dask'}. For a cluster of your own: docs/scale.md")
     return status
 
 
 if __name__ == "__main__":
+    end_as_by_ctrl_c()
     try:
         sys.exit(main(Path(sys.argv[1])))
     except KeyboardInterrupt:

@@ -1,0 +1,92 @@
+"""`make run`: how it ends where it is interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from imagehaul.local.foreground import run_to_end
+
+
+@contextmanager
+def make_run(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """In a group of its own, as a shell starts it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "imagehaul.local.quickstart", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        # Where the tests run in the background of a shell, SIGINT comes down to us ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.mark.prefect
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["its leader", "all of its group"])
+def test_ctrl_c_during_the_delivery_leaves_no_process_and_no_traceback(to: str, tmp_path: Path) -> None:
+    with make_run(tmp_path) as process:
+        assert process.stdout
+        before = ""
+        while "Listing" not in before:
+            line = process.stdout.readline()
+            assert line, before
+            before += line
+        below = psutil.Process(process.pid).children(recursive=True)
+        assert any("uvicorn" in part for each in below for part in each.cmdline())
+        (os.kill if to == "its leader" else os.killpg)(process.pid, signal.SIGINT)
+        after, _ = process.communicate(timeout=60)
+    assert not psutil.wait_procs(below, timeout=1)[1]
+    assert process.returncode == 1
+    *_, delivery, last = after.splitlines()
+    assert delivery == "imagehaul: Interrupted. What was proven stays; run again to go on from there."
+    assert last.startswith("Interrupted: ")
+    assert "Traceback" not in after
+
+
+def test_ctrl_c_at_any_moment_of_the_start_shows_no_traceback(tmp_path: Path) -> None:
+    """The sample is drawn by a command of its own, whose interpreter takes a tenth of a second to start."""
+    for tenths in range(1, 6):
+        with make_run(tmp_path / str(tenths)) as process:
+            children: list[psutil.Process] = []
+            while not (children := psutil.Process(process.pid).children(recursive=True)):
+                time.sleep(0.01)
+            time.sleep(tenths / 10)
+            process.send_signal(signal.SIGINT)
+            said, _ = process.communicate(timeout=60)
+        assert "Traceback" not in said
+        assert said.splitlines()[-1].startswith("Interrupted: ")
+        assert not psutil.wait_procs(children, timeout=1)[1]
+
+
+def test_a_command_that_does_not_end_is_killed_with_all_that_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imagehaul.local.foreground.STOP_SECONDS", 0.5)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    deaf = "trap '' TERM; sleep 60 & echo $! $$ >pids; kill -INT $PPID; wait; wait; sleep 60"
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_to_end(["/bin/sh", "-c", deaf], cwd=tmp_path)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for pid in (tmp_path / "pids").read_text().split():
+        assert not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
