@@ -52,15 +52,20 @@ class Part:
             raise HaulError(f"The Prefect {self.name} has ended by itself. Its log: {self.log}")
 
 
-def prefect_environment(folder: Path, port: int) -> dict[str, str]:
-    """A Prefect of its own at this port, wherever the machine's own is; nothing is reported to anybody.
+def own_environment(folder: Path) -> dict[str, str]:
+    """Of a process whose Prefect keeps its data in this folder and is led to no other by a variable.
 
-    What the user has set besides, such as PREFECT_LOGGING_LEVEL, holds here too.
+    What the user has set besides, such as PREFECT_LOGGING_LEVEL, holds here too. For the files `prefect.toml`,
+    `pyproject.toml` and `.env`, which Prefect looks for where it is started, start it in the folder.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_ELSEWHERE)}
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(_ELSEWHERE)}
+    return {**kept, "PREFECT_HOME": str(folder / "prefect")}
+
+
+def prefect_environment(folder: Path, port: int) -> dict[str, str]:
+    """A Prefect of its own at this port, wherever the machine's own is; nothing is reported to anybody."""
     return {
-        **kept,
-        "PREFECT_HOME": str(folder / "prefect"),
+        **own_environment(folder),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         # Without it the UI looks for the API at port 4200, wherever it is.
         "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api",

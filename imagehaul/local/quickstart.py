@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from imagehaul.errors import HaulError
 from imagehaul.layout import Layout
 from imagehaul.local.embedded_store import EmbeddedStore
 from imagehaul.local.foreground import end_as_by_ctrl_c, run_to_end
+from imagehaul.local.local_prefect import own_environment
 from imagehaul.rendering.contact_sheet import delivered_sheet
 
 BUCKET = "images"
@@ -28,24 +28,28 @@ def main(folder: Path) -> int:
         server.make_bucket(BUCKET)
         command = [str(imagehaul), "deliver", str(sample), "--dataset", DATASET, "--prefect"]
         print(f"$ imagehaul deliver {sample} --dataset {DATASET} --prefect", flush=True)
-        environment = {
-            **os.environ,
-            "OBJECT_STORE_URL": server.url,
-            "AWS_ACCESS_KEY_ID": server.access_key,
-            "AWS_SECRET_ACCESS_KEY": server.secret_key,
-            "REMOTE_SAVE": REMOTE_SAVE,
-            "SAVE_THUMBNAILS_METHOD": "both",
-            "EXPORTS": "gallery",
-            # This run keeps to a Prefect of its own, whatever the machine is configured for.
-            "PREFECT_HOME": str(folder / "prefect"),
-        }
-        for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "AWS_CA_BUNDLE"):
-            environment.pop(name, None)
-        if status := run_to_end(command, env=environment):
+        # In the folder, where no file of somebody else's project tells Prefect of another server.
+        if status := run_to_end(command, cwd=folder, env=_environment(folder, server)):
             return status
         _bring_home(server, folder / "result")
     _say_where(folder)
     return 0
+
+
+def _environment(folder: Path, server: EmbeddedStore) -> dict[str, str]:
+    """This run keeps to a Prefect and a store of its own, whatever the machine is configured for."""
+    kept = own_environment(folder)
+    kept.pop("AWS_CA_BUNDLE", None)
+    return {
+        **kept,
+        "PREFECT_SERVER_EPHEMERAL_ENABLED": "true",  # The server that is there for this run alone.
+        "OBJECT_STORE_URL": server.url,
+        "AWS_ACCESS_KEY_ID": server.access_key,
+        "AWS_SECRET_ACCESS_KEY": server.secret_key,
+        "REMOTE_SAVE": REMOTE_SAVE,
+        "SAVE_THUMBNAILS_METHOD": "both",
+        "EXPORTS": "gallery",
+    }
 
 
 def _bring_home(server: EmbeddedStore, result: Path) -> None:

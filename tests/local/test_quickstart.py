@@ -1,4 +1,4 @@
-"""`make run`: how it ends where it is interrupted."""
+"""`make run`: which Prefect it keeps to, and how it ends where it is interrupted."""
 
 from __future__ import annotations
 
@@ -10,11 +10,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from imagehaul.local import quickstart
 from imagehaul.local.foreground import run_to_end
+
+ELSEWHERE = "http://prod.example:4200/api"
+SHOW = """
+from prefect.settings import get_current_settings
+settings = get_current_settings()
+database = settings.server.database
+print(settings.api.url, settings.server.ephemeral.enabled, database.connection_url.get_secret_value())
+"""
 
 
 @contextmanager
@@ -35,6 +45,35 @@ def make_run(folder: Path) -> Iterator[subprocess.Popen[str]]:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+def test_it_keeps_to_a_prefect_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the environment says, or a file of the project that it is started in."""
+    project, state = tmp_path / "project", tmp_path / "state"
+    project.mkdir()
+    (project / "profiles.toml").write_text(f'active = "prod"\n[profiles.prod]\nPREFECT_API_URL = "{ELSEWHERE}"\n')
+    (project / "prefect.toml").write_text(f'[api]\nurl = "{ELSEWHERE}"\n')
+    (project / ".env").write_text(f"PREFECT_API_URL={ELSEWHERE}\n")
+    (state / "sample").mkdir(parents=True)
+    monkeypatch.chdir(project)
+    for name, value in {
+        "PREFECT_API_URL": ELSEWHERE,
+        "PREFECT_PROFILES_PATH": str(project / "profiles.toml"),
+        "PREFECT_PROFILE": "prod",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql+asyncpg://u:p@prod.example/prefect",
+        "PREFECT_API_DATABASE_CONNECTION_URL": "postgresql+asyncpg://u:p@prod.example/prefect",
+        "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+    }.items():
+        monkeypatch.setenv(name, value)
+    shown: list[str] = []
+
+    def show(_: list[str], **options: Any) -> int:
+        shown.append(subprocess.check_output([sys.executable, "-c", SHOW], text=True, **options))
+        return 1
+
+    monkeypatch.setattr(quickstart, "run_to_end", show)
+    assert quickstart.main(state) == 1
+    assert shown[0].split() == ["None", "True", f"sqlite+aiosqlite:///{state}/prefect/prefect.db"]
 
 
 @pytest.mark.prefect
