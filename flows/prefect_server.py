@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from httpx import HTTPError, HTTPStatusError
+from httpx import HTTPError, HTTPStatusError, TimeoutException
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
@@ -16,15 +17,33 @@ from imagehaul.errors import HaulError
 
 def reach_api() -> None:
     """Starts Prefect's embedded server where no API is configured. Raises `HaulError` where it does not answer."""
-    try:
-        with get_client(sync_client=True) as client:
-            client.hello().raise_for_status()
-    except (HTTPError, RuntimeError) as error:
-        where = get_current_settings().api.url or "that Prefect starts by itself"
-        raise HaulError(
-            f"The Prefect API {where} does not answer ({type(error).__name__}).\n"
-            "Start it (prefect server start), or correct PREFECT_API_URL."
-        ) from error
+    settings = get_current_settings()
+    deadline = time.monotonic() + settings.server.ephemeral.startup_timeout_seconds
+    while True:
+        try:
+            with get_client(sync_client=True) as client:
+                client.hello().raise_for_status()
+            return
+        except (HTTPError, RuntimeError) as error:
+            if isinstance(error, TimeoutException) and not settings.api.url:
+                _stop_embedded()
+                if time.monotonic() < deadline:
+                    continue
+            where = settings.api.url or "that Prefect starts by itself"
+            raise HaulError(
+                f"The Prefect API {where} does not answer ({type(error).__name__}).\n"
+                "Start it (prefect server start), or correct PREFECT_API_URL."
+            ) from error
+
+
+def _stop_embedded() -> None:
+    """Of a server that takes connections and says nothing for 5 s, as on a machine that stalls, Prefect lets go.
+
+    It would start the next one beside it, and this one would stay when the process ends.
+    """
+    from prefect.server.api.server import SubprocessASGIServer
+
+    SubprocessASGIServer().stop()
 
 
 def is_away(error: BaseException) -> bool:
