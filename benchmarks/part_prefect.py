@@ -12,7 +12,7 @@ from benchmarks.corpora import small
 from benchmarks.measure import Measured
 from benchmarks.part_delivery import linked
 from benchmarks.pictures import photographs
-from imagehaul.local.local_prefect import free_port, prefect_environment, prefect_server
+from imagehaul.local.local_prefect import listening, port_of, prefect_environment, prefect_server
 
 IMAGES, KINDS = 10_000, 200
 """Most are hard links to a few: neither the store nor the decoder knows."""
@@ -24,11 +24,11 @@ def prefect(bench: Bench) -> None:
     photographs(twenty, 20, (640, 480))
     bench.imagehaul(twenty, "twenty")
     with tempfile.TemporaryDirectory(dir=bench.work) as name:
-        folder, port = Path(name), free_port()
-        environment = prefect_environment(folder, port)
+        folder, listener = Path(name), listening()
+        environment = prefect_environment(folder, port_of(listener))
         here = bench.environment | {key: environment[key] for key in environment if key.startswith("PREFECT_")}
         here["DO_NOT_TRACK"] = "1"
-        with prefect_server(folder, port, environment):
+        with prefect_server(folder, listener, environment):
             bench.imagehaul(twenty, "twenty", environment=here)
             direct: list[Measured] = []
             flow: list[Measured] = []

@@ -25,7 +25,7 @@ from types import FrameType
 from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
 from imagehaul.child_process import start_bound
-from imagehaul.errors import StoreError
+from imagehaul.errors import HaulError, StoreError
 from imagehaul.ports import checked_port
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ class Certificate(NamedTuple):
 class EmbeddedStore:
     """One server whose data, keys and log lie in `folder`; a context manager.
 
-    `port` of the S3 API, 0 = any free one. With a `certificate` it answers by TLS too, at `tls_url`.
-    `options`: more options for `weed server`. The keys are made on first use and kept in the folder, in
-    `keys.json` (SeaweedFS's own form, the first identity is ours), so that a restart has the same.
+    `port` of the S3 API, 0 = any free one: `preferred_port` where nobody has that. With a `certificate` it answers by
+    TLS too, at `tls_url`. `options`: more options for `weed server`. The keys are made on first use and kept in the
+    folder, in `keys.json` (SeaweedFS's own form, the first identity is ours), so that a restart has the same.
     Raises SettingsError where there is no port of that number.
     """
 
@@ -62,6 +62,7 @@ class EmbeddedStore:
         port: int = 0,
         certificate: Certificate | None = None,
         options: Sequence[str] = (),
+        preferred_port: int = 0,
     ) -> None:
         self.folder = folder.absolute()
         self.log = self.folder / "server.log"
@@ -69,7 +70,7 @@ class EmbeddedStore:
         self._wanted_port = checked_port(port)
         self._certificate = certificate
         self._options = tuple(options)
-        self._ports: dict[str, int] = {}
+        self._ports: dict[str, int] = {"s3": preferred_port}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -149,7 +150,10 @@ class EmbeddedStore:
         raise StoreError(f"The embedded store does not start. The end of {self.log}:\n{end}")
 
     def _answers(self) -> bool:
-        """Waits until the S3 API answers; False when the server has ended, or the time is up."""
+        """Waits until the S3 API takes our keys; False when the server has ended, or the time is up.
+
+        Another store may have taken the port in the meantime. Ours ends then, a moment after that one has answered.
+        """
         assert self._process
         deadline = time.monotonic() + _START_SECONDS
         while self._process.poll() is None:
@@ -158,13 +162,23 @@ class EmbeddedStore:
             connection = http.client.HTTPConnection("127.0.0.1", self._ports["s3"], timeout=5)
             try:
                 connection.request("GET", "/healthz")
-                if connection.getresponse().status == 200:
+                if connection.getresponse().status == 200 and self._takes_our_keys():
                     return True
             except (OSError, http.client.HTTPException):
-                time.sleep(0.05)
+                pass
             finally:
                 connection.close()
+            time.sleep(0.05)
         return False
+
+    def _takes_our_keys(self) -> bool:
+        store = self.store()
+        try:
+            with store.explaining("list", "its buckets"):
+                store.client().list_buckets()
+        except HaulError:
+            return False
+        return True
 
     def stop(self) -> None:
         """Ends the server; what it has acknowledged is kept."""
@@ -231,7 +245,7 @@ class EmbeddedStore:
         with ExitStack() as stack:
             for name in _PORTS:
                 port = wanted.get(name, 0)
-                if not (port and _is_free(port)):
+                if not port or (port != self._wanted_port and not _is_free(port)):
                     held = stack.enter_context(socket.socket())
                     held.bind(("127.0.0.1", 0))
                     port = held.getsockname()[1]

@@ -76,12 +76,14 @@ def prefect_environment(folder: Path, port: int) -> dict[str, str]:
 
 
 @contextmanager
-def prefect_server(folder: Path, port: int, environment: Mapping[str, str]) -> Iterator[Part]:
-    """Yields when it answers. Raises `HaulError` where it does not."""
+def prefect_server(folder: Path, listener: socket.socket, environment: Mapping[str, str]) -> Iterator[Part]:
+    """Serves at this socket, and yields when it answers. Raises `HaulError` where it does not."""
+    port = port_of(listener)
     # What `prefect server start` starts in a process below its own, which would outlive a kill.
     application = ["--factory", "prefect.server.api.server:create_app"]
-    command = ["uvicorn", *application, "--host", "127.0.0.1", "--port", str(port), "--timeout-keep-alive", "5"]
-    with _running("server", command, folder, environment) as server:
+    command = ["uvicorn", *application, "--fd", str(listener.fileno()), "--timeout-keep-alive", "5"]
+    with _running("server", command, folder, environment, (listener.fileno(),)) as server:
+        listener.close()  # It has its own, with which the port is given back.
         deadline = time.monotonic() + START_SECONDS
         while not _is_healthy(port):
             server.check()
@@ -100,7 +102,9 @@ def prefect_worker(folder: Path, pool: str, environment: Mapping[str, str]) -> I
 
 
 @contextmanager
-def _running(name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Iterator[Part]:
+def _running(
+    name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str], descriptors: Sequence[int] = ()
+) -> Iterator[Part]:
     path = folder / f"{name}.log"
     with path.open("wb") as log:
         process = start_bound(
@@ -110,6 +114,7 @@ def _running(name: str, command: Sequence[str], folder: Path, environment: Mappi
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            pass_fds=descriptors,
         )
     try:
         yield Part(name, process, path)
@@ -138,14 +143,31 @@ def _is_healthy(port: int) -> bool:
         connection.close()
 
 
-def free_port(wanted: int = 0) -> int:
-    """The wanted one, so that the address stays the same, or where it is taken any other."""
+def listening(wanted: int = 0) -> socket.socket:
+    """At the wanted port, so that the address stays the same, or where it is taken at any other.
+
+    From now on no other program gets the port: who answers there is who is given this socket.
+    """
     for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
+        listener = socket.socket()
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Connections inherit it. uvicorn, which takes a given socket for a UNIX one, does not set it.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            listener.bind(("127.0.0.1", port))
+            listener.listen()
+        except OSError:
+            listener.close()
+            continue
+        return listener
     raise HaulError("This machine has no free port.")
+
+
+def port_of(listener: socket.socket) -> int:
+    return int(listener.getsockname()[1])
+
+
+def free_port(wanted: int = 0) -> int:
+    """The wanted one or any other, for a program that listens by itself. Another may take it until it does."""
+    with listening(wanted) as probe:
+        return port_of(probe)

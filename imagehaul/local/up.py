@@ -16,7 +16,7 @@ from types import FrameType
 from imagehaul.errors import HaulError
 from imagehaul.local.embedded_store import EmbeddedStore
 from imagehaul.local.gallery import sample_gallery
-from imagehaul.local.local_prefect import free_port, prefect_environment, prefect_server, prefect_worker
+from imagehaul.local.local_prefect import listening, port_of, prefect_environment, prefect_server, prefect_worker
 
 BUCKET = "images"
 BLOCK = "embedded"
@@ -33,15 +33,16 @@ def main(folder: Path, deployments: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as parts:
         try:
-            store = parts.enter_context(EmbeddedStore(folder / "store", free_port(STORE_PORT)))
+            store = parts.enter_context(EmbeddedStore(folder / "store", preferred_port=STORE_PORT))
             store.make_bucket(BUCKET)
             if not (folder / "sample").is_dir():
                 from imagehaul.local.sample import write_sample
 
                 write_sample(folder / "sample")
-            port = free_port(SERVER_PORT)
+            listener = listening(SERVER_PORT)
+            port = port_of(listener)
             environment = prefect_environment(folder, port)
-            server = parts.enter_context(prefect_server(folder, port, environment))
+            server = parts.enter_context(prefect_server(folder, listener, environment))
             # Before Prefect is imported in this process.
             os.environ.update(environment)
             _prepare(store, deployments)

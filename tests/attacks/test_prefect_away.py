@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from imagehaul.flows.deploy import Deployer
-from imagehaul.local.local_prefect import free_port, prefect_environment, prefect_server, prefect_worker
+from imagehaul.local.local_prefect import free_port, listening, prefect_environment, prefect_server, prefect_worker
 from imagehaul.store.endpoint import Store
 from tests.support.delivering import Target, draw
 from tests.support.fault_proxy import Exchange, FaultProxy
@@ -39,7 +39,7 @@ def test_a_delivery_goes_on_without_its_server_and_is_completed_when_that_is_bac
     environment = prefect_environment(tmp_path, port)
     prefect = Prefect(f"http://127.0.0.1:{port}", tmp_path, environment)
     with FaultProxy(store, watch) as proxy, ExitStack() as parts:
-        with prefect_server(tmp_path, port, environment), prefect.used_here() as client:
+        with prefect_server(tmp_path, listening(port), environment), prefect.used_here() as client:
             save_block("minio", proxy.store)
             Deployer(DEPLOYMENTS, None, {"REMOTE_SAVE": f"s3://{bucket}/"}).deploy(["minio"])
             deployment = client.read_deployment_by_name("deliver/minio")
@@ -53,7 +53,7 @@ def test_a_delivery_goes_on_without_its_server_and_is_completed_when_that_is_bac
             assert began.wait(120)
         time.sleep(AWAY_SECONDS)
         assert Target(store, bucket, "", dataset).current()["counts"]["delivered"] == IMAGES
-        with prefect_server(tmp_path, port, environment), prefect.used_here() as client:
+        with prefect_server(tmp_path, listening(port), environment), prefect.used_here() as client:
             ended = wait_for_end(client, run.id)
             assert ended.state
             assert (

@@ -16,7 +16,9 @@ from botocore.exceptions import ClientError
 
 from imagehaul.child_process import start_bound
 from imagehaul.errors import SettingsError, StoreError
+from imagehaul.local import embedded_store
 from imagehaul.local.embedded_store import EmbeddedStore, serve
+from imagehaul.local.local_prefect import free_port
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
 
@@ -111,6 +113,35 @@ def test_a_free_port_that_is_taken_in_the_meantime_is_drawn_again(
         with EmbeddedStore(tmp_path / "store") as server:
             assert server.pid
     assert drawn == 2
+
+
+def test_a_store_that_was_first_at_the_port_is_not_taken_for_our_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both found it free. The first one answers until ours finds that it cannot listen there."""
+    with EmbeddedStore(tmp_path / "first") as first:
+        port = int(first.url.rpartition(":")[2])
+        free = embedded_store._is_free
+        asked: list[int] = []
+
+        def is_free(number: int) -> bool:
+            asked.append(number)
+            return free(number) or asked.count(port) == 1
+
+        monkeypatch.setattr(embedded_store, "_is_free", is_free)
+        with EmbeddedStore(tmp_path / "second", preferred_port=port) as second:
+            assert second.url != first.url
+            second.make_bucket("images")
+        asked.clear()
+        with pytest.raises(StoreError, match=f"cannot use port {port}: another program listens there"):
+            EmbeddedStore(tmp_path / "third", port).start()
+        assert first.pid
+
+
+def test_a_preferred_port_is_had_where_nobody_has_it(tmp_path: Path) -> None:
+    port = free_port()
+    with EmbeddedStore(tmp_path / "store", preferred_port=port) as server:
+        assert server.url == f"http://127.0.0.1:{port}"
 
 
 def test_a_server_that_does_not_start_shows_the_end_of_its_log(tmp_path: Path) -> None:

@@ -28,7 +28,14 @@ from prefect.flow_engine import load_flow, run_flow
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_UI_API_URL, temporary_settings
 
 from imagehaul.blocks import ObjectStore, ObjectStoreCredentials
-from imagehaul.local.local_prefect import Part, free_port, prefect_environment, prefect_server, prefect_worker
+from imagehaul.local.local_prefect import (
+    Part,
+    listening,
+    port_of,
+    prefect_environment,
+    prefect_server,
+    prefect_worker,
+)
 from imagehaul.store.endpoint import Store
 
 DEPLOYMENTS = Path(__file__).parents[2] / "prefect.yaml"
@@ -71,7 +78,8 @@ def running_prefect(folder: Path, database: Path) -> Iterator[Prefect]:
 
     To make the tables takes a server more CPU than all else until it answers.
     """
-    port = free_port()
+    listener = listening()
+    port = port_of(listener)
     environment = prefect_environment(folder, port)
     prefect = Prefect(f"http://127.0.0.1:{port}", folder, environment)
     with ExitStack() as parts:
@@ -80,10 +88,10 @@ def running_prefect(folder: Path, database: Path) -> Iterator[Prefect]:
                 prefect.database.parent.mkdir()
                 shutil.copyfile(database, prefect.database)
             else:
-                parts.enter_context(prefect_server(folder, port, environment))
+                parts.enter_context(prefect_server(folder, listener, environment))
                 _copy(prefect.database, database)
         if made:
-            parts.enter_context(prefect_server(folder, port, environment))
+            parts.enter_context(prefect_server(folder, listener, environment))
         yield prefect
 
 
