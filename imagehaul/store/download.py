@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import secrets
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,16 @@ from imagehaul.errors import Code
 from imagehaul.records import SendResult
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import classify, local_fault
-from imagehaul.store.retry import PATIENCE, Patience, Retry, StallMonitor, failure, in_threads, within_file_limit
+from imagehaul.store.retry import (
+    PATIENCE,
+    Patience,
+    Retry,
+    StallMonitor,
+    failure,
+    in_threads,
+    silence,
+    within_file_limit,
+)
 from imagehaul.text import printable
 
 if TYPE_CHECKING:
@@ -66,17 +77,28 @@ def _download(client: S3Client, store: Store, bucket: str, wanted: Download, mon
     # An empty object has no first byte that a range could name.
     range_read: dict[str, Any] = {"Range": f"bytes=0-{length - 1}"} if length < wanted.size else {}
     key, got = wanted.key, 0
+    # A thread that was left behind may get its answer when the next attempt has delivered the file: each writes one of
+    # its own, and what comes when nobody waits for it any more is thrown away.
+    part = wanted.file.with_name(f"{wanted.file.name}.{secrets.token_hex(8)}")
     try:
         # Without a condition, which stores refuse though it is met: the answer says itself what it is of.
         answer = client.get_object(Bucket=bucket, Key=key, **range_read)
         if answer.get("ETag", "").strip('"') != wanted.etag or answer.get("ContentLength") != length:
             answer["Body"].close()
             return SendResult(key, "failed", Code.SOURCE_CHANGED, "The object is not the one that was planned.")
-        with wanted.file.open("wb") as file:
+        if monitor.over:
+            answer["Body"].close()
+            return silence(key)
+        with part.open("wb") as file:
             for chunk in answer["Body"].iter_chunks(_CHUNK):
                 file.write(chunk)
                 got += len(chunk)
                 monitor.moved(len(chunk))
+        if got != length:
+            return SendResult(key, "failed", Code.STORE_UNAVAILABLE, f"{got:,} bytes came of {length:,}.")
+        if monitor.over:
+            return silence(key)
+        part.replace(wanted.file)
     except Exception as error:
         if local := local_fault(error):
             code = Code.DISK_FULL if local.errno in (errno.ENOSPC, errno.EDQUOT) else Code.SCRATCH_UNWRITABLE
@@ -85,6 +107,7 @@ def _download(client: S3Client, store: Store, bucket: str, wanted: Download, mon
             # The listing was allowed: it lies in this object.
             return SendResult(key, "rejected", Code.UNREADABLE, printable(str(error)))
         return failure(key, error, "read", f"s3://{bucket}/{key}", store)
-    if got != length:
-        return SendResult(key, "failed", Code.STORE_UNAVAILABLE, f"{got:,} bytes came of {length:,}.")
+    finally:
+        with suppress(OSError):
+            part.unlink()
     return SendResult(key, "sent")

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import os
+import threading
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from imagehaul.errors import StoreError
 from imagehaul.records import SendResult
+from imagehaul.sources.local_file import version_of
 from imagehaul.store.download import Download, download
 from imagehaul.store.endpoint import Store
 from tests.support.answering import Answer, Request
@@ -126,16 +132,85 @@ def test_one_object_that_may_not_be_read_does_not_stop_the_run(tmp_path: Path) -
     assert outcomes(sent) == [("rejected", "UNREADABLE"), ("sent", "")]
 
 
-@pytest.mark.parametrize(
-    ("place", "code"),
-    [(lambda _: Path("/dev/full"), "DISK_FULL"), (lambda folder: folder / "no" / "folder", "SCRATCH_UNWRITABLE")],
-)
-def test_trouble_with_the_scratch_folder_is_no_trouble_of_the_store(
-    store: Store, source: str, tmp_path: Path, place: Callable[[Path], Path], code: str
-) -> None:
-    item = replace(wanted(tmp_path, "a.jpg"), file=place(tmp_path))
+@pytest.mark.parametrize("length", [5, 3], ids=["whole", "cut off"])
+def test_an_answer_that_comes_after_the_next_attempt_s_changes_nothing(tmp_path: Path, length: int) -> None:
+    over = threading.Event()
+    late = [object_of(b"a.jpg"[:length], 5, etag_of("a.jpg"))]
 
-    assert outcomes(fetch(store, source, item)) == [("failed", code)]
+    def answer(request: Request) -> Answer:
+        if "list-type" in request.path:
+            return STORED
+        if late:
+            said = late.pop()
+            over.wait(30)
+            return said
+        return object_of(b"a.jpg", 5, etag_of("a.jpg"))
+
+    with Misbehaving(answer) as server:
+        delivered_once(server.store, tmp_path, over)
+
+
+@pytest.mark.parametrize("rest", [b".jpg", b""], ids=["whole", "cut off"])
+def test_a_body_that_goes_on_after_the_next_attempt_s_changes_nothing(tmp_path: Path, rest: bytes) -> None:
+    over = threading.Event()
+    halted: list[HaltingBody] = []
+
+    def halt(parsed: dict[str, Any], **_: object) -> None:
+        if not halted:
+            halted.append(HaltingBody(over, rest))
+            parsed["Body"] = halted[0]
+
+    def answer(request: Request) -> Answer:
+        return STORED if "list-type" in request.path else object_of(b"a.jpg", 5, etag_of("a.jpg"))
+
+    with Misbehaving(answer) as server:
+        server.store.client().meta.events.register("after-call.s3.GetObject", halt)
+        delivered_once(server.store, tmp_path, over)
+
+
+class HaltingBody(io.BytesIO):
+    """One byte; and the rest when it is `over`."""
+
+    def __init__(self, over: threading.Event, rest: bytes) -> None:
+        super().__init__()
+        self._over, self._rest = over, rest
+
+    def iter_chunks(self, _: int) -> Iterator[bytes]:
+        yield b"a"
+        self._over.wait(30)
+        yield self._rest
+
+
+def delivered_once(store: Store, folder: Path, over: threading.Event) -> None:
+    """The first attempt stalls, the next one delivers; and nothing changes in the folder when the first is `over`."""
+    item = wanted(folder, "a.jpg")
+    before = set(threading.enumerate())
+    assert outcomes(download(store, "bucket", [item], 8, replace(QUICK, stall_seconds=0.5))) == [("sent", "")]
+    then = version_of(item.file.stat())
+    over.set()
+    deadline = time.monotonic() + 20
+    while any("work_through" in thread.name for thread in set(threading.enumerate()) - before):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert item.file.read_bytes() == b"a.jpg"
+    assert version_of(item.file.stat()) == then
+    assert list(folder.iterdir()) == [item.file]
+
+
+def test_a_full_scratch_disk_is_no_trouble_of_the_store(
+    store: Store, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = wanted(tmp_path, "a.jpg")
+    monkeypatch.setattr(Path, "open", lambda _, mode: os.fdopen(os.open("/dev/full", os.O_WRONLY), mode))
+
+    assert outcomes(fetch(store, source, item)) == [("failed", "DISK_FULL")]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scratch_folder_that_is_gone_is_no_trouble_of_the_store(store: Store, source: str, tmp_path: Path) -> None:
+    item = replace(wanted(tmp_path, "a.jpg"), file=tmp_path / "no" / "folder")
+
+    assert outcomes(fetch(store, source, item)) == [("failed", "SCRATCH_UNWRITABLE")]
 
 
 def test_keys_that_the_store_does_not_know_stop_the_run(tmp_path: Path) -> None:
