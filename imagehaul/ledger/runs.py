@@ -24,7 +24,7 @@ from imagehaul.ledger.inventory import EarlierRun
 from imagehaul.ledger.rows import SCHEMA_NUMBER
 from imagehaul.store.conditional_writes import Capabilities
 from imagehaul.store.errors import is_missing
-from imagehaul.store.files import OwnFiles, fetch_files
+from imagehaul.store.files import OwnFiles, fetch_files, read_body
 from imagehaul.store.listing import list_folders, list_objects
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ class Runs:
         self._files.put(self.layout.bucket, key, rows, ContentType="application/vnd.apache.parquet")
 
     def read_object(self, key: str) -> bytes:
-        return self._client.get_object(Bucket=self.layout.bucket, Key=key)["Body"].read()
+        return read_body(self._client, self.layout.bucket, key, lambda body: body.read())
 
     def write_json(self, key: str, content: dict[str, Any]) -> None:
         self._put_json(key, content, {})

@@ -17,12 +17,12 @@ from imagehaul.store.download import Download, download
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import classify, is_missing
 from imagehaul.store.explanations import explain
+from imagehaul.store.files import fetch_files
 from imagehaul.text import printable
 
 HEADER_BYTES = 64 * 1024
 """What is read of an object of which nothing is rendered: enough for nearly every header."""
 
-_CHUNK = 1024 * 1024
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
@@ -135,9 +135,7 @@ def fetch(store: Store, wanted: Sequence[ObjectWanted], folder: Path, workers: i
 def fetch_one(store: Store, bucket: str, key: str, folder: Path) -> Path:
     """The whole object as it is now, under its own base name's suffix. Raises what boto3 raises."""
     file = folder / f"object{Path(key).suffix}"
-    with file.open("wb") as out:
-        for chunk in store.client().get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(_CHUNK):
-            out.write(chunk)
+    fetch_files(store.client(), bucket, [key], [file])
     return file
 
 

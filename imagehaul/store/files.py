@@ -12,20 +12,24 @@ from __future__ import annotations
 import mimetypes
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from imagehaul.records import ObjectOptions
 from imagehaul.store.conditional_writes import md5_header, put_if
+from imagehaul.store.errors import local_fault
 from imagehaul.store.multipart import PartsUpload
 from imagehaul.store.object_settings import own_settings
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
+
+Taken = TypeVar("Taken")
 
 UPLOAD_PART = 16 * 1024 * 1024
 """Bytes, and what is held in memory of a file that is sent."""
@@ -80,21 +84,32 @@ class OwnFiles:
                 parts.complete()
 
 
+def read_body(client: S3Client, bucket: str, key: str, take: Callable[[StreamingBody], Taken]) -> Taken:
+    """What `take` makes of the object's body; one that breaks off or falls silent is asked for again.
+
+    Raises what the client raises, and the OSError of a local file that `take` writes.
+    """
+    for pause in (*_PAUSES, None):
+        # What the client itself could not mend is mended by no further attempt; it ends where the body begins.
+        body = client.get_object(Bucket=bucket, Key=key)["Body"]
+        try:
+            return take(body)
+        except Exception as error:
+            if pause is None or local_fault(error):
+                raise
+            time.sleep(pause)
+    raise AssertionError("The last attempt returns or raises.")
+
+
 def fetch_files(client: S3Client, bucket: str, keys: Sequence[str], files: Sequence[Path]) -> None:
-    """Each key into its file; an answer that breaks off is asked for again. Raises what the client raises."""
+    """Each key into its file, as `read_body` reads and raises."""
 
     def fetch(key: str, file: Path) -> None:
-        for pause in (*_PAUSES, None):
-            try:
-                with file.open("wb") as target:
-                    shutil.copyfileobj(client.get_object(Bucket=bucket, Key=key)["Body"], target, 1024 * 1024)
-            except Exception as error:
-                # What the client itself could not mend is mended by no further attempt; it ends where the body begins.
-                if pause is None or isinstance(error, client.exceptions.ClientError | OSError):
-                    raise
-                time.sleep(pause)
-            else:
-                return
+        def write(body: StreamingBody) -> None:
+            with file.open("wb") as target:
+                shutil.copyfileobj(body, target, 1024 * 1024)
+
+        read_body(client, bucket, key, write)
 
     with ThreadPoolExecutor(_FILES_AT_ONCE, thread_name_prefix="fetch") as threads:
         for done in [threads.submit(fetch, key, file) for key, file in zip(keys, files, strict=True)]:

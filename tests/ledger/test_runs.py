@@ -16,12 +16,15 @@ from imagehaul.ledger.inventory import EarlierRun
 from imagehaul.ledger.rows import LedgerRow, write_part
 from imagehaul.ledger.runs import Current, PublishedSource, Runs, read_current
 from imagehaul.records import ObjectOptions
+from imagehaul.store import files as stored_files
 from imagehaul.store.conditional_writes import Capabilities
 from imagehaul.store.endpoint import Store
 from imagehaul.store.files import OwnFiles
 from imagehaul.store.listing import list_objects
 from imagehaul.store.probe import probe_writing
+from tests.support.answering import Answer
 from tests.support.conditions import AS_IT_IS_AND_OTHERWISE, Manner, store_in_manner
+from tests.support.misbehaving import CUT_OFF, Misbehaving, after
 
 pytestmark = pytest.mark.every_store
 
@@ -309,3 +312,11 @@ def test_an_export_can_go_to_another_bucket(runs: Runs, store: Store, tmp_path: 
     file.write_text("{}")
     assert runs.upload(file, "birds/run/metadata.json", other) == f"s3://{other}/birds/run/metadata.json"
     assert store.client().get_object(Bucket=other, Key="birds/run/metadata.json")["Body"].read() == b"{}"
+
+
+def test_a_picture_whose_body_breaks_off_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an export of packed pictures reads them, one after the other."""
+    monkeypatch.setattr(stored_files, "_PAUSES", (0.01, 0.01))
+    with Misbehaving(after([CUT_OFF, CUT_OFF], Answer(200, b"whole"))) as server:
+        runs = Runs(Layout("bucket", "", "birds"), OwnFiles(server.store.client(), ObjectOptions()))
+        assert runs.read_object("birds/images/a.jpg") == b"whole"

@@ -6,11 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import HTTPClientError
 
 from imagehaul.records import ObjectOptions
 from imagehaul.store import files as stored_files
+from imagehaul.store.clients import TO_WAIT
 from imagehaul.store.endpoint import Store
-from imagehaul.store.files import OwnFiles, fetch_files
+from imagehaul.store.files import OwnFiles, fetch_files, read_body
+from tests.support.answering import Answer
+from tests.support.misbehaving import CUT_OFF, SILENT, Misbehaving, after
 
 pytestmark = pytest.mark.every_store
 
@@ -56,3 +60,30 @@ def test_a_part_that_fails_leaves_no_upload_behind(
     with pytest.raises(client.exceptions.ClientError, match="BadDigest"):
         OwnFiles(client, ObjectOptions()).send(tmp_path / "a.parquet", bucket, "a.parquet")
     assert "Uploads" not in client.list_multipart_uploads(Bucket=bucket)
+
+
+@pytest.mark.parametrize("broken", [CUT_OFF, SILENT], ids=["cut off", "silent"])
+def test_a_body_that_ends_before_its_time_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: Answer
+) -> None:
+    monkeypatch.setattr(stored_files, "_PAUSES", (0.01, 0.01))
+    for bad, requests in ((2, 3), (3, 3)):
+        with Misbehaving(after([broken] * bad, Answer(200, b"whole"))) as server:
+            client = server.store._new_client(TO_WAIT._replace(read=0.5))
+            if bad < requests:
+                fetch_files(client, "bucket", ["a"], [tmp_path / "a"])
+                assert (tmp_path / "a").read_bytes() == b"whole"
+            else:
+                with pytest.raises(HTTPClientError):
+                    read_body(client, "bucket", "a", lambda body: body.read())
+            assert len(server.requests) == requests
+
+
+def test_a_fault_of_this_machine_is_raised_at_once(store: Store, bucket: str, tmp_path: Path) -> None:
+    asked = list[object]()
+    client = store._new_client(TO_WAIT)
+    client.put_object(Bucket=bucket, Key="a", Body=b"a")
+    client.meta.events.register("after-call.s3.GetObject", lambda **_: asked.append(1))
+    with pytest.raises(FileNotFoundError):
+        fetch_files(client, bucket, ["a"], [tmp_path / "no folder" / "a"])
+    assert len(asked) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from imagehaul.store.credentials import AccessKey
 from imagehaul.store.endpoint import Store
@@ -12,6 +12,16 @@ from tests.support.answering import Answer, LocalServer, Request
 BUSY = Answer(503, b"<Error><Code>SlowDown</Code><Message>Reduce your rate.</Message></Error>")
 STORED = Answer(200, b"<ListBucketResult><Name>bucket</Name></ListBucketResult>", {"ETag": '"0"'})
 """As good for a listing."""
+
+CUT_OFF = Answer(200, b"who", {"Content-Length": "5", "Connection": "close"})
+SILENT = Answer(200, b"who", {"Content-Length": "5"})
+"""The body begins, and no more comes."""
+
+
+def after(first: Sequence[Answer], then: Answer) -> Callable[[Request], Answer]:
+    """Gives these answers in their order, and `then` to all further requests."""
+    left = list(first)
+    return lambda _: left.pop(0) if left else then
 
 
 def silent_until(over: threading.Event) -> Callable[[Request], None]:
