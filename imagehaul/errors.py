@@ -223,6 +223,7 @@ class Code(StrEnum):
         RETRYABLE | NOTHING_SENT,
     )
     SOURCE_GONE = (auto(), "The file went away while the run worked.", "Run again.", RETRYABLE | NOTHING_SENT)
+    MACHINE_BUSY = auto(), "This machine has no file handles or memory left.", "Raise ulimit -n.", RETRYABLE | TRANSIENT
     # The picture.
     EMPTY = auto(), "The file has no bytes.", "Restore the file.", OF_FILE | BYTES_DELIVERABLE
     UNDECODABLE = (

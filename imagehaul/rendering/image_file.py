@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from imagehaul.digests import digest, digest_stream
 from imagehaul.errors import Code
+from imagehaul.file_faults import code_of
 from imagehaul.records import PART_SIZE, ImageInfo, PictureJob
 
 
@@ -42,12 +43,13 @@ def opened(job: PictureJob) -> Iterator[Source]:
             yield _read(job, file)
             if _identity(os.stat(job.file)) != _identity(before):  # noqa: PTH116 (as above)
                 raise PictureError(Code.SOURCE_CHANGED, "The file was replaced or written to while it was read.")
-    except FileNotFoundError as error:
-        raise PictureError(Code.SOURCE_GONE, "The file went away after the source was listed.") from error
     except OSError as error:
         if error.errno is None:
             raise
-        raise PictureError(Code.UNREADABLE, f"Reading failed: {error.strerror}.") from error
+        code = code_of(error)
+        gone = code == Code.SOURCE_GONE
+        words = "The file went away after the source was listed." if gone else f"Reading failed: {error.strerror}."
+        raise PictureError(code, words) from error
 
 
 def _compare(job: PictureJob, now: os.stat_result) -> None:

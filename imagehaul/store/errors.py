@@ -123,7 +123,8 @@ _BY_PART: tuple[tuple[str, Action, Code], ...] = (
     ("given object ", "reject", Code.SOURCE_GONE),
     ("no such file or directory", "reject", Code.SOURCE_GONE),
     ("permission denied", "reject", Code.UNREADABLE),
-    ("too many open files", "retry", Code.STORE_BUSY),
+    ("too many open files", "retry", Code.MACHINE_BUSY),
+    ("cannot allocate memory", "retry", Code.MACHINE_BUSY),
 )
 
 _UNTRUSTED = re.compile(r"certificate|match|WRONG_VERSION_NUMBER|HTTP_REQUEST|No such file", re.IGNORECASE)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from imagehaul.errors import Code
+from imagehaul.file_faults import code_of
 from imagehaul.records import SendResult, Upload
 
 _BLOCK = 1024 * 1024
@@ -26,11 +27,9 @@ def source_fault(upload: Upload) -> SendResult | None:
 
 
 def unreadable(upload: Upload, error: OSError) -> SendResult:
-    """The answer for a file that cannot be read: failed where it has gone, else rejected."""
-    words = error.strerror or str(error)
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return SendResult(upload.key, "failed", Code.SOURCE_GONE, words)
-    return SendResult(upload.key, "rejected", Code.UNREADABLE, words)
+    """The answer for a file that cannot be read: rejected where that lies in the file, else failed."""
+    code = code_of(error)
+    return SendResult(upload.key, code.status, code, error.strerror or str(error))
 
 
 def changed(upload: Upload) -> SendResult:

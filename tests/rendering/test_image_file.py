@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from imagehaul.records import PART_SIZE
+from imagehaul.rendering import image_file
 from imagehaul.rendering.image_file import PictureError, opened
 from tests.support.pictures import job
 
@@ -86,6 +88,21 @@ def test_what_cannot_be_read_carries_the_system_s_words(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="Is a directory") as fault, opened(job(tmp_path)):
         pass
     assert fault.value.code == "UNREADABLE"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.EMFILE, "MACHINE_BUSY"), (errno.ENOMEM, "MACHINE_BUSY"), (errno.ESTALE, "SOURCE_GONE")]
+)
+def test_what_this_machine_or_a_mount_lacks_is_no_fault_of_the_picture(
+    file: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(image_file, "open", fail, raising=False)
+    with pytest.raises(PictureError) as fault, opened(job(file)):
+        pass
+    assert (fault.value.code, fault.value.code.status) == (code, "failed")
 
 
 def test_of_a_partial_file_no_hash_is_told(file: Path) -> None:

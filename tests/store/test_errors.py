@@ -67,6 +67,9 @@ def client_error(code: str, status: int = 400, message: str = "", headers: dict[
         ("LoadCustomCABundleError: failed to load custom CA bundle PEM file", "stop", "CERTIFICATE"),
         ("given object /a/b.jpg not found", "reject", "SOURCE_GONE"),
         ("given object /AccessDenied: status code: 403.jpg not found", "reject", "SOURCE_GONE"),
+        ("open /a/b.jpg: permission denied", "reject", "UNREADABLE"),
+        ("open /a/b.jpg: too many open files", "retry", "MACHINE_BUSY"),
+        ("read /a/b.jpg: cannot allocate memory", "retry", "MACHINE_BUSY"),
         ("something that nobody has ever seen", "fail", "STORE_REFUSED"),
         ("", "fail", "STORE_REFUSED"),
         # Exceptions.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import io
 import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,10 +19,11 @@ from imagehaul.store.endpoint import Store
 from imagehaul.store.retry import StallMonitor
 from imagehaul.transfer import boto3_engine as transfer_boto3
 from imagehaul.transfer.boto3_engine import Boto3Sender
+from imagehaul.transfer.engines import choose_engine
 from imagehaul.transfer.local_file import Slice
 from tests.support.answering import Answer, Request
 from tests.support.misbehaving import STORED, Misbehaving
-from tests.support.sending import content_of, outcomes, plain_client, stored, upload_of, uploads_of
+from tests.support.sending import QUICK, content_of, outcomes, plain_client, stored, upload_of, uploads_of
 
 pytestmark = pytest.mark.every_store
 
@@ -84,6 +87,28 @@ def test_bytes_that_were_damaged_on_their_way_are_worth_another_attempt(tmp_path
         sent = send(server.store, "bucket", uploads_of(tmp_path, ["a.jpg"]))
 
     assert outcomes(sent) == [("failed", "STORE_BUSY")]
+
+
+@pytest.mark.parametrize(("short", "expected"), [(2, ("sent", "")), (99, ("failed", "MACHINE_BUSY"))])
+def test_a_file_that_this_machine_has_no_handle_for_is_tried_again_and_not_rejected(
+    store: Store,
+    bucket: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    short: int,
+    expected: tuple[str, str],
+) -> None:
+    upload, opened, left = big_file(tmp_path, 10), Path.open, [short]
+
+    def open_if_it_can(path: Path, *mode: Any, **how: Any) -> Any:
+        if str(path) == upload.file and left[0]:
+            left[0] -= 1
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return opened(path, *mode, **how)
+
+    monkeypatch.setattr(Path, "open", open_if_it_can)
+    sent = choose_engine(store, bucket, "boto3", 4, PLAIN, QUICK).send([upload], tmp_path)
+    assert outcomes(sent) == [expected]
 
 
 def test_a_file_that_shrinks_while_it_is_sent_is_named(tmp_path: Path) -> None:
