@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from imagehaul.errors import Code
-from imagehaul.records import Copy, ObjectOptions, SendResult
+from imagehaul.records import PART_SIZE, Copy, ObjectOptions, SendResult
 from imagehaul.store.endpoint import Store
 from imagehaul.store.errors import classify
 from imagehaul.store.multipart import PartsUpload
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _LOG = logging.getLogger(__name__)
-_LARGEST_COPY = 5 * 1024**3
-"""https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
-_COPY_PART = 512 * 1024**2
+_LARGEST_COPY = 128 * 1024**2
+"""S3 allows 5 GiB, but some stores say nothing until all is copied: within a minute, or they are asked once more."""
+_MOST_PARTS = 10_000
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
 _KEPT = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "Metadata")
 """What an object keeps of its source where the settings say nothing else. Its content type is what its bytes are."""
 
@@ -35,14 +37,14 @@ _WITHOUT_TAGS: dict[str, Any] = {"TaggingDirective": "REPLACE", "Tagging": ""}
 @dataclass(frozen=True)
 class Copier:
     """`threads`: objects that are copied at the same time. `largest`: bytes that one request copies; a larger object is
-    copied in parts of `part` bytes."""
+    copied in parts of `part` bytes: as one that is sent, so that its ETag is known where its bytes are."""
 
     store: Store
     bucket: str
     options: ObjectOptions
     threads: int
     largest: int = _LARGEST_COPY
-    part: int = _COPY_PART
+    part: int = PART_SIZE
     _tags_refused: threading.Event = field(default_factory=threading.Event)
 
     def copy(self, copies: Sequence[Copy], monitor: StallMonitor) -> list[SendResult]:
@@ -137,14 +139,15 @@ class Copier:
     def _copy_in_parts(
         self, client: S3Client, item: Copy, described: dict[str, Any], source: dict[str, Any], monitor: StallMonitor
     ) -> SendResult:
+        size = max(self.part, math.ceil(item.size / _MOST_PARTS))
         with PartsUpload(client, described) as parts:
-            for start in range(0, item.size, self.part):
+            for start in range(0, item.size, size):
                 if monitor.over:
                     return silence(item.key)
-                which = f"bytes={start}-{min(start + self.part, item.size) - 1}"
+                which = f"bytes={start}-{min(start + size, item.size) - 1}"
                 done = client.upload_part_copy(**parts.names, **source, PartNumber=parts.number, CopySourceRange=which)
                 parts.add(done.get("CopyPartResult", {}).get("ETag", ""))
-                monitor.moved(self.part)
+                monitor.moved(size)
             parts.complete()
         return SendResult(item.key, "sent")
 

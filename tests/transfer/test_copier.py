@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from imagehaul.errors import StoreError
-from imagehaul.records import Copy, ObjectOptions, SendResult
+from imagehaul.records import PART_SIZE, Copy, ObjectOptions, SendResult
 from imagehaul.store.endpoint import Store
 from imagehaul.store.retry import StallMonitor
 from imagehaul.transfer.copier import Copier
 from imagehaul.transfer.engines import choose_engine
-from tests.support.answering import Answer
+from tests.support.answering import Answer, Request
 from tests.support.conditions import fresh_store
 from tests.support.misbehaving import Misbehaving
 from tests.support.sending import QUICK, outcomes, plain_client, stored
@@ -156,6 +156,37 @@ def test_an_object_too_large_for_one_request_is_copied_in_parts(store: Store, bu
     assert head["ContentType"] == "image/tiff"
     assert head["ETag"].endswith('-3"')
     assert stored(store, bucket)["big"] == content
+
+
+def test_no_request_copies_more_than_a_slow_store_does_in_a_minute() -> None:
+    """One that says nothing until the copy is whole is asked again after that."""
+    asked: list[str] = []
+    answers = {
+        "HEAD": Answer(200, b"", {"ETag": '"0"'}),
+        "POST": Answer(200, b"<R><UploadId>1</UploadId><ETag>0</ETag></R>"),
+        "PUT": Answer(200, b"<CopyPartResult><ETag>0</ETag></CopyPartResult>"),
+        "GET": Answer(200, b"<Tagging><TagSet></TagSet></Tagging>"),
+    }
+
+    def answer(request: Request) -> Answer:
+        if request.method == "PUT":
+            asked.append(request.headers.get("x-amz-copy-source-range", "all"))
+        return answers[request.method]
+
+    most = 128 * 1024**2
+    with Misbehaving(answer) as server:
+        copier = Copier(server.store, "bucket", PLAIN, 2)
+        for size in (most, most + 1, 512 * 1024**2):
+            asked.clear()
+            item = replace(copy_of("source", "a.jpg"), source_etag="0", size=size)
+            assert outcomes(copier.copy([item], StallMonitor(threading.Event(), 30.0, 8))) == [("sent", "")]
+            ranges = [tuple(map(int, which.removeprefix("bytes=").split("-"))) for which in asked if which != "all"]
+            if size == most:
+                assert asked == ["all"]
+                continue
+            assert (ranges[0][0], ranges[-1][1]) == (0, size - 1)
+            # As of a file that is sent: the ETag then follows from the bytes.
+            assert {last + 1 - first for first, last in ranges[:-1]} == {PART_SIZE}
 
 
 def test_a_copy_that_the_store_calls_done_and_was_not_is_no_success(source: str) -> None:
