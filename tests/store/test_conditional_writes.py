@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import astuple
+from typing import Any, cast
 
 import pytest
 
@@ -37,6 +38,25 @@ def test_the_store_is_found_out_as_it_is(
     assert astuple(found) == (if_match, if_none_match)
     assert found.conditional_writes == words
     assert found.exclusive == (if_match != "none")
+
+
+@pytest.mark.needs("conditional writes")
+@pytest.mark.parametrize(
+    ("manner", "if_match"), [("as it is", "quoted"), ("bare", "bare"), ("ignores If-Match", "none")]
+)
+def test_an_answer_that_is_lost_makes_no_other_store_of_it(
+    store: Store, bucket: str, manner: Manner, if_match: str
+) -> None:
+    changed = store_in_manner(store, manner)
+    lost = [True]
+
+    def send_again(**_: object) -> int | None:
+        """After 0 seconds, as where the first answer never came."""
+        return 0 if lost and lost.pop() else None
+
+    changed.client().meta.events.register_first("needs-retry.s3.PutObject", cast(Any, send_again))
+    assert astuple(found_out(changed, bucket)) == (if_match, True)
+    assert not lost
 
 
 def test_a_refusal_of_an_unconditional_write_is_an_error(store: Store) -> None:
