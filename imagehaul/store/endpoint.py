@@ -84,19 +84,20 @@ class Store:
 
     def client(self) -> S3Client:
         """boto3's client, one for each process; threads share it."""
-        return _made.get(self, "boto3", lambda: self._new_client(TO_WORK))
+        return _made.get(self, ("boto3", self._ca_file), lambda: self._new_client(TO_WORK))
 
     def patient_client(self) -> S3Client:
         """The same for a run's own files and its listings: an outage of half a minute is waited for."""
-        return _made.get(self, "patient", lambda: self._new_client(TO_WAIT))
+        return _made.get(self, ("patient", self._ca_file), lambda: self._new_client(TO_WAIT))
 
     def plain_put(self, bucket: str) -> PlainPut:
         """A quicker way than boto3's for small objects, one for each process and bucket; threads share it."""
-        return _made.get(self, ("put", bucket), lambda: PlainPut(self, self.client(), self._credentials(), bucket))
+        key = "put", bucket, self._ca_file
+        return _made.get(self, key, lambda: PlainPut(self, self.client(), self._credentials(), bucket))
 
     def filesystem(self) -> S3FileSystem:
         """s3fs's file system, one for each process. It remembers no listing."""
-        return _made.get(self, "s3fs", lambda: s3fs_filesystem(self, self._credentials()))
+        return _made.get(self, ("s3fs", self._ca_file), lambda: s3fs_filesystem(self, self._credentials()))
 
     def keys(self) -> AccessKey:
         """The keys as they are now: for a program that sends, anew for each batch."""
@@ -123,7 +124,7 @@ class Store:
             "AWS_SECRET_ACCESS_KEY": keys.secret_key,
             **({"AWS_SESSION_TOKEN": keys.session_token} if keys.session_token else {}),
             "AWS_REGION": self.region,
-            "AWS_CA_BUNDLE": authority_file(self.ca),
+            "AWS_CA_BUNDLE": self._ca_file,
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -231,8 +232,16 @@ class Store:
         return boto3_client(self, session, self._credentials(), patience)
 
     def _credentials(self) -> RenewableCredentials:
-        place = Place(self.url, self.region, authority_file(self.ca))
-        return _made.get(self, "keys", lambda: RenewableCredentials(lambda: self.credentials.resolve(place)))
+        def place() -> Place:
+            return Place(self.url, self.region, self._ca_file)
+
+        return _made.get(self, "keys", lambda: RenewableCredentials(lambda: self.credentials.resolve(place())))
+
+    @property
+    def _ca_file(self) -> str:
+        """What is made of the store goes by it: where a file of ours was cleaned away, there is another one now, and
+        clients of the old one connect no more."""
+        return authority_file(self.ca)
 
 
 def store_from_environment(object_store_url: str, environ: Mapping[str, str], folder: Path) -> Store:

@@ -4,13 +4,21 @@ import os
 import ssl
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import trustme
 
 from imagehaul.errors import SettingsError
+from imagehaul.records import ObjectOptions
 from imagehaul.store.ca import authority_file, checked_pem
+from imagehaul.store.credentials import AccessKey
+from imagehaul.store.endpoint import Store
+from imagehaul.store.retry import StallMonitor
+from imagehaul.transfer.boto3_engine import Boto3Sender
+from tests.support.answering import Answer, Answering
+from tests.support.sending import outcomes, uploads_of
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +135,22 @@ def test_a_forked_child_leaves_the_file_to_its_parent(pem: str) -> None:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert Path(file).exists()
+
+
+def test_clients_that_are_kept_are_made_anew_where_their_file_was_cleaned_away(tmp_path: Path) -> None:
+    """As by systemd-tmpfiles, under a worker that lives for weeks."""
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    pem = authority.cert_pem.bytes().decode()
+    [upload] = uploads_of(tmp_path, ["a.jpg"])
+    with Answering(Answer(200, b"", {"ETag": '"0"', "Connection": "close"}), context) as server:
+        store = Store(url=server.url, credentials=AccessKey("AKEXAMPLE", "a-secret-key"), ca=pem)
+        sender = Boto3Sender(store, "bucket", ObjectOptions(), 1)
+        kept = store.client(), store.patient_client(), store.filesystem()
+        assert (store.client(), store.patient_client(), store.filesystem()) == kept
+        for _ in range(2):
+            sent = sender.send([upload], StallMonitor(threading.Event(), 10.0, refusals=8))
+            assert outcomes(sent) == [("sent", "")]
+            store.patient_client().head_object(Bucket="bucket", Key="a.jpg")
+            Path(authority_file(pem)).unlink()
+        assert not {*map(id, kept)} & {id(store.client()), id(store.patient_client()), id(store.filesystem())}
