@@ -48,6 +48,7 @@ class WorkerProcess:
         self._waiting: dict[int, Future[BatchResult]] = {}
         self._ticket = 0
         self._gone = False
+        self._fault = ""
         self._reader = threading.Thread(target=self._read, name="batch results", daemon=True)
         self._reader.start()
         self._lease = lease
@@ -123,8 +124,14 @@ class WorkerProcess:
                 elif future:
                     future.set_exception(answer)
         except (EOFError, OSError, ValueError, pickle.UnpicklingError):
-            self._gone = True
-            self._fail_waiting()
+            self._lose()
+        except BaseException as error:
+            # Nobody reads what comes next, and nobody is to wait for it.
+            self._lose(f"its answer could not be read ({type(error).__name__}: {error})")
+
+    def _lose(self, fault: str = "") -> None:
+        self._fault, self._gone = fault, True
+        self._fail_waiting()
 
     def _fail_waiting(self) -> None:
         while self._waiting:
@@ -140,4 +147,4 @@ class WorkerProcess:
             lines = self._words.read().decode("utf-8", "replace").strip().splitlines()
         except (OSError, ValueError):
             lines = []
-        return printable(lines[-1]) if lines else "it said nothing"
+        return printable(lines[-1] if lines else self._fault) or "it said nothing"

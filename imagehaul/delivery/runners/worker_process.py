@@ -112,15 +112,15 @@ class _Opened:
 def _run(worker: _Opened, ticket: int, job: BatchJob, answer: Any) -> None:
     try:
         said = "done", ticket, worker.run(job)
-    except Exception as error:
+    except BaseException as error:  # A panic in Rust is no Exception, and somebody waits for an answer.
         said = "failed", ticket, _that_travels(error)
     answer(*said)
 
 
-def _that_travels(error: Exception) -> Exception:
+def _that_travels(error: BaseException) -> Exception:
     """The error itself, such as a full disk's, which the leader puts into words; else what it says."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError("".join(traceback.format_exception(error)))
-    return error
+    with contextlib.suppress(Exception):
+        if isinstance(error, Exception):
+            pickle.loads(pickle.dumps(error))
+            return error
+    return RuntimeError("".join(traceback.format_exception(error)))
