@@ -253,7 +253,7 @@ class Code(StrEnum):
     )
     TIME_LIMIT = (
         auto(),
-        "Work on the picture took longer than PICTURE_SECONDS.",
+        "Work on the picture took longer than PICTURE_SECONDS, twice.",
         "Raise PICTURE_SECONDS.",
         OF_FILE | RETRYABLE | BYTES_DELIVERABLE,
     )

@@ -270,7 +270,7 @@ class Settings(BaseModel):
     )
     transfer_workers: int = Field(default=32, ge=1, le=1024, description="Objects that are sent at the same time.")
     picture_seconds: float = Field(
-        default=60, ge=1, le=86_400, description="Seconds after which work on one picture is ended."
+        default=60, ge=1, le=86_400, description="Seconds after which work on one picture is ended; it is tried twice."
     )
     picture_memory: int = Field(
         default=3072, ge=256, description="Memory, in MiB, beyond which work on one picture is ended."

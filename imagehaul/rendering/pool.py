@@ -109,8 +109,9 @@ class RenderPool:
                 # From now on one at a time, so that no answer is lost again. Those that were done come last.
                 alone = True
                 waiting.rotate(-death.lost)
-                # Systems kill for reasons of their own: only a picture on which two workers died is to blame.
-                if death.timed_out or suspect == waiting[0]:
+                # Systems kill for reasons of their own, and time goes on while they let nobody work (a laptop asleep, a
+                # container paused): only a picture on which two workers died is to blame.
+                if suspect == waiting[0]:
                     blamed = waiting.popleft()
                     pictures[blamed] = self._blamed(jobs[blamed], death)
                 else:

@@ -52,8 +52,7 @@ class WorkerDiedError(Exception):
     def __init__(self, exit_code: int, last_words: str = "", lost: int = 0) -> None:
         self.last_words = last_words
         self.lost = lost
-        self.timed_out = exit_code == -signal.SIGALRM
-        if self.timed_out:
+        if exit_code == -signal.SIGALRM:
             self.code, self.message = Code.TIME_LIMIT, "Work on the picture took longer than PICTURE_SECONDS allows."
         elif exit_code == -signal.SIGKILL:
             # Decoders do not do this; systems do when memory runs out.

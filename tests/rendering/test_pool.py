@@ -148,14 +148,16 @@ def test_the_memory_limit_holds_and_the_worker_lives_on(tmp_path: Path) -> None:
     assert pictures[0].info.sha256
 
 
-def test_a_worker_that_somebody_kills_costs_no_picture(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGALRM])
+def test_a_worker_that_somebody_kills_costs_no_picture(tmp_path: Path, kill: signal.Signals) -> None:
+    """The alarm is what ends one that was paused for longer than a picture has, at its first moment afterwards."""
     jobs = thumbnails(tmp_path, 100)
     with RenderPool(RenderOptions(), workers=2) as pool:
         pool.render(jobs)
         doomed = workers()
         assert len(doomed) == 2
         for number, worker in enumerate(doomed):
-            threading.Timer(0.05 + 0.05 * number, worker.kill).start()
+            threading.Timer(0.05 + 0.05 * number, worker.send_signal, [kill]).start()
         pictures = pool.render(jobs)
         assert not set(doomed) & set(workers())
     assert [picture.code for picture in pictures] == [""] * 100
