@@ -23,6 +23,7 @@ from imagehaul.store.errors import classify, is_missing
 from imagehaul.store.explanations import Verb, explain
 from imagehaul.store.files import OwnFiles
 
+_PROCESSES = Path("/proc")
 CLOCK_SECONDS = 1.0
 """The resolution of Last-Modified."""
 LONGEST = 3600.0
@@ -60,7 +61,8 @@ class Holder:
     @property
     def is_dead(self) -> bool:
         """It ran on this very machine, and its process is no longer there. False: not known."""
-        return bool(self.born) and self.machine == _machine() and _born(self.pid) != self.born
+        here = bool(self.born) and self.machine == _machine()
+        return here and _born(self.pid) != self.born and not _is_hidden(self.pid)
 
     def __str__(self) -> str:
         run = f"run {self.run}" if RUN_NAME.fullmatch(self.run) else self.run
@@ -176,7 +178,20 @@ def _born(pid: int) -> str:
     https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
     """
     try:
-        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        state, *rest = (_PROCESSES / f"{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
     return "" if state in "ZX" else rest[18]
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether it is there and not ours to see, as another user's where /proc is mounted with hidepid."""
+    if os.access(_PROCESSES / f"{pid}/stat", os.R_OK):
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
