@@ -62,20 +62,20 @@ class ProcessPool:
     def stop(self) -> None:
         with self._choosing:
             self._stopped = True
-            processes = [*self._processes, *([self._lone] if self._lone else [])]
+            processes = self._all()
         for process in processes:
             process.stop()
 
     def close(self) -> bool:
         self.stop()
-        for process in self._processes:
+        with self._choosing:
+            processes = self._all()
+        for process in processes:
             process.dismiss()
-        for process in self._processes:
+        for process in processes:
+            # The lone one too: whoever waits for it holds `_alone`, and ends it once more.
             process.end()
         self._processes = []
-        with self._choosing:
-            if self._lone:
-                self._lone.dismiss()
         with self._alone:
             self._starter.close()
             return True
@@ -97,6 +97,9 @@ class ProcessPool:
             if self._stopped:
                 raise stopped_run()
             return choose().submit(job)
+
+    def _all(self) -> list[WorkerProcess]:
+        return [*self._processes, *([self._lone] if self._lone else [])]
 
     def _start_lone(self) -> WorkerProcess:
         self._lone = self._start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -9,17 +10,20 @@ import sys
 import threading
 import time
 from collections import Counter
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from imagehaul.delivery.jobs import BatchContext
-from imagehaul.delivery.runners import registry
+from imagehaul.child_process import start_bound_python
+from imagehaul.delivery.jobs import BatchContext, BatchJob
+from imagehaul.delivery.runners import process_handle, registry
 from imagehaul.delivery.runners.in_process import InProcess
 from imagehaul.delivery.runners.process_handle import WorkerProcess
+from imagehaul.delivery.runners.process_starter import ProcessStarter
 from imagehaul.delivery.runners.processes import ProcessPool
 from imagehaul.delivery.runners.registry import FEW_IMAGES
 from imagehaul.delivery.runners.runner import Runner
@@ -138,6 +142,41 @@ def test_a_batch_on_which_every_worker_dies_fails_with_a_code_of_its_own(
     assert (reason.code, reason.images) == ("WORKER_LOST", 10)
     monkeypatch.undo()
     assert target.deliver(many, settings=IN_BATCHES_OF_TEN).counts.failed == 0
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a pool looks at in a context."""
+
+    transfer_workers: int = 1
+    renderers: int = 1
+    cores: int = 1
+
+
+def test_a_second_attempt_that_is_stuck_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    programs = ["import time; time.sleep(600)", "pass"]
+    monkeypatch.setattr(
+        process_handle, "start_bound_python", lambda _, path, **_how: start_bound_python(programs.pop(), path)
+    )
+    monkeypatch.setattr(process_handle, "END_SECONDS", 0.5)
+    no_store: Any = None
+    context: Any = Context()
+    pool = ProcessPool(context, no_store, ProcessStarter(lambda: math.inf), 1)
+    with ThreadPoolExecutor(1) as threads:
+        result = threads.submit(pool.run, BatchJob(context, 1, 1, 1, b""))
+        while not pool._lone:
+            time.sleep(0.05)
+        closing = threading.Thread(target=pool.close, daemon=True)
+        closing.start()
+        closing.join(10)
+        ended = not closing.is_alive()
+        if not ended and pool._lone:
+            pool._lone.kill()
+        with pytest.raises(HaulError, match="stopped"):
+            result.result(10)
+    assert ended
 
 
 def test_an_error_that_is_no_pictures_fault_reaches_the_leader(many: Path, target: Target, tmp_path: Path) -> None:
