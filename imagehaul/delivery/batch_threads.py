@@ -37,6 +37,7 @@ def in_threads(
             for future in as_completed(futures):
                 yield future.result()
         except BaseException:
+            # First: a second Ctrl-C may cut off what comes next, and those that wait would all have their turn.
+            threads.shutdown(wait=False, cancel_futures=True)
             interrupt()
-            threads.shutdown(cancel_futures=True)
             raise

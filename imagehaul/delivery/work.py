@@ -75,6 +75,8 @@ def _refuse_secrets_elsewhere(run: Run) -> None:
 
 def end(runner: Runner, held: HeldDataset) -> None:
     """Ends what is at work. Where a batch elsewhere may still be, the lease runs out by itself."""
+    # Nothing is begun while the store is asked, which may take long, or be cut off by another Ctrl-C.
+    runner.stop()
     if held.lease and runner.name != "processes":
         try:
             held.lease.stop_workers()

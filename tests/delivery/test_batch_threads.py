@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -45,6 +46,24 @@ def test_an_error_of_one_interrupts_the_others_and_begins_no_more() -> None:
     with pytest.raises(ValueError, match="broken"):
         list(in_threads(BATCHES, work_on, 3, interrupted.set))
     assert len(begun) < 10
+
+
+def test_a_second_signal_while_the_first_is_answered_begins_no_more() -> None:
+    begun: list[int] = []
+
+    def work_on(batch: BatchReference) -> BatchResult:
+        begun.append(batch.number)
+        time.sleep(0.1)
+        return done(batch)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    results = in_threads(BATCHES, work_on, 2, interrupt)
+    next(results)
+    with pytest.raises(KeyboardInterrupt):
+        results.throw(KeyboardInterrupt)
+    assert len(begun) <= 6
 
 
 @pytest.mark.parametrize("batches", [Interrupted(BATCHES), BATCHES])

@@ -7,9 +7,11 @@ import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from imagehaul.delivery import work
 from imagehaul.delivery.jobs import BatchJob, BatchResult
 from imagehaul.delivery.runners.in_process import InProcess
 from imagehaul.delivery.runners.registry import OpenRunner
@@ -73,3 +75,13 @@ def test_by_another_run_that_took_the_data_set_over(
 
     with pytest.raises(LockedError, match=f"taken over by run {OTHER} on there"):
         Target(store, bucket).deliver(tmp_path / "source", settings=SETTINGS, open_runner=overtaken)
+
+
+def test_no_batch_begins_while_the_store_is_told() -> None:
+    """A store that answers slowly holds up the word to the workers elsewhere, and a second Ctrl-C may cut it off."""
+    runner, held = Mock(), Mock()
+    runner.name = "dask"
+    held.lease.stop_workers.side_effect = KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        work.end(runner, held)
+    assert runner.stop.called
