@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import NamedTuple
 
 from imagehaul.errors import HeldError, LockedError, StoreError
 from imagehaul.layout import Layout
@@ -35,6 +36,14 @@ RELEASE_SECONDS = 15.0
 _LOG = logging.getLogger(__name__)
 
 
+class Taken(NamedTuple):
+    """The lock as it was taken. `asked`: the moment before it was written, from which others may count."""
+
+    etag: str
+    advisory: bool
+    asked: float
+
+
 class Lease:
     """The hold on a data set, renewed by a thread of its own until the run ends.
 
@@ -44,12 +53,10 @@ class Lease:
 
     on_lost: Callable[[], None] = staticmethod(lambda: None)
 
-    def __init__(self, mark: LockObject, holder: Holder, etag: str, advisory: bool) -> None:
+    def __init__(self, mark: LockObject, holder: Holder, taken: Taken) -> None:
         self._mark = mark
         self._holder = holder
-        self._etag = etag
-        self._advisory = advisory
-        self._confirmed = now()
+        self._etag, self._advisory, self._confirmed = taken
         self._successor: Holder | None = None
         self._left = False
         self._writing = threading.Lock()
@@ -131,7 +138,8 @@ class Lease:
             self._writing.release()
 
     def _keep(self) -> None:
-        pause = self._holder.seconds / 3
+        # The answer to the first question may have taken long.
+        pause = self._confirmed + self._holder.seconds / 3 - now()
         while not self._ended.wait(pause) and not self.lost:
             try:
                 self._renew()
@@ -196,10 +204,10 @@ def lease(
     """
     patient = LockObject(OwnFiles(store.patient_client(), options), layout, capabilities, seconds)
     holder = Holder.of_this_process(run, seconds, work_dies_with_it)
-    etag, advisory = _acquire(patient, holder, when_locked, say, poll)
+    taken = _acquire(patient, holder, when_locked, say, poll)
     # A renewal that waits for the store holds up the end of the run: it has attempts of its own.
     mark = LockObject(OwnFiles(store.client(), options), layout, capabilities, seconds)
-    held = Lease(mark, holder, etag, advisory)
+    held = Lease(mark, holder, taken)
     try:
         yield held
     finally:
@@ -211,8 +219,7 @@ def lease(
 
 def _acquire(
     mark: LockObject, holder: Holder, when_locked: WhenLocked, say: Callable[[str], None], poll: float
-) -> tuple[str, bool]:
-    """The lock's ETag, and whether it is advisory."""
+) -> Taken:
     told = ""
     watch = _Watch(mark)
     while True:
@@ -254,24 +261,26 @@ class _Watch:
         return "" if now() < self.runs_out else f"it did not renew its lease of {found.holder.seconds:g} s"
 
 
-def _claim(mark: LockObject, holder: Holder, found: Found | None, looks: int) -> tuple[str, bool] | None:
+def _claim(mark: LockObject, holder: Holder, found: Found | None, looks: int) -> Taken | None:
     """Takes the lock that is free, or whose holder died. None where another run was faster.
 
     `looks`: how often it is read back where the store refuses nobody.
     """
+    asked = now()
     if etag := mark.write_over(found.etag if found else "", holder):
-        return etag, not mark.capabilities.exclusive
+        return Taken(etag, not mark.capabilities.exclusive, asked)
     seen = mark.read()
     if seen and seen.holder.token == holder.token:
         # The first answer was lost on its way; the client's own second attempt met our own lock.
-        return seen.etag, not mark.capabilities.exclusive
+        return Taken(seen.etag, not mark.capabilities.exclusive, asked)
     if seen != found:
         return None
     _LOG.info("The store has no condition that holds for the lock %s: it is written and read back.", mark.uri)
+    asked = now()
     mark.overwrite(holder)
     for _ in range(looks):
         time.sleep(SETTLE_SECONDS)
         seen = mark.read()
         if not seen or seen.holder.token != holder.token:
             return None
-    return seen.etag if seen else "", True
+    return Taken(seen.etag if seen else "", True, asked)

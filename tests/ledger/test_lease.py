@@ -223,7 +223,7 @@ def test_only_one_of_many_gets_it_where_no_condition_works(
 def test_a_lease_is_renewed_and_let_go_whatever_the_store_makes_of_conditions(
     store: Store, layout: Layout, monkeypatch: pytest.MonkeyPatch, manner: Manner
 ) -> None:
-    monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.02)
     changed, seconds = store_in_manner(store, manner), 0.6
     exclusive = probe_writing(changed, layout.bucket, layout.root, ObjectOptions()).exclusive
     for run in (RUN, OTHER):
