@@ -11,14 +11,19 @@ from typing import Any
 
 from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.events.schemas.automations import AutomationCore, EventTrigger
 from prefect.exceptions import ObjectNotFound
+from prefect.states import Suspended
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from imagehaul.errors import SettingsError
 from imagehaul.flows.prefect_server import reach_api, ui_url
+from imagehaul.flows.waiting import WAITING
 
 LOST_RUNS = "imagehaul: a run was lost with its worker"
+NO_PROCESS = {f"prefect.flow-run.{name}" for name in (Suspended().name, WAITING)}
+"""Events of a run that waits and has ended its process: no heartbeat comes, and nothing is lost."""
 
 
 def install(file: Path, notify: str = "", rejected: float = 0.05) -> list[str]:
@@ -42,10 +47,22 @@ def install(file: Path, notify: str = "", rejected: float = 0.05) -> list[str]:
     return [str(entry["name"]) for entry in entries]
 
 
-def are_installed(client: SyncPrefectClient) -> bool:
-    """Whether lost runs are marked: each installation has that automation."""
-    found = client.request("POST", "/automations/filter", json={}).json()
-    return any(item["name"] == LOST_RUNS for item in found)
+def renew_lost_runs(client: SyncPrefectClient) -> list[str]:
+    """What marks lost runs, as an earlier version installed it, lets runs that wait be from now on.
+
+    Returns what was done, or that nothing marks them: each installation has that automation.
+    """
+    found = client.read_automations_by_name(LOST_RUNS)
+    said = []
+    for automation in found:
+        trigger = automation.trigger
+        if isinstance(trigger, EventTrigger) and not trigger.expect >= NO_PROCESS:
+            trigger.expect |= NO_PROCESS
+            client.update_automation(
+                automation.id, AutomationCore(**automation.model_dump(exclude={"id", "owner_resource"}))
+            )
+            said.append(f"The automation {LOST_RUNS!r} marks runs that wait as crashed no more.")
+    return said if found else ["A run whose worker dies stays Running. To have it marked: imagehaul automations"]
 
 
 async def _save(automations: Sequence[Automation]) -> None:

@@ -29,7 +29,7 @@ from pydantic import ValidationError
 
 from imagehaul.blocks import ObjectStore, ObjectStoreCredentials
 from imagehaul.errors import SettingsError
-from imagehaul.flows.automations import are_installed
+from imagehaul.flows.automations import renew_lost_runs
 from imagehaul.flows.deployment_file import SLUG, is_of_data_set, read_deployments
 from imagehaul.flows.deployment_schedules import put_schedules, read_schedules, reason
 from imagehaul.flows.out_of_date import renew_blocks, renew_deployments
@@ -104,8 +104,7 @@ class Deployer:
                     outcomes.append(Deployed(name, str(error), isinstance(error, MissingBlockError) and not names))
             made = {done.name for done in outcomes if not done.obstacle}
             self.warnings += renew_deployments(client, made, entries.keys())
-            if not are_installed(client):
-                self.warnings.append("A run whose worker dies stays Running. To have it marked: imagehaul automations")
+            self.warnings += renew_lost_runs(client)
         return outcomes
 
     def _wanted(self, entries: dict[str, dict[str, Any]], names: Sequence[str]) -> dict[str, dict[str, Any]]:

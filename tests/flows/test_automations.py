@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.events.schemas.automations import EventTrigger
+from prefect.states import Cancelled, Completed, Crashed, Failed
 
 from imagehaul.errors import HaulError, SettingsError
-from imagehaul.flows.automations import LOST_RUNS, are_installed, install
+from imagehaul.flows.automations import LOST_RUNS, NO_PROCESS, install, renew_lost_runs
 from imagehaul.flows.deliver_here import deliver_here
 from imagehaul.records import Request
 from imagehaul.settings import Settings
@@ -83,7 +85,30 @@ def test_installing_again_brings_up_to_date_and_adds_nothing(
 
 def test_without_a_notification_block_lost_runs_are_marked_and_nobody_is_told(client: SyncPrefectClient) -> None:
     assert install(FILE) == [LOST_RUNS]
-    assert are_installed(client)
+    assert renew_lost_runs(client) == []
+
+
+def signs(client: SyncPrefectClient) -> set[str]:
+    """The events after which a run is not lost."""
+    [found] = client.read_automations_by_name(LOST_RUNS)
+    assert isinstance(found.trigger, EventTrigger)
+    return found.trigger.expect
+
+
+def test_no_run_that_has_ended_or_waits_counts_as_lost(client: SyncPrefectClient) -> None:
+    install(FILE)
+    assert sorted(NO_PROCESS) == ["prefect.flow-run.Suspended", "prefect.flow-run.Waiting for the data set"]
+    final = {f"prefect.flow-run.{state.name}" for state in (Completed(), Failed(), Cancelled(), Crashed())}
+    assert signs(client) == {"prefect.flow-run.heartbeat"} | final | NO_PROCESS
+
+
+def test_a_deploy_renews_the_mark_that_an_earlier_version_installed(client: SyncPrefectClient, tmp_path: Path) -> None:
+    older = [line for line in FILE.read_text().splitlines() if not any(event in line for event in NO_PROCESS)]
+    (tmp_path / "older.yaml").write_text("\n".join(older))
+    install(tmp_path / "older.yaml")
+    assert not signs(client) & NO_PROCESS
+    assert renew_lost_runs(client) == [f"The automation {LOST_RUNS!r} marks runs that wait as crashed no more."]
+    assert signs(client) >= NO_PROCESS
 
 
 def test_a_failed_delivery_is_told_with_its_reason(
