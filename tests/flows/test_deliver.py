@@ -255,9 +255,9 @@ def test_a_run_that_waits_for_a_data_set_holds_no_slot_names_the_holder_and_is_w
     assert waited.state
     assert waited.state.type == StateType.SCHEDULED
     assert "Held by the flow run 'the other one': http://" in message(waited)
-    ended = wait_for_end(client, waited.id, 45)
+    ended = wait_for_end(client, waited.id)
     assert "0 delivered, 5 unchanged" in message(ended)
-    assert ended.run_count == 2
+    assert ended.run_count >= 2
 
 
 def test_a_plan_that_is_not_accepted_sends_nothing(client: SyncPrefectClient, target: Target, source: Path) -> None:

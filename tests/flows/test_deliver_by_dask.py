@@ -79,7 +79,7 @@ def test_nothing_runs_on_15_seconds_after_a_cancel_and_the_next_run_goes_on(
     time.sleep(15)
     there, children, at_work = target.listed(), _children(cluster), _at_work(cluster)
     assert (children, at_work) == ([], [])
-    ended = wait_for_end(client, run.id, 30)
+    ended = wait_for_end(client, run.id)
     assert ended.state_name == "Cancelled"
     time.sleep(5)
     assert set(target.listed()) == set(there)
