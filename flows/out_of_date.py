@@ -20,24 +20,25 @@ from prefect.exceptions import ObjectNotFound
 
 from imagehaul.blocks import ObjectStore
 from imagehaul.flows.deployment_file import is_of_data_set
+from imagehaul.flows.prefect_server import all_of
 from imagehaul.settings import Settings
 
 FLOWS = ("deliver", "verify", "deliver-many")
-DEPLOYMENTS_AT_ONCE = 200
-"""The most that a server gives."""
 _OLD_ENTRYPOINT = re.compile(r"flows\.(deliver|verify|deliver_many)\.(deliver|verify|deliver_many)")
 
 
 def renew_blocks(client: SyncPrefectClient) -> list[str]:
     """Store blocks that hold their credentials as a block: stored by name from now on, since the V2 UI loses them."""
     kind = client.read_block_type_by_slug(ObjectStore.get_block_type_slug())
-    documents = client.request("POST", "/block_documents/filter", json={
-        "block_documents": BlockDocumentFilter(
-            block_type_id=BlockDocumentFilterBlockTypeId(any_=[kind.id])
-        ).model_dump(mode="json"),
-    }).json()  # fmt: skip
+    stores = BlockDocumentFilter(block_type_id=BlockDocumentFilterBlockTypeId(any_=[kind.id])).model_dump(mode="json")
+
+    def read(limit: int, offset: int) -> list[dict[str, Any]]:
+        asked = {"block_documents": stores, "limit": limit, "offset": offset}
+        found: list[dict[str, Any]] = client.request("POST", "/block_documents/filter", json=asked).json()
+        return found
+
     said = []
-    for document in documents:
+    for document in all_of(read):
         if "credentials" in document["block_document_references"]:
             block = ObjectStore.load(document["name"], _sync=True)  # type: ignore[call-arg]
             assert isinstance(block, ObjectStore)
@@ -72,12 +73,12 @@ def renew_deployments(client: SyncPrefectClient, made: Set[str], listed: Set[str
 
 def _deployments(client: SyncPrefectClient, flow: str) -> Iterator[DeploymentResponse]:
     """All of them: with one for each data set there are more than the server gives at once."""
-    of_it, offset = FlowFilter(name=FlowFilterName(any_=[flow])), 0
-    while page := client.read_deployments(
-        flow_filter=of_it, sort=DeploymentSort.NAME_ASC, limit=DEPLOYMENTS_AT_ONCE, offset=offset
-    ):
-        yield from page
-        offset += len(page)
+    of_it = FlowFilter(name=FlowFilterName(any_=[flow]))
+    return all_of(
+        lambda limit, offset: client.read_deployments(
+            flow_filter=of_it, sort=DeploymentSort.NAME_ASC, limit=limit, offset=offset
+        )
+    )
 
 
 def _problems(client: SyncPrefectClient, deployment: DeploymentResponse) -> Iterator[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from httpx import HTTPError, HTTPStatusError, TimeoutException
 from prefect import get_run_logger
@@ -13,6 +14,10 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 
 from imagehaul.errors import HaulError
+
+Read = TypeVar("Read")
+AT_ONCE = 200
+"""The most that a server gives."""
 
 
 def reach_api() -> None:
@@ -62,6 +67,14 @@ def not_in_the_way(missing: str) -> Iterator[None]:
         if isinstance(error, RuntimeError) and not is_away(error):
             raise
         get_run_logger().warning("Prefect's API is away or refuses, so that %s. (%s)", missing, error)
+
+
+def all_of(read: Callable[[int, int], Sequence[Read]]) -> Iterator[Read]:
+    """What `read` gives of an ordered list, by how many at most and from which place on, until no more comes."""
+    offset = 0
+    while page := read(AT_ONCE, offset):
+        yield from page
+        offset += len(page)
 
 
 def ui_url() -> str:

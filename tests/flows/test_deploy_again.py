@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import ConcurrencyLimitStrategy, Concurrency
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 
-from imagehaul.flows import out_of_date
+from imagehaul.flows import prefect_server
 from imagehaul.flows.deploy import Deployer
 from imagehaul.store.endpoint import Store
 from tests.support.deploying import ENVIRONMENT, deploy, stored, with_data_sets, write
@@ -132,7 +132,7 @@ def test_a_data_set_whose_row_names_no_time_any_more_has_no_schedule(client: Syn
 def test_a_data_set_that_is_listed_no_more_and_goes_on_is_named(
     client: SyncPrefectClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    monkeypatch.setattr(out_of_date, "DEPLOYMENTS_AT_ONCE", at_once)
+    monkeypatch.setattr(prefect_server, "AT_ONCE", at_once)
     rows = [{"dataset": name, "source": "/srv/x", "cron": "0 2 * * *"} for name in ("gone", "stays", "off")]
     names = [f"deliver/{row['dataset']}" for row in rows]
     deploy(*names, file=with_data_sets(tmp_path, *rows))
