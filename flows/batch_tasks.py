@@ -26,7 +26,8 @@ Finished = BatchResult | HaulError | PrefectFuture[Any] | None
 
 def as_tasks(dataset: str) -> RunBatches:
     """Each batch is a task run, or a few together: never an image, since a task run costs 10 ms and 20 kB in the
-    server's database. There are at most images / 500 + 20 of them."""
+    server's database. There are at most images / 500 + 20 of them, and none is tried again by Prefect, whatever the
+    server's profile says: its batches would count twice."""
 
     def run_batches(
         batches: Sequence[BatchReference], work_on: WorkOn, at_once: int, interrupt: Callable[[], None]
@@ -34,7 +35,13 @@ def as_tasks(dataset: str) -> RunBatches:
         finished: SimpleQueue[Finished] = SimpleQueue()
         interrupted = False
 
-        @task(name="deliver batch", task_run_name="{dataset}: {name}", cache_policy=NO_CACHE, persist_result=False)
+        @task(
+            name="deliver batch",
+            task_run_name="{dataset}: {name}",
+            cache_policy=NO_CACHE,
+            persist_result=False,
+            retries=0,
+        )
         def deliver_batches(dataset: str, name: str, first: int, last: int) -> State[Any]:
             try:
                 for batch in batches[first:last]:

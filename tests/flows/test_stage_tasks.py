@@ -128,3 +128,22 @@ def test_batches_are_task_runs_within_their_stage(client: SyncPrefectClient) -> 
         "set: batch 1 of 2, 10 images",
         "set: batch 2 of 2, 10 images",
     ]
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), SourceError("gone")], ids=type)
+def test_no_batch_is_worked_on_twice_whatever_the_profile_says(client: SyncPrefectClient, error: Exception) -> None:
+    batches = [BatchReference(number, 0, 0, 10, 1000) for number in (1, 2)]
+    worked: list[int] = []
+
+    def work_on(batch: BatchReference) -> None:
+        worked.append(batch.number)
+        if batch.number == 2 and worked.count(2) == 1:
+            raise error
+
+    @flow
+    def chain() -> None:
+        list(as_tasks("set")(batches, work_on, 1, lambda: None))
+
+    with temporary_settings({PREFECT_TASK_DEFAULT_RETRIES: 2}), pytest.raises(type(error), match="gone"):
+        chain()
+    assert worked == [1, 2]
