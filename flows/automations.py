@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from imagehaul.errors import SettingsError
-from imagehaul.flows.prefect_server import reach_api, ui_url
+from imagehaul.flows.prefect_server import needing_api, reach_api, ui_url
 from imagehaul.flows.waiting import WAITING
 
 LOST_RUNS = "imagehaul: a run was lost with its worker"
@@ -39,11 +39,12 @@ def install(file: Path, notify: str = "", rejected: float = 0.05) -> list[str]:
     reach_api()
     percent = math.floor(100 * rejected) + 1
     values: dict[str, Any] = {"REJECTED": [str(number) for number in range(percent, 101)]}
-    if notify:
-        values["NOTIFY"] = _block_id(notify)
-    else:
-        entries = [entry for entry in entries if all("block_document_id" not in act for act in entry["actions"])]
-    asyncio.run(_save([Automation(**_filled_in(entry, values)) for entry in entries]))
+    with needing_api("Run this again then."):
+        if notify:
+            values["NOTIFY"] = _block_id(notify)
+        else:
+            entries = [entry for entry in entries if all("block_document_id" not in act for act in entry["actions"])]
+        asyncio.run(_save([Automation(**_filled_in(entry, values)) for entry in entries]))
     return [str(entry["name"]) for entry in entries]
 
 
@@ -66,13 +67,14 @@ def renew_lost_runs(client: SyncPrefectClient) -> list[str]:
 
 
 async def _save(automations: Sequence[Automation]) -> None:
-    """Those that are there already, by their names, are brought up to date."""
+    """Those that are there already, by their names, are brought up to date, and stay off where somebody wants that."""
     for automation in automations:
         try:
-            automation.id = (await Automation.aread(name=automation.name)).id
+            found = await Automation.aread(name=automation.name)
         except ValueError:
             await automation.acreate()
         else:
+            automation.id, automation.enabled = found.id, found.enabled
             await automation.aupdate()
 
 

@@ -34,7 +34,7 @@ from imagehaul.flows.deployment_file import SLUG, is_of_data_set, read_deploymen
 from imagehaul.flows.deployment_schedules import put_schedules, read_schedules, reason
 from imagehaul.flows.out_of_date import renew_blocks, renew_deployments
 from imagehaul.flows.parameters import form_of
-from imagehaul.flows.prefect_server import reach_api, ui_url
+from imagehaul.flows.prefect_server import needing_api, reach_api, ui_url
 from imagehaul.flows.work_pools import make_room
 from imagehaul.settings_loading import resolve_settings
 
@@ -78,14 +78,15 @@ class Deployer:
     warnings: list[str] = field(default_factory=list)
 
     def deploy(self, names: Sequence[str] = ()) -> list[Deployed]:
-        """Those `names` ("minio" or "deliver/minio"), or all. Raises `HaulError` where nothing can be deployed.
+        """Those `names` ("minio" or "deliver/minio"), or all. Raises `HaulError` where nothing can be deployed, or
+        the API goes away.
 
         `warnings` then has what else is to be known: settings files, deployments that are out of date.
         """
         entries = read_deployments(self.file)
         reach_api()
         outcomes = []
-        with get_client(sync_client=True) as client:
+        with needing_api("Deploy again then: what is deployed already stays."), get_client(sync_client=True) as client:
             for block in (ObjectStoreCredentials, ObjectStore):
                 block.register_type_and_schema()
             self.warnings += renew_blocks(client)

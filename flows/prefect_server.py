@@ -34,11 +34,7 @@ def reach_api() -> None:
                 _stop_embedded()
                 if time.monotonic() < deadline:
                     continue
-            where = settings.api.url or "that Prefect starts by itself"
-            raise HaulError(
-                f"The Prefect API {where} does not answer ({type(error).__name__}).\n"
-                "Start it (prefect server start), or correct PREFECT_API_URL."
-            ) from error
+            raise _not_answered(error) from error
 
 
 def _stop_embedded() -> None:
@@ -49,6 +45,25 @@ def _stop_embedded() -> None:
     from prefect.server.api.server import SubprocessASGIServer
 
     SubprocessASGIServer().stop()
+
+
+@contextmanager
+def needing_api(then: str) -> Iterator[None]:
+    """For what cannot be done without the API. Raises `HaulError` where it goes away; `then`: what to do after that."""
+    try:
+        yield
+    except (HTTPError, RuntimeError) as error:
+        if not is_away(error):
+            raise
+        raise HaulError(f"{_not_answered(error)} {then}") from error
+
+
+def _not_answered(error: Exception) -> HaulError:
+    where = get_current_settings().api.url or "that Prefect starts by itself"
+    return HaulError(
+        f"The Prefect API {where} does not answer ({type(error).__name__}).\n"
+        "Start it (prefect server start), or correct PREFECT_API_URL."
+    )
 
 
 def is_away(error: BaseException) -> bool:

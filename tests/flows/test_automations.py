@@ -88,6 +88,16 @@ def test_without_a_notification_block_lost_runs_are_marked_and_nobody_is_told(cl
     assert renew_lost_runs(client) == []
 
 
+def test_what_somebody_switched_off_stays_off(client: SyncPrefectClient) -> None:
+    install(FILE)
+    [found] = client.read_automations_by_name(LOST_RUNS)
+    client.pause_automation(found.id)
+    install(FILE)
+    [after] = client.read_automations_by_name(LOST_RUNS)
+    client.resume_automation(found.id)
+    assert (after.id, after.enabled) == (found.id, False)
+
+
 def signs(client: SyncPrefectClient) -> set[str]:
     """The events after which a run is not lost."""
     [found] = client.read_automations_by_name(LOST_RUNS)

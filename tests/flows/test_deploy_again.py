@@ -8,14 +8,18 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from imagehaul.errors import HaulError
 from imagehaul.flows import prefect_server
 from imagehaul.flows.deploy import Deployer
+from imagehaul.flows.work_pools import make_room
 from imagehaul.store.endpoint import Store
 from tests.support.deploying import ENVIRONMENT, deploy, stored, with_data_sets, write
 from tests.support.prefect_runs import Prefect, save_block
@@ -145,3 +149,39 @@ def test_a_data_set_that_is_listed_no_more_and_goes_on_is_named(
         client.delete_deployment(deployment.id)
     [said] = [line for line in deployer.warnings if "under data_sets" in line]
     assert said.startswith("deliver/gone is of a data set that the file does not have under data_sets, and its")
+
+
+def test_an_api_that_goes_away_meanwhile_is_said_in_words(
+    client: SyncPrefectClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make_room_at_last(client: SyncPrefectClient, wanted: dict[str, Any]) -> None:
+        make_room(client, wanted)
+        client._client.base_url = "http://127.0.0.1:9/api"
+
+    monkeypatch.setattr("imagehaul.flows.deploy.make_room", make_room_at_last)
+    words = r"The Prefect API http://\S+ does not answer \(\w+\)\.\nStart it .*Deploy again then"
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), pytest.raises(HaulError, match=words):
+        deploy(file=write(tmp_path, name="halfway"))
+
+
+def test_a_pool_and_a_queue_that_another_deploy_makes_meanwhile_are_taken(
+    client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def first_by_the_other(reads: str, /, **wanted: Any) -> None:
+        """Of what the client reads: it is not there, and then the other deploy makes it."""
+        read = getattr(client, reads)
+
+        def not_there(*asked: Any, **more: Any) -> Any:
+            monkeypatch.setattr(client, reads, read)
+            with get_client(sync_client=True) as other:
+                make_room(other, wanted)
+            raise ObjectNotFound(ValueError("not there"))
+
+        monkeypatch.setattr(client, reads, not_there)
+
+    first_by_the_other("read_work_pool", name="raced")
+    make_room(client, {"name": "raced", "concurrency_limit": 3})
+    assert client.read_work_pool("raced").concurrency_limit == 3
+    first_by_the_other("read_work_queue_by_name", name="raced", work_queue_name="queue", concurrency_limit=2)
+    make_room(client, {"name": "raced", "work_queue_name": "queue", "concurrency_limit": 5})
+    assert client.read_work_queue_by_name("queue", work_pool_name="raced").concurrency_limit == 2
