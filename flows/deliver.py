@@ -4,6 +4,9 @@
 the command line does not want to pay where no Prefect API is configured.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from prefect import flow
@@ -35,6 +38,8 @@ from imagehaul.layout import MAIN_SOURCE
 from imagehaul.records import Request, Rerun, WhenLocked, locations
 from imagehaul.settings import Settings
 from imagehaul.store.endpoint import Store
+
+_KEPT: ContextVar[list[Summary] | None] = ContextVar("kept", default=None)
 
 
 class DeliveryError(HaulError):
@@ -119,7 +124,20 @@ def _deliver(request: Request, settings: Settings, store: Store, approve: bool) 
             approve_in_ui if approve else None,
             as_task,
         )
+        if (kept := _KEPT.get()) is not None:
+            kept.append(summary)
     with not_in_the_way("artifacts of this run are missing"):
         publish_artifacts(summary, settings, store)
         tell_others(summary, settings)
     return summary
+
+
+@contextmanager
+def keeping_summaries() -> Iterator[list[Summary]]:
+    """Those of the deliveries that are called within, whether or not Prefect hears of their end."""
+    kept: list[Summary] = []
+    before = _KEPT.set(kept)
+    try:
+        yield kept
+    finally:
+        _KEPT.reset(before)
