@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -80,7 +81,10 @@ def start_bound_python(code: str, arguments: Sequence[str], **options: Any) -> s
 
 
 def start_kept(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-    """Starts what `bound` and `bound_script` give in a thread of its own, which stays until the process has ended."""
+    """Starts what `bound` and `bound_script` give in a thread of its own, which stays until the process has ended.
+
+    Raises OSError.
+    """
     outcome: list[subprocess.Popen[bytes] | Exception] = []
     started = threading.Event()
 
@@ -95,8 +99,16 @@ def start_kept(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes
         started.set()
         process.wait()
 
-    threading.Thread(target=keep, name=f"keeps {command[0]}", daemon=True).start()
+    start_thread(threading.Thread(target=keep, name=f"keeps {command[0]}", daemon=True))
     started.wait()
     if isinstance(outcome[0], Exception):
         raise outcome[0]
     return outcome[0]
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Raises OSError where there is none to be had: threads count among the processes of a user and of a container."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, cast
 
-from imagehaul.child_process import start_bound_python
+from imagehaul.child_process import start_bound_python, start_thread
 from imagehaul.delivery.jobs import BatchContext, BatchJob, BatchResult
 from imagehaul.delivery.runners.runner import WorkerLostError
 from imagehaul.log_records import hand_on
@@ -50,7 +50,12 @@ class WorkerProcess:
         self._gone = False
         self._fault = ""
         self._reader = threading.Thread(target=self._read, name="batch results", daemon=True)
-        self._reader.start()
+        try:
+            start_thread(self._reader)
+        except OSError:
+            self._process.kill()
+            self._process.wait()
+            raise
         self._lease = lease
 
     def open(self, context: BatchContext, store: Store) -> None:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from tempfile import TemporaryFile
 
+from imagehaul.child_process import start_thread
 from imagehaul.ledger.fence import now
 
 LOOK_SECONDS = 1.0
@@ -28,7 +29,7 @@ class SharedLease:
         self._closed = threading.Event()
         self._write()
         self._thread = threading.Thread(target=self._keep_writing, name="shared lease", daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     def close(self) -> None:
         if not self._closed.is_set():

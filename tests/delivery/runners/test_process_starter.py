@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -118,6 +119,25 @@ def test_one_that_died_while_it_waited_is_not_given(started: list[int]) -> None:
         assert len(started) == 2
         assert given.is_alive
         given.end()
+
+
+@pytest.mark.parametrize("which", ["keeps", "batch results", "shared lease"])
+def test_where_no_thread_can_start_there_is_no_process_either(monkeypatch: pytest.MonkeyPatch, which: str) -> None:
+    """As where a container has few `pids`, of which each thread is one."""
+    plain = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith(which):
+            raise RuntimeError("can't start new thread")
+        plain(thread)
+
+    before = psutil.Process().children()
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with closing(ProcessStarter(lambda: math.inf, ahead=1, few=0)) as starter:
+        assert list(starter.watching(range(3))) == [0, 1, 2]
+        with pytest.raises(HaulError, match="No process for batches can be started: Resource temporarily unavailable"):
+            starter.start()
+    assert psutil.Process().children() == before
 
 
 def test_where_no_process_can_start_the_batches_say_so(
