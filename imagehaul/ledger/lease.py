@@ -37,7 +37,8 @@ _LOG = logging.getLogger(__name__)
 
 
 class Taken(NamedTuple):
-    """The lock as it was taken. `asked`: the moment before it was written, from which others may count."""
+    """The lock as it was taken. `asked`: the moment before it was written, from which others may count; where no
+    condition works, before it was read back."""
 
     etag: str
     advisory: bool
@@ -276,10 +277,11 @@ def _claim(mark: LockObject, holder: Holder, found: Found | None, looks: int) ->
     if seen != found:
         return None
     _LOG.info("The store has no condition that holds for the lock %s: it is written and read back.", mark.uri)
-    asked = now()
     mark.overwrite(holder)
     for _ in range(looks):
         time.sleep(SETTLE_SECONDS)
+        # Others wait for two leases here, from the write on: this one may count from the last look.
+        asked = now()
         seen = mark.read()
         if not seen or seen.holder.token != holder.token:
             return None

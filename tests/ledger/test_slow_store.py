@@ -18,11 +18,10 @@ from imagehaul.store.probe import probe_writing
 SECONDS, SLOW = 3.0, 1.5
 
 
-@pytest.mark.parametrize("how", ["write_over", "overwrite"])
-def test_a_lease_counts_from_the_question(how: str, store: Store, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_counts_from_the_question(store: Store, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     layout, options = Layout(bucket, "", "cats"), ObjectOptions()
     capabilities = probe_writing(store, bucket, layout.root, options)
-    plain, acquire = getattr(LockObject, how), lock._acquire
+    plain, acquire = LockObject.write_over, lock._acquire
     written: list[float] = []
     taken: list[lock.Taken] = []
 
@@ -37,11 +36,8 @@ def test_a_lease_counts_from_the_question(how: str, store: Store, bucket: str, m
         taken.append(acquire(*more))
         return taken[0]
 
-    monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.1)
     monkeypatch.setattr(lock, "_acquire", noted)
-    if how == "overwrite":  # as for a store without conditions
-        monkeypatch.setattr(LockObject, "write_over", lambda *_: "")
-    monkeypatch.setattr(LockObject, how, slowly)
+    monkeypatch.setattr(LockObject, "write_over", slowly)
     with lock.lease(store, options, layout, capabilities, "a run", "refuse", print, SECONDS) as held:
         assert taken[0].asked < written[0]
         deadline = now() + 1
