@@ -29,7 +29,7 @@ def reach_api() -> None:
             with get_client(sync_client=True) as client:
                 client.hello().raise_for_status()
             return
-        except (HTTPError, RuntimeError) as error:
+        except (HTTPError, RuntimeError, ValueError) as error:  # The last: none is named, and none may be started.
             if isinstance(error, TimeoutException) and not settings.api.url:
                 _stop_embedded()
                 if time.monotonic() < deadline:

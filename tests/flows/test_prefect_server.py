@@ -77,3 +77,11 @@ def test_one_that_stalls_for_as_long_as_it_may_start_is_said_not_to_answer(
         reach_api()
     assert started[0].poll() is not None
     assert len(started) == 1
+
+
+def test_where_prefect_may_start_no_server_of_its_own_that_is_said(tmp_path: Path) -> None:
+    environment = {"PREFECT_HOME": str(tmp_path), "PREFECT_SERVER_EPHEMERAL_ENABLED": "false"}
+    asked = "from imagehaul.flows.prefect_server import reach_api; reach_api()"
+    done = subprocess.run([sys.executable, "-c", asked], env=environment, capture_output=True, text=True, check=False)
+    assert "HaulError: The Prefect API that Prefect starts by itself does not answer (ValueError)" in done.stderr
+    assert "Start it (prefect server start), or correct PREFECT_API_URL." in done.stderr
